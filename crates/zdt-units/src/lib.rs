@@ -1,0 +1,8 @@
+//! The launcher behind the `zdt-units` binary.
+//!
+//! Public so that tests, benchmarks and other programs can plan, run and
+//! measure restarts. It carries no semver promise; the binary's exit codes,
+//! events and `zdt.toml` do.
+#![forbid(unsafe_code)]
+
+pub mod probe;
