@@ -1,0 +1,133 @@
+//! Tells the service manager what the process does: `sd_notify(3)`.
+//!
+//! `sd-notify` writes the datagrams; by hand is only the barrier, which it
+//! lacks, and the rule that a reload names its time. Every function does
+//! nothing and succeeds when no manager listens (`NOTIFY_SOCKET` is not set).
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use sd_notify::NotifyState as State;
+
+/// `READY=1`: start-up, or a reload, is finished.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+///
+/// # Example
+///
+/// ```
+/// zdt::notify::ready()?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+pub fn ready() -> io::Result<()> {
+    send(&[State::Ready])
+}
+
+/// `STATUS=`: one line that `systemctl status` shows.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn status(text: &str) -> io::Result<()> {
+    // A newline would start another assignment.
+    send(&[State::Status(&text.replace('\n', " "))])
+}
+
+/// `STOPPING=1`: the process drains and will exit.
+///
+/// Not for a process that handed its work to a child inside the same unit: with
+/// `NotifyAccess=all` it stops the unit.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn stopping() -> io::Result<()> {
+    send(&[State::Stopping])
+}
+
+/// `RELOADING=1` with `MONOTONIC_USEC=`, which `Type=notify-reload` requires.
+///
+/// Followed by [`ready`] when the reload is done.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn reloading() -> io::Result<()> {
+    send(&[State::Reloading, State::monotonic_usec_now()?])
+}
+
+/// `MAINPID=` and `READY=1` in one datagram: `pid` serves from now on.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn main_pid_ready(pid: u32) -> io::Result<()> {
+    send(&[State::MainPid(pid), State::Ready])
+}
+
+/// `WATCHDOG=1`: still alive.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn watchdog() -> io::Result<()> {
+    send(&[State::Watchdog])
+}
+
+/// How long the manager waits between two [`watchdog`] calls before it kills
+/// the process (`WatchdogSec=`); `None` when it does not watch this process.
+///
+/// # Example
+///
+/// ```
+/// assert_eq!(zdt::notify::watchdog_limit(), None);
+/// ```
+#[must_use]
+pub fn watchdog_limit() -> Option<Duration> {
+    sd_notify::watchdog_enabled()
+}
+
+/// `EXTEND_TIMEOUT_USEC=`: the start or stop that runs may take `time` more,
+/// counted from now.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn extend_timeout(time: Duration) -> io::Result<()> {
+    let micros = u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+    send(&[State::ExtendTimeoutUsec(micros)])
+}
+
+/// `BARRIER=1`: returns when the manager has read all messages sent before.
+///
+/// For a process that exits right after its last message, which would
+/// otherwise race with its own end.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to, or `TimedOut` when the
+/// manager did not answer within `limit`.
+pub fn barrier(limit: Duration) -> io::Result<()> {
+    let (reader, writer) = io::pipe()?;
+    sd_notify::notify_with_fds(&[State::Custom("BARRIER=1")], &[writer.as_fd()])?;
+    drop(writer);
+    let limit = PollTimeout::try_from(limit).unwrap_or(PollTimeout::MAX);
+    match poll(
+        &mut [PollFd::new(reader.as_fd(), PollFlags::POLLHUP)],
+        limit,
+    )? {
+        0 => Err(io::Error::new(
+            io::ErrorKind::TimedOut,
+            "the service manager did not answer a notify barrier",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn send(states: &[State<'_>]) -> io::Result<()> {
+    sd_notify::notify(states)
+}

@@ -1,0 +1,590 @@
+//! Serves an app and stops it so that no client notices.
+//!
+//! The only room that knows all the others: listeners come in, [`Health`] is
+//! told, [`notify`] tells the manager, and [`drain`] decides
+//! when what ends. It owns the accept loops and every connection, because the
+//! usual graceful shutdown loses those that were accepted and not yet read.
+
+mod accept;
+#[cfg(feature = "axum")]
+mod axum;
+mod body;
+mod connection;
+mod io;
+mod registry;
+mod request;
+mod stop;
+
+use std::fmt;
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use http_body::Body;
+use hyper::body::Incoming;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+use tower_service::Service;
+
+use self::accept::{Door, Shared};
+#[cfg(feature = "axum")]
+pub use self::axum::{Announcing, AnnouncingLayer, Gate, GatedListener};
+use self::connection::{BoxError, Http};
+use self::registry::{Ask, Doing, Registry};
+use crate::drain::{Drain, Knobs, Watch};
+use crate::health::Health;
+use crate::listen::{Listener, Listeners, listeners};
+use crate::notify;
+
+/// Serves `app` on `listener` until the process is told to stop, and then
+/// drains it.
+///
+/// `app` is a tower service: an `axum::Router`, tonic's routes, or
+/// `tower::service_fn`. It is served over HTTP/1.1 and over HTTP/2 with prior
+/// knowledge.
+///
+/// # What happens at SIGTERM
+///
+/// 1. `/readyz` answers 503 `draining`, `/livez` stays 200; the manager hears
+///    `STOPPING=1`; every [`Watch`](crate::Watch) resolves.
+/// 2. New connections are still accepted and answered, while the grace time
+///    runs and while requests are in flight that began before the signal, so
+///    that a slow one delays nobody else. HTTP/1.1 answers say
+///    `Connection: close`.
+/// 3. Accepting ends. New connections queue in the kernel for the next
+///    process. HTTP/2 clients get GOAWAY.
+/// 4. What was accepted is finished. A connection that has sent nothing yet is
+///    waited for as well, for the linger time.
+/// 5. What is left at the limit is cut, counted, and returned.
+///
+/// Another SIGTERM changes nothing. SIGINT and SIGQUIT end at once.
+///
+/// # Example
+///
+/// ```no_run
+/// # #[cfg(feature = "axum")] {
+/// use axum::{Router, routing::get};
+///
+/// # async fn run() -> Result<(), Box<dyn std::error::Error>> {
+/// let app = Router::new().route("/", get(|| async { "hello\n" }));
+/// let served = zdt::serve(zdt::listener_or("127.0.0.1:8080")?, app).await?;
+/// println!("{served}");
+/// # Ok(()) }
+/// # }
+/// ```
+pub fn serve<S, B>(listener: impl Into<Listener>, app: S) -> Serve
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    Serve {
+        doors: vec![Door::new(listener.into(), app)],
+        health: None,
+        drain: Drain::new(),
+        knobs: Knobs::default(),
+        timeouts: Timeouts::default(),
+        signals: true,
+        peers: false,
+        environment: true,
+    }
+}
+
+/// A server that is set up and not yet running. See [`serve`].
+#[must_use = "a server does nothing until it is awaited"]
+pub struct Serve {
+    doors: Vec<Door>,
+    health: Option<Health>,
+    drain: Drain,
+    knobs: Knobs,
+    timeouts: Timeouts,
+    signals: bool,
+    peers: bool,
+    environment: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Timeouts {
+    /// Between two requests on a connection, and before the first. Longer than
+    /// what common proxies use (Traefik 90 s, nginx 60 s), so that they close
+    /// first and never send into a closing connection.
+    idle: Duration,
+    /// From the first byte of a request head to its last.
+    header_read: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            idle: Duration::from_secs(120),
+            header_read: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Serve {
+    /// Serves another app on another listener, under the same drain.
+    pub fn also<S, B>(mut self, listener: impl Into<Listener>, app: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        self.doors.push(Door::new(listener.into(), app));
+        self
+    }
+
+    /// Accepts only once `health` is ready, and keeps it told. When it has a
+    /// listener of its own, answers there from now to the end of the drain.
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = Some(health);
+        self
+    }
+
+    /// Stops when `drain` is started, as well as by signal.
+    pub fn drain(mut self, drain: &Drain) -> Self {
+        self.drain = drain.clone();
+        self
+    }
+
+    /// How long to accept and answer as ever after SIGTERM, so that a load
+    /// balancer with several backends can look away. Default 0; environment
+    /// `ZDT_DRAIN_GRACE`.
+    pub fn grace(mut self, grace: Duration) -> Self {
+        self.knobs.grace = grace;
+        self
+    }
+
+    /// How long requests may take after the grace time before they are cut.
+    /// Default 30 s; environment `ZDT_DRAIN_LIMIT`.
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.knobs.limit = limit;
+        self
+    }
+
+    /// How long a connection without a request is waited for: an idle one to
+    /// be told of the close, a new one to send its first bytes. Default 1 s;
+    /// environment `ZDT_DRAIN_LINGER`.
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.knobs.linger = linger;
+        self
+    }
+
+    /// How long a connection may be open without a request. Default 120 s.
+    pub fn idle_timeout(mut self, idle: Duration) -> Self {
+        self.timeouts.idle = idle;
+        self
+    }
+
+    /// How long a request head may take to arrive. Default 30 s.
+    pub fn header_read_timeout(mut self, header_read: Duration) -> Self {
+        self.timeouts.header_read = header_read;
+        self
+    }
+
+    /// Puts the client's address into the extensions of each request: a
+    /// [`Peer`](crate::Peer), and for TCP an `axum::extract::ConnectInfo`.
+    pub fn connect_info(mut self) -> Self {
+        self.peers = true;
+        self
+    }
+
+    /// Leaves signals to the program, which starts the [`drain`](Self::drain)
+    /// by itself.
+    pub fn ignore_signals(mut self) -> Self {
+        self.signals = false;
+        self
+    }
+
+    /// Leaves the environment variables alone, which otherwise replace what
+    /// [`grace`](Self::grace), [`limit`](Self::limit) and
+    /// [`linger`](Self::linger) say: the unit knows its stop timeout.
+    pub fn ignore_environment(mut self) -> Self {
+        self.environment = false;
+        self
+    }
+
+    async fn run(mut self) -> Result<Served, ServeError> {
+        if self.environment {
+            self.knobs = knobs_from_environment(self.knobs)?;
+        }
+        raise_descriptor_limit();
+        let mut stop = Signals::new(self.signals)?;
+        let registry = Arc::new(Registry::default());
+        let health = self.health.take().unwrap_or_else(|| {
+            let health = Health::new();
+            health.ready();
+            health
+        });
+        let shared = Shared {
+            registry: registry.clone(),
+            http: Arc::new(Http::new()),
+            peers: self.peers,
+            health: false,
+        };
+
+        let probes = watch::Sender::new(false);
+        let mut probing = JoinSet::new();
+        if let Some(listener) = health.take_listener() {
+            let shared = Shared {
+                health: true,
+                ..shared.clone()
+            };
+            Door::new(listener, Probes(health.clone()))
+                .accept(&shared, &probes, &mut probing)
+                .map_err(ServeError::Listener)?;
+        }
+        let mut checks = JoinSet::new();
+        checks.spawn(health.clone().run_checks());
+
+        let watch = self.drain.watch();
+        let warm = tokio::select! {
+            () = health.until_ready() => true,
+            () = watch.draining() => false,
+            asked = stop.asked() => match asked {
+                Asked::Drain => false,
+                Asked::End => return Ok(Served::default()),
+            },
+        };
+        let doors = watch::Sender::new(false);
+        let mut accepting = JoinSet::new();
+        let mut served = Served::default();
+        if warm {
+            let addresses = self.addresses();
+            for door in std::mem::take(&mut self.doors) {
+                door.accept(&shared, &doors, &mut accepting)
+                    .map_err(ServeError::Listener)?;
+            }
+            announce(&addresses);
+            let asked = until_stopped(&registry, self.timeouts, &watch, &mut stop).await;
+            if asked == Asked::End {
+                return Ok(served);
+            }
+        }
+
+        health.draining();
+        self.drain.start();
+        registry.start_draining();
+        let _ = notify::stopping();
+        let stopping = stop::Stop {
+            registry: &registry,
+            drain: &self.drain,
+            knobs: self.knobs,
+            doors: &doors,
+            accepting: &mut accepting,
+        };
+        tokio::select! {
+            report = stopping.run() => served = report,
+            () = stop.ended() => {}
+        }
+        probes.send_replace(true);
+        while probing.join_next().await.is_some() {}
+        stop::close_health(&registry).await;
+        let _ = notify::status(&served.to_string());
+        Ok(served)
+    }
+
+    fn addresses(&self) -> String {
+        let addresses: Vec<String> = self
+            .doors
+            .iter()
+            .map(|door| door.listener.to_string())
+            .collect();
+        addresses.join(", ")
+    }
+}
+
+/// Watches over the connections, and feeds the watchdog, until the stop.
+async fn until_stopped(
+    registry: &Registry,
+    timeouts: Timeouts,
+    watch: &Watch,
+    stop: &mut Signals,
+) -> Asked {
+    let draining = watch.draining();
+    tokio::pin!(draining);
+    let mut sweeps = every(Duration::from_secs(1));
+    let mut pings = notify::watchdog_limit().map(|limit| every(limit / 3));
+    loop {
+        tokio::select! {
+            () = &mut draining => return Asked::Drain,
+            asked = stop.asked() => return asked,
+            _ = sweeps.tick() => sweep(registry, timeouts),
+            () = tick(&mut pings) => {
+                // Proof of life: a worker takes up and ends a new task.
+                let _ = tokio::spawn(async {}).await;
+                let _ = notify::watchdog();
+            }
+        }
+    }
+}
+
+/// Closes connections that take longer than the timeouts allow.
+fn sweep(registry: &Registry, timeouts: Timeouts) {
+    registry.scan(Instant::now(), |_, seen| match seen.doing {
+        Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
+        Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
+        _ => Ask::Nothing,
+    });
+}
+
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
+}
+
+async fn tick(ticks: &mut Option<tokio::time::Interval>) {
+    match ticks {
+        Some(ticks) => {
+            ticks.tick().await;
+        }
+        None => std::future::pending().await,
+    }
+}
+
+/// Says that the process serves, and what it was given and does not serve:
+/// clients of such a listener would hang.
+fn announce(addresses: &str) {
+    let unclaimed = listeners().map_or_else(|_| Vec::new(), |left| Listeners::unclaimed(&left));
+    let mut status = format!("serving {addresses}");
+    if !unclaimed.is_empty() {
+        let unclaimed = unclaimed.join(", ");
+        tracing::warn!("inherited but never taken, its clients hang: {unclaimed}");
+        status = format!("{status}; NOT serving {unclaimed}, which nobody took");
+    }
+    let _ = notify::status(&status).and_then(|()| notify::ready());
+}
+
+/// A queue that filled during a restart wants more descriptors at once than
+/// the soft limit of 1,024 that systemd gives for the sake of `select(2)`.
+fn raise_descriptor_limit() {
+    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && soft < hard
+    {
+        // Without it accepting merely pauses when descriptors run out.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+/// The environment replaces what the program says: the unit that sets it also
+/// sets the time after which systemd kills.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "units set the knobs by environment variables"
+)]
+fn knobs_from_environment(knobs: Knobs) -> Result<Knobs, ServeError> {
+    let read = |variable: &'static str, default: Duration| match std::env::var(variable) {
+        Err(_) => Ok(default),
+        Ok(value) => {
+            humantime::parse_duration(&value).map_err(|_| ServeError::Knob { variable, value })
+        }
+    };
+    Ok(Knobs {
+        grace: read("ZDT_DRAIN_GRACE", knobs.grace)?,
+        limit: read("ZDT_DRAIN_LIMIT", knobs.limit)?,
+        linger: read("ZDT_DRAIN_LINGER", knobs.linger)?,
+    })
+}
+
+/// What the process is asked to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Asked {
+    Drain,
+    End,
+}
+
+/// The signals that stop a process, or none of them.
+struct Signals(Option<[Signal; 3]>);
+
+impl Signals {
+    fn new(wanted: bool) -> Result<Self, ServeError> {
+        if !wanted {
+            return Ok(Self(None));
+        }
+        let listen = |kind| signal(kind).map_err(ServeError::Signal);
+        Ok(Self(Some([
+            listen(SignalKind::terminate())?,
+            listen(SignalKind::interrupt())?,
+            listen(SignalKind::quit())?,
+        ])))
+    }
+
+    async fn asked(&mut self) -> Asked {
+        match &mut self.0 {
+            None => std::future::pending().await,
+            Some([terminate, interrupt, quit]) => tokio::select! {
+                _ = terminate.recv() => Asked::Drain,
+                _ = interrupt.recv() => Asked::End,
+                _ = quit.recv() => Asked::End,
+            },
+        }
+    }
+
+    /// Waits for a signal that ends at once; managers repeat SIGTERM.
+    async fn ended(&mut self) {
+        while self.asked().await != Asked::End {}
+    }
+}
+
+impl IntoFuture for Serve {
+    type Output = Result<Served, ServeError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(self.run())
+    }
+}
+
+impl fmt::Debug for Serve {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Serve")
+            .field("addresses", &self.addresses())
+            .field("knobs", &self.knobs)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a server did, and what its stop cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Served {
+    /// From the signal to the end.
+    pub took: Duration,
+    /// Connections that were served and have ended.
+    pub connections: u64,
+    /// Requests on them.
+    pub requests: u64,
+    /// Requests that ended after the signal.
+    pub during_drain: u64,
+    /// Connections without a request that were closed: kept alive and idle, or
+    /// opened and silent.
+    pub quiet_closed: u64,
+    /// What did not get its answer.
+    pub cut: Cut,
+}
+
+/// What a stop cut because its time was up.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Cut {
+    /// Requests whose answer was not finished.
+    pub requests: u64,
+    /// Requests of which only a part had arrived.
+    pub half_read: u64,
+    /// Connections that had left HTTP, such as WebSockets.
+    pub upgraded: u64,
+    /// Background work that was held open.
+    pub held: u64,
+}
+
+impl Cut {
+    /// Whether nothing was cut.
+    #[must_use]
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// One line, as `systemctl status` shows it.
+impl fmt::Display for Served {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            took,
+            during_drain,
+            quiet_closed,
+            cut,
+            ..
+        } = self;
+        write!(
+            f,
+            "drained in {} ms: {during_drain} requests answered, {quiet_closed} quiet connections \
+             closed, ",
+            took.as_millis()
+        )?;
+        match cut.is_nothing() {
+            true => f.write_str("nothing cut"),
+            false => write!(
+                f,
+                "CUT {} requests, {} half-sent requests, {} upgraded connections, {} held",
+                cut.requests, cut.half_read, cut.upgraded, cut.held
+            ),
+        }
+    }
+}
+
+/// Why a server could not run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// A listener could not be registered with the runtime.
+    Listener(std::io::Error),
+    /// A signal could not be listened for.
+    Signal(std::io::Error),
+    /// An environment variable does not hold a duration such as `30s`.
+    Knob {
+        /// Its name.
+        variable: &'static str,
+        /// Its value.
+        value: String,
+    },
+}
+
+impl fmt::Display for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(_) => f.write_str("failed to register a listener with the runtime"),
+            Self::Signal(_) => f.write_str("failed to listen for signals"),
+            Self::Knob { variable, value } => write!(
+                f,
+                "`{variable}` is `{value}`, expected a duration such as `30s` or `500ms`"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ServeError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::Listener(source) | Self::Signal(source) => Some(source),
+            Self::Knob { .. } => None,
+        }
+    }
+}
+
+/// The health endpoints as a service.
+#[derive(Clone, Debug)]
+struct Probes(Health);
+
+impl Service<Request<Incoming>> for Probes {
+    type Response = Response<String>;
+    type Error = std::convert::Infallible;
+    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
+
+    fn poll_ready(
+        &mut self,
+        _: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        std::task::Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
+        let answer = self.0.answer(request.method(), request.uri());
+        std::future::ready(Ok(answer.unwrap_or_else(|| {
+            let mut response = Response::new(String::new());
+            *response.status_mut() = StatusCode::NOT_FOUND;
+            response
+        })))
+    }
+}

@@ -1,0 +1,170 @@
+//! Accepts connections until it is told to stop, whatever `accept(2)` says.
+
+use std::future::poll_fn;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use nix::errno::Errno;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tower_service::Service;
+
+use super::connection::{self, BoxError, Http};
+use super::io::Io;
+use super::registry::Registry;
+use super::request::Counting;
+use crate::listen::{AsyncSocket, Listener, Peer, Stream};
+
+/// The first and the longest pause after the system ran out of descriptors or
+/// memory. Short, because connections end all the time.
+const PAUSE: Duration = Duration::from_millis(2);
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
+
+/// A listener and the app behind it.
+pub(super) struct Door {
+    pub(super) listener: Listener,
+    open: Box<dyn Fn(Shared) -> Box<dyn FnMut(Stream, Peer) + Send> + Send>,
+}
+
+/// What the connections of a server have in common.
+#[derive(Clone)]
+pub(super) struct Shared {
+    pub(super) registry: Arc<Registry>,
+    pub(super) http: Arc<Http>,
+    pub(super) peers: bool,
+    pub(super) health: bool,
+}
+
+impl Door {
+    pub(super) fn new<S, B>(listener: Listener, app: S) -> Self
+    where
+        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+        S::Error: Into<BoxError>,
+        S::Future: Send,
+        B: Body + Send + 'static,
+        B::Data: Send,
+        B::Error: Into<BoxError>,
+    {
+        let open = move |shared: Shared| {
+            let app = app.clone();
+            let serve = move |stream: Stream, peer: Peer| {
+                let io = Io::new(stream, shared.registry.open(shared.health));
+                let peer = shared.peers.then_some(peer);
+                let app = Counting::new(app.clone(), io.registered(), peer);
+                let http = shared.http.clone();
+                tokio::spawn(async move { connection::serve(io, app, &http).await });
+            };
+            Box::new(serve) as Box<dyn FnMut(Stream, Peer) + Send>
+        };
+        Self {
+            listener,
+            open: Box::new(open),
+        }
+    }
+
+    /// Starts accepting on all sockets, until `stop` is true. The returned
+    /// tasks end when they will accept nothing more.
+    pub(super) fn accept(
+        self,
+        shared: &Shared,
+        stop: &watch::Sender<bool>,
+        tasks: &mut tokio::task::JoinSet<()>,
+    ) -> io::Result<()> {
+        for socket in self.listener.into_incoming()?.into_sockets() {
+            let serve = (self.open)(shared.clone());
+            tasks.spawn(accept(
+                socket,
+                serve,
+                shared.registry.clone(),
+                stop.subscribe(),
+            ));
+        }
+        Ok(())
+    }
+}
+
+async fn accept(
+    socket: AsyncSocket,
+    mut serve: Box<dyn FnMut(Stream, Peer) + Send>,
+    registry: Arc<Registry>,
+    mut stop: watch::Receiver<bool>,
+) {
+    let stopped = stop.wait_for(|stop| *stop);
+    tokio::pin!(stopped);
+    let mut pause = PAUSE;
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            // Dropping the listener leaves the queue to the next process; it
+            // is never shut down, because the socket is shared.
+            _ = &mut stopped => return,
+            accepted = poll_fn(|cx| socket.poll_accept(cx)) => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                serve(stream, peer);
+                if pause > PAUSE {
+                    pause = PAUSE;
+                    registry.set_short(false);
+                }
+            }
+            Err(error) => match class(&error) {
+                Class::OneConnection => {}
+                Class::Resources => {
+                    tracing::debug!(%error, "accept paused");
+                    // Idle connections give their descriptor back sooner.
+                    registry.set_short(true);
+                    sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Class::Listener => {
+                    // Nobody else can receive this one.
+                    tracing::error!(%error, "a listener cannot accept");
+                    sleep(Duration::from_secs(1)).await;
+                }
+            },
+        }
+    }
+}
+
+/// Whom an error of `accept(2)` concerns.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Class {
+    /// A connection that broke before it was accepted.
+    OneConnection,
+    /// The process or system is out of something for the moment.
+    Resources,
+    /// The socket cannot accept at all.
+    Listener,
+}
+
+pub(super) fn class(error: &io::Error) -> Class {
+    match error.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EMFILE | Errno::ENFILE | Errno::ENOBUFS | Errno::ENOMEM) => Class::Resources,
+        Some(Errno::EBADF | Errno::EINVAL | Errno::ENOTSOCK | Errno::EOPNOTSUPP) => Class::Listener,
+        _ => Class::OneConnection,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_broken_listener_is_reported() {
+        let check = |errno: Errno, expected: Class| {
+            assert_eq!(
+                class(&io::Error::from_raw_os_error(errno as i32)),
+                expected
+            );
+        };
+        check(Errno::ECONNABORTED, Class::OneConnection);
+        check(Errno::EPERM, Class::OneConnection);
+        check(Errno::EMFILE, Class::Resources);
+        check(Errno::EINVAL, Class::Listener);
+    }
+}

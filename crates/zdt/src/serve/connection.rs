@@ -1,0 +1,170 @@
+//! One connection from its first byte to its end.
+//!
+//! Never calls the HTTP library's graceful shutdown on HTTP/1: it closes a
+//! connection that was accepted but not read, and an idle one at once, which is
+//! where the usual recipe loses requests. Idle connections are taken out of
+//! the library instead, looked at once more, and closed here.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::Poll;
+
+use http::{Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tower_service::Service;
+
+use super::io::{First, Io};
+use super::registry::{Ask, Doing, Protocol};
+use super::request::Counting;
+
+pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How HTTP is spoken; shared by all connections of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Http {
+    pub(super) http1: http1::Builder,
+    pub(super) http2: http2::Builder<TokioExecutor>,
+}
+
+impl Http {
+    pub(super) fn new() -> Self {
+        let mut http1 = http1::Builder::new();
+        // The registry's scans time out slow heads; a timer for each request
+        // would cost more than the request.
+        http1.header_read_timeout(None);
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2.timer(TokioTimer::new()).enable_connect_protocol();
+        Self { http1, http2 }
+    }
+}
+
+/// Serves one connection.
+pub(super) async fn serve<S, B>(io: Io, app: Counting<S>, http: &Http)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    match first(&io).await {
+        First::Http1 => {
+            io.conn().speaks(Protocol::Http1);
+            serve_http1(io, app, http).await;
+        }
+        First::Http2 => {
+            io.conn().speaks(Protocol::Http2);
+            serve_http2(io, app, http).await;
+        }
+        First::End => {}
+    }
+}
+
+/// Waits for the first bytes, or until the connection is asked to close.
+async fn first(io: &Io) -> First {
+    let conn = io.conn();
+    let mut seen = 0;
+    poll_fn(|cx| {
+        conn.listen(cx);
+        match io.poll_first(cx, &mut seen) {
+            Poll::Ready(first) => Poll::Ready(first.unwrap_or(First::End)),
+            Poll::Pending if conn.ask() == Ask::Nothing => Poll::Pending,
+            // A last look: bytes may have come that the reactor did not see.
+            Poll::Pending if io.socket().has_bytes() && conn.ask() != Ask::Cut => Poll::Ready(First::Http1),
+            Poll::Pending => {
+                io.registered()
+                    .registry
+                    .totals
+                    .quiet_closed
+                    .fetch_add(1, Relaxed);
+                Poll::Ready(First::End)
+            }
+        }
+    })
+    .await
+}
+
+async fn serve_http1<S, B>(io: Io, app: Counting<S>, http: &Http)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let conn = io.conn().clone();
+    let socket = io.socket();
+    let mut serving = http
+        .http1
+        .serve_connection(TokioIo::new(io), app)
+        .with_upgrades();
+    let asked = poll_fn(|cx| {
+        conn.listen(cx);
+        // An error here is the client's: it went away or spoke nonsense.
+        if Pin::new(&mut serving).poll(cx).is_ready() {
+            return Poll::Ready(None);
+        }
+        match (conn.ask(), conn.doing()) {
+            (Ask::Nothing, _) => Poll::Pending,
+            (Ask::Cut, _) => Poll::Ready(Some(Ask::Cut)),
+            (Ask::CloseQuiet | Ask::CloseHalfRead, Doing::Idle) if socket.has_bytes() => {
+                // A request arrived that the reactor did not announce yet.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            (ask @ (Ask::CloseQuiet | Ask::CloseHalfRead), Doing::Idle)
+            | (ask @ Ask::CloseHalfRead, Doing::HalfRead) => Poll::Ready(Some(ask)),
+            _ => Poll::Pending,
+        }
+    })
+    .await;
+    match asked {
+        // An upgraded connection lives on in the app; its `Io` tells when it
+        // ends.
+        None if conn.protocol() != Protocol::Closing => conn.speaks(Protocol::Upgraded),
+        None | Some(Ask::Cut) => {}
+        Some(_) => {
+            if let Some(parts) = serving.into_parts() {
+                let totals = &parts.io.inner().registered().registry.totals;
+                match parts.read_buf.is_empty() {
+                    true => totals.quiet_closed.fetch_add(1, Relaxed),
+                    false => totals.cut_half_read.fetch_add(1, Relaxed),
+                };
+            }
+        }
+    }
+}
+
+async fn serve_http2<S, B>(io: Io, app: Counting<S>, http: &Http)
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<BoxError>,
+{
+    let conn = io.conn().clone();
+    let mut serving = pin!(http.http2.serve_connection(TokioIo::new(io), app));
+    let mut leaving = false;
+    poll_fn(|cx| {
+        conn.listen(cx);
+        if conn.ask() != Ask::Nothing && !leaving {
+            // GOAWAY in two steps: streams that the client sent before it read
+            // the first are still taken.
+            serving.as_mut().graceful_shutdown();
+            leaving = true;
+        }
+        match conn.ask() {
+            Ask::Cut => Poll::Ready(()),
+            _ => serving.as_mut().poll(cx).map(drop),
+        }
+    })
+    .await;
+}

@@ -1,0 +1,340 @@
+//! Which connections are open and what each of them does.
+//!
+//! A connection writes its own few atomics and reads no clock; whoever wants
+//! to know how long it has been quiet scans, and compares with the scan before.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Context;
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// What is shared by the connections of one server.
+#[derive(Debug, Default)]
+pub(super) struct Registry {
+    conns: Mutex<Slab<Entry>>,
+    /// The stop has begun: answers announce the close.
+    draining: AtomicBool,
+    /// Descriptors are short: answers announce the close, too.
+    short: AtomicBool,
+    /// Something ended that a stop may wait for.
+    pub(super) changed: Notify,
+    pub(super) totals: Totals,
+}
+
+/// Counts over the life of the server, by connections that have ended.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) connections: AtomicU64,
+    pub(super) requests: AtomicU64,
+    pub(super) during_drain: AtomicU64,
+    pub(super) quiet_closed: AtomicU64,
+    /// Requests of which a part had arrived when the connection was closed.
+    pub(super) cut_half_read: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    conn: Arc<Conn>,
+    /// [`Conn::activity`] at the last scan, and when it was first seen.
+    seen: u32,
+    since: Instant,
+}
+
+/// What a connection speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Protocol {
+    /// Nothing was read yet.
+    Silent,
+    Http1,
+    Http2,
+    /// Left HTTP, such as a WebSocket.
+    Upgraded,
+    /// Said its last word and waits for the peer to close.
+    Closing,
+}
+
+/// What a connection is asked to do. Requests for more replace those for less.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Ask {
+    Nothing,
+    /// Close once no request is there, not even a part of one.
+    CloseQuiet,
+    /// Close, unless a request is being answered.
+    CloseHalfRead,
+    /// End now.
+    Cut,
+}
+
+/// One connection, as others see it.
+#[derive(Debug)]
+pub(super) struct Conn {
+    /// Opened before the stop.
+    old: bool,
+    /// Answers only health probes, which no stop waits for.
+    pub(super) health: bool,
+    protocol: AtomicU8,
+    /// Requests in flight that began before the stop, and since.
+    old_requests: AtomicU32,
+    new_requests: AtomicU32,
+    /// A part of a request head was read.
+    half_read: AtomicBool,
+    /// The kernel did not take all of the answer yet.
+    unsent: AtomicBool,
+    /// The request in flight has, or had, a body.
+    pub(super) has_body: AtomicBool,
+    /// HTTP/2 with a stream that left HTTP (RFC 8441).
+    pub(super) has_tunnel: AtomicBool,
+    activity: AtomicU32,
+    requests: AtomicU32,
+    ask: AtomicU8,
+    waker: AtomicWaker,
+}
+
+/// What a connection does, at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) old: bool,
+    pub(super) doing: Doing,
+    pub(super) quiet_for: Duration,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doing {
+    /// Accepted, and nothing was read.
+    Silent,
+    /// Between two requests of HTTP/1.1.
+    Idle,
+    /// A part of a request head was read.
+    HalfRead,
+    /// HTTP/1.1 with a request in flight, from before the stop or since.
+    Busy { old: u64, new: u64 },
+    /// HTTP/2 with so many streams in flight.
+    Http2 { old: u64, new: u64 },
+    Upgraded,
+    Closing,
+}
+
+impl Registry {
+    /// Registers a connection that was accepted just now.
+    pub(super) fn open(self: &Arc<Self>, health: bool) -> Registered {
+        let conn = Arc::new(Conn {
+            old: !self.is_draining(),
+            health,
+            protocol: AtomicU8::new(Protocol::Silent as u8),
+            old_requests: AtomicU32::new(0),
+            new_requests: AtomicU32::new(0),
+            half_read: AtomicBool::new(false),
+            unsent: AtomicBool::new(false),
+            has_body: AtomicBool::new(false),
+            has_tunnel: AtomicBool::new(false),
+            activity: AtomicU32::new(0),
+            requests: AtomicU32::new(0),
+            ask: AtomicU8::new(Ask::Nothing as u8),
+            waker: AtomicWaker::new(),
+        });
+        let key = self.lock().insert(Entry {
+            conn: conn.clone(),
+            seen: 0,
+            since: Instant::now(),
+        });
+        Registered {
+            conn,
+            registry: self.clone(),
+            key,
+        }
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Relaxed)
+    }
+
+    pub(super) fn start_draining(&self) {
+        self.draining.store(true, Relaxed);
+    }
+
+    /// Whether answers must end their connection.
+    pub(super) fn announces_close(&self) -> bool {
+        self.is_draining() || self.short.load(Relaxed)
+    }
+
+    pub(super) fn set_short(&self, short: bool) {
+        self.short.store(short, Relaxed);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// Looks at every connection and passes on what `decide` asks of it.
+    pub(super) fn scan(&self, now: Instant, mut decide: impl FnMut(&Conn, Seen) -> Ask) {
+        for (_, entry) in self.lock().iter_mut() {
+            let activity = entry.conn.activity.load(Relaxed);
+            if activity != entry.seen {
+                entry.seen = activity;
+                entry.since = now;
+            }
+            let seen = Seen {
+                old: entry.conn.old,
+                doing: entry.conn.doing(),
+                quiet_for: now.saturating_duration_since(entry.since),
+            };
+            let ask = decide(&entry.conn, seen);
+            entry.conn.request(ask);
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Slab<Entry>> {
+        self.conns.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Conn {
+    pub(super) fn doing(&self) -> Doing {
+        let old = u64::from(self.old_requests.load(Relaxed));
+        let new = u64::from(self.new_requests.load(Relaxed));
+        match self.protocol() {
+            Protocol::Silent => Doing::Silent,
+            Protocol::Http2 if old + new == 0 && self.has_tunnel.load(Relaxed) => Doing::Upgraded,
+            Protocol::Http2 => Doing::Http2 { old, new },
+            Protocol::Upgraded => Doing::Upgraded,
+            Protocol::Closing => Doing::Closing,
+            Protocol::Http1 if old + new > 0 => Doing::Busy { old, new },
+            // The body is done, but not all of it is with the kernel.
+            Protocol::Http1 if self.unsent.load(Relaxed) => Doing::Busy { old: 1, new: 0 },
+            Protocol::Http1 if self.half_read.load(Relaxed) => Doing::HalfRead,
+            Protocol::Http1 => Doing::Idle,
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self.protocol.load(Relaxed) {
+            0 => Protocol::Silent,
+            1 => Protocol::Http1,
+            2 => Protocol::Http2,
+            3 => Protocol::Upgraded,
+            _ => Protocol::Closing,
+        }
+    }
+
+    pub(super) fn speaks(&self, protocol: Protocol) {
+        self.protocol.store(protocol as u8, Relaxed);
+        self.acted();
+    }
+
+    /// Bytes were read that belong to a request head, or to a body.
+    ///
+    /// Only the first of them counts as activity: a head that trickles in is
+    /// as slow as one that stopped.
+    pub(super) fn has_read(&self) {
+        if !self.half_read.load(Relaxed) {
+            self.half_read.store(true, Relaxed);
+            self.acted();
+        }
+    }
+
+    pub(super) fn set_unsent(&self, unsent: bool) {
+        self.unsent.store(unsent, Relaxed);
+        self.acted();
+    }
+
+    /// Only the connection's own task writes, so this need not be one
+    /// indivisible step.
+    fn acted(&self) {
+        self.activity
+            .store(self.activity.load(Relaxed).wrapping_add(1), Relaxed);
+    }
+
+    pub(super) fn ask(&self) -> Ask {
+        match self.ask.load(Relaxed) {
+            0 => Ask::Nothing,
+            1 => Ask::CloseQuiet,
+            2 => Ask::CloseHalfRead,
+            _ => Ask::Cut,
+        }
+    }
+
+    fn request(&self, ask: Ask) {
+        if ask > self.ask() {
+            self.ask.store(ask as u8, Relaxed);
+            self.waker.wake();
+        }
+    }
+
+    /// The task of `cx` is woken when the connection is asked for something.
+    pub(super) fn listen(&self, cx: &mut Context<'_>) {
+        self.waker.register(cx.waker());
+    }
+}
+
+/// A connection in the registry; it is open until this is dropped.
+#[derive(Debug)]
+pub(super) struct Registered {
+    pub(super) conn: Arc<Conn>,
+    pub(super) registry: Arc<Registry>,
+    key: usize,
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        if !self.conn.health {
+            let requests = u64::from(self.conn.requests.load(Relaxed));
+            let totals = &self.registry.totals;
+            totals.connections.fetch_add(1, Relaxed);
+            totals.requests.fetch_add(requests, Relaxed);
+        }
+        self.registry.lock().remove(self.key);
+        if self.registry.is_draining() {
+            self.registry.changed.notify_one();
+        }
+    }
+}
+
+/// A request in flight: from its head to the last byte of its answer's body.
+#[derive(Debug)]
+pub(super) struct InFlight {
+    conn: Arc<Conn>,
+    registry: Arc<Registry>,
+    old: bool,
+}
+
+impl InFlight {
+    pub(super) fn begin(conn: &Arc<Conn>, registry: &Arc<Registry>) -> Self {
+        let old = !registry.is_draining();
+        conn.half_read.store(false, Relaxed);
+        conn.requests.fetch_add(1, Relaxed);
+        let this = Self {
+            conn: conn.clone(),
+            registry: registry.clone(),
+            old,
+        };
+        this.counter().fetch_add(1, Relaxed);
+        this
+    }
+
+    fn counter(&self) -> &AtomicU32 {
+        match self.old {
+            true => &self.conn.old_requests,
+            false => &self.conn.new_requests,
+        }
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.conn.half_read.store(false, Relaxed);
+        self.conn.acted();
+        self.counter().fetch_sub(1, Relaxed);
+        if self.registry.is_draining() {
+            let answered = u64::from(!self.conn.health);
+            self.registry.totals.during_drain.fetch_add(answered, Relaxed);
+            self.registry.changed.notify_one();
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! One request: counted from its head to the last byte of its answer, and the
+//! answer says when it is the last of its connection.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Context, Poll, ready};
+
+use http::{HeaderValue, Method, Request, Response, Version, header};
+use http_body::Body;
+use hyper::body::Incoming;
+use pin_project_lite::pin_project;
+use tower_service::Service;
+
+use super::body::Counted;
+use super::registry::{Ask, Conn, InFlight, Registered, Registry};
+use crate::listen::Peer;
+
+/// The app, as the HTTP library calls it.
+#[derive(Debug)]
+pub(super) struct Counting<S> {
+    app: S,
+    conn: Arc<Conn>,
+    registry: Arc<Registry>,
+    /// Put into the extensions of each request, when that is wanted.
+    peer: Option<Peer>,
+}
+
+impl<S> Counting<S> {
+    pub(super) fn new(app: S, registered: &Registered, peer: Option<Peer>) -> Self {
+        Self {
+            app,
+            conn: registered.conn.clone(),
+            registry: registered.registry.clone(),
+            peer,
+        }
+    }
+}
+
+impl<S, B> hyper::service::Service<Request<Incoming>> for Counting<S>
+where
+    S: Service<Request<Incoming>, Response = Response<B>> + Clone,
+    B: Body,
+{
+    type Response = Response<Counted<B, InFlight>>;
+    type Error = S::Error;
+    type Future = Answering<S, S::Future>;
+
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        let in_flight = InFlight::begin(&self.conn, &self.registry);
+        self.conn
+            .has_body
+            .store(!request.body().is_end_stream(), Relaxed);
+        if request.method() == Method::CONNECT {
+            self.conn.has_tunnel.store(true, Relaxed);
+        }
+        if let Some(peer) = &self.peer {
+            #[cfg(feature = "axum")]
+            if let Peer::Tcp(address) = peer {
+                let info = axum::extract::ConnectInfo(*address);
+                request.extensions_mut().insert(info);
+            }
+            request.extensions_mut().insert(peer.clone());
+        }
+        Answering {
+            announce: request.version() <= Version::HTTP_11,
+            conn: self.conn.clone(),
+            registry: self.registry.clone(),
+            in_flight: Some(in_flight),
+            state: Calling::Waiting {
+                app: self.app.clone(),
+                request: Some(request),
+            },
+        }
+    }
+}
+
+pin_project! {
+    /// The answer that is being made.
+    pub(super) struct Answering<S, F> {
+        announce: bool,
+        conn: Arc<Conn>,
+        registry: Arc<Registry>,
+        in_flight: Option<InFlight>,
+        #[pin]
+        state: Calling<S, F>,
+    }
+}
+
+pin_project! {
+    #[project = CallingProjection]
+    enum Calling<S, F> {
+        /// The app is not ready to be called yet.
+        Waiting { app: S, request: Option<Request<Incoming>> },
+        Called { #[pin] future: F },
+    }
+}
+
+impl<S, B> Future for Answering<S, S::Future>
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+{
+    type Output = Result<Response<Counted<B, InFlight>>, S::Error>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        let response = loop {
+            match this.state.as_mut().project() {
+                CallingProjection::Called { future } => break ready!(future.poll(cx))?,
+                CallingProjection::Waiting { app, request } => {
+                    ready!(app.poll_ready(cx))?;
+                    let request = request.take().expect("a request is called once");
+                    let future = app.call(request);
+                    this.state.set(Calling::Called { future });
+                }
+            }
+        };
+        let (mut head, body) = response.into_parts();
+        // HTTP/2 has GOAWAY for this, and an upgrade leaves HTTP.
+        let announce = *this.announce && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
+        let last = this.registry.announces_close() || this.conn.ask() != Ask::Nothing;
+        if announce && last {
+            head.headers
+                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        let body = Counted::new(body, this.in_flight.take());
+        Poll::Ready(Ok(Response::from_parts(head, body)))
+    }
+}

@@ -1,0 +1,254 @@
+//! The stop of a server: one loop over [`drain::phase`], which decides, and a
+//! rule for each connection, which is pure as well.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, timeout};
+
+use super::registry::{Ask, Doing, Registry, Seen};
+use super::{Cut, Served};
+use crate::drain::{self, Census, Drain, Knobs, Phase};
+use crate::notify;
+
+/// The longest time between two looks; ends of requests wake the loop sooner.
+const LOOK: Duration = Duration::from_millis(10);
+
+/// How long a client that has its last answer may keep the restart waiting.
+const CLOSING: Duration = Duration::from_millis(250);
+
+/// Added to the manager's patience each second, while work goes on.
+const EXTENSION: Duration = Duration::from_secs(10);
+
+/// What a stop works with.
+pub(super) struct Stop<'a> {
+    pub(super) registry: &'a Registry,
+    pub(super) drain: &'a Drain,
+    pub(super) knobs: Knobs,
+    /// Ends accepting for the app.
+    pub(super) doors: &'a watch::Sender<bool>,
+    pub(super) accepting: &'a mut JoinSet<()>,
+}
+
+impl Stop<'_> {
+    /// Runs until nothing is left or time is up, and says what happened.
+    pub(super) async fn run(self) -> Served {
+        let started = Instant::now();
+        let mut phase = Phase::LameDuck;
+        let mut said = Duration::ZERO;
+        let mut ticks = interval(LOOK);
+        loop {
+            let now = Instant::now();
+            let elapsed = now - started;
+            let census = self.look(phase, now, elapsed);
+            let next = drain::phase(phase, elapsed, self.knobs, &census);
+            if phase == Phase::LameDuck && next != Phase::LameDuck {
+                self.doors.send_replace(true);
+                while self.accepting.join_next().await.is_some() {}
+            }
+            if next == Phase::Done {
+                return self.report(elapsed);
+            }
+            if next != phase {
+                // Once more at once: what was asked of nobody is asked now.
+                phase = next;
+                continue;
+            }
+            if elapsed >= said + Duration::from_secs(1) {
+                said = elapsed;
+                say(phase, &census);
+            }
+            tokio::select! {
+                () = self.registry.changed.notified() => {}
+                _ = ticks.tick() => {}
+            }
+        }
+    }
+
+    /// Counts the connections of the app, and asks of each what its turn is.
+    fn look(&self, phase: Phase, now: Instant, elapsed: Duration) -> Census {
+        let mut census = Census {
+            held: self.drain.held(),
+            ..Census::default()
+        };
+        self.registry.scan(now, |conn, seen| {
+            if conn.health {
+                return Ask::Nothing;
+            }
+            let lingered = elapsed.min(seen.quiet_for) >= self.knobs.linger;
+            count(&mut census, seen, lingered);
+            ask(phase, seen, self.knobs)
+        });
+        census
+    }
+
+    /// Cuts what is left and counts it.
+    fn report(&self, took: Duration) -> Served {
+        let mut cut = Cut {
+            held: self.drain.held(),
+            ..Cut::default()
+        };
+        self.registry.scan(Instant::now(), |conn, seen| {
+            if conn.health {
+                return Ask::Nothing;
+            }
+            match seen.doing {
+                Doing::Busy { old, new } | Doing::Http2 { old, new } => cut.requests += old + new,
+                Doing::HalfRead => cut.half_read += 1,
+                Doing::Upgraded => cut.upgraded += 1,
+                Doing::Silent | Doing::Idle | Doing::Closing => {}
+            }
+            Ask::Cut
+        });
+        let totals = &self.registry.totals;
+        cut.half_read += totals.cut_half_read.load(Relaxed);
+        Served {
+            took,
+            connections: totals.connections.load(Relaxed),
+            requests: totals.requests.load(Relaxed),
+            during_drain: totals.during_drain.load(Relaxed),
+            quiet_closed: totals.quiet_closed.load(Relaxed),
+            cut,
+        }
+    }
+}
+
+fn count(census: &mut Census, seen: Seen, lingered: bool) {
+    census.open += 1;
+    match seen.doing {
+        Doing::Busy { old, new } | Doing::Http2 { old, new } => {
+            census.old_requests += old;
+            census.new_requests += new;
+        }
+        Doing::Silent | Doing::Idle | Doing::HalfRead => {
+            census.unsettled += u64::from(seen.old && !lingered);
+        }
+        Doing::Upgraded => census.upgraded += 1,
+        Doing::Closing => {}
+    }
+}
+
+/// What a connection is asked, given the phase.
+///
+/// While the door is open everything may take its time. Then a connection
+/// between two requests closes at once, because its client was told so or had
+/// the whole linger time to send; one on which a first request may be on its
+/// way is waited for.
+fn ask(phase: Phase, seen: Seen, knobs: Knobs) -> Ask {
+    let lingered = seen.quiet_for >= knobs.linger;
+    match (phase, seen.doing) {
+        (Phase::LameDuck, _) | (_, Doing::Busy { .. }) => Ask::Nothing,
+        (_, Doing::Idle) => Ask::CloseQuiet,
+        (_, Doing::Silent) if lingered => Ask::CloseQuiet,
+        (_, Doing::HalfRead) if lingered => Ask::CloseHalfRead,
+        (_, Doing::Silent | Doing::HalfRead) => Ask::Nothing,
+        // A client that does not answer the ping between two GOAWAYs would be
+        // waited for until the limit.
+        (_, Doing::Http2 { old: 0, new: 0 }) if lingered => Ask::Cut,
+        (_, Doing::Http2 { .. } | Doing::Upgraded) => Ask::CloseQuiet,
+        (_, Doing::Closing) if seen.quiet_for >= CLOSING => Ask::Cut,
+        (_, Doing::Closing) => Ask::Nothing,
+    }
+}
+
+/// Tells the manager that the stop goes on and may take longer.
+fn say(phase: Phase, census: &Census) {
+    let doing = match phase {
+        Phase::LameDuck => "draining, still accepting",
+        _ => "draining, accepts no more",
+    };
+    let text = format!(
+        "{doing}: {} requests in flight, {} upgraded, {} connections open",
+        census.old_requests + census.new_requests,
+        census.upgraded,
+        census.open
+    );
+    // A manager that cannot be reached must not stop the stop.
+    let _ = notify::status(&text).and_then(|()| notify::extend_timeout(EXTENSION));
+}
+
+/// Answers the last probes, which nothing else waits for.
+pub(super) async fn close_health(registry: &Registry) {
+    let ended = async {
+        while !registry.is_empty() {
+            let mut waiting = false;
+            registry.scan(Instant::now(), |conn, seen| {
+                let busy = conn.health && !matches!(seen.doing, Doing::Idle | Doing::Silent);
+                waiting |= busy;
+                match busy {
+                    true => Ask::Nothing,
+                    false => Ask::CloseQuiet,
+                }
+            });
+            if !waiting {
+                return;
+            }
+            registry.changed.notified().await;
+        }
+    };
+    // A probe that does not end loses nothing but itself.
+    let _ = timeout(CLOSING, ended).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(phase: Phase, doing: Doing, quiet_millis: u64, expected: Ask) {
+        let seen = Seen {
+            old: true,
+            doing,
+            quiet_for: Duration::from_millis(quiet_millis),
+        };
+        assert_eq!(ask(phase, seen, Knobs::default()), expected);
+    }
+
+    #[test]
+    fn nothing_is_closed_while_the_door_is_open() {
+        for doing in [
+            Doing::Silent,
+            Doing::Idle,
+            Doing::HalfRead,
+            Doing::Busy { old: 1, new: 0 },
+            Doing::Http2 { old: 0, new: 0 },
+            Doing::Upgraded,
+            Doing::Closing,
+        ] {
+            check(Phase::LameDuck, doing, 60_000, Ask::Nothing);
+        }
+    }
+
+    #[test]
+    fn a_request_in_flight_is_never_asked_to_end() {
+        let busy = Doing::Busy { old: 0, new: 1 };
+        check(Phase::Finishing, busy, 60_000, Ask::Nothing);
+        let streams = Doing::Http2 { old: 0, new: 1 };
+        check(Phase::Finishing, streams, 60_000, Ask::CloseQuiet);
+    }
+
+    #[test]
+    fn a_silent_connection_is_waited_for() {
+        check(Phase::Finishing, Doing::Silent, 999, Ask::Nothing);
+        check(Phase::Finishing, Doing::Silent, 1_000, Ask::CloseQuiet);
+        check(Phase::Finishing, Doing::HalfRead, 999, Ask::Nothing);
+        check(Phase::Finishing, Doing::HalfRead, 1_000, Ask::CloseHalfRead);
+    }
+
+    #[test]
+    fn an_idle_one_had_its_time_before() {
+        check(Phase::Finishing, Doing::Idle, 0, Ask::CloseQuiet);
+    }
+
+    #[test]
+    fn a_peer_that_does_not_react_is_not_waited_for_until_the_limit() {
+        check(Phase::Finishing, Doing::Closing, 250, Ask::Cut);
+        check(
+            Phase::Finishing,
+            Doing::Http2 { old: 0, new: 0 },
+            1_000,
+            Ask::Cut,
+        );
+    }
+}
