@@ -229,14 +229,38 @@ mod tests {
 
     #[test]
     fn an_idle_process_stops_accepting_at_once() {
-        check(Phase::LameDuck, 0, no_grace(), Census::default(), Phase::Finishing);
-        check(Phase::Finishing, 0, no_grace(), Census::default(), Phase::Done);
+        check(
+            Phase::LameDuck,
+            0,
+            no_grace(),
+            Census::default(),
+            Phase::Finishing,
+        );
+        check(
+            Phase::Finishing,
+            0,
+            no_grace(),
+            Census::default(),
+            Phase::Done,
+        );
     }
 
     #[test]
     fn grace_is_waited_out_even_when_nothing_is_open() {
-        check(Phase::LameDuck, 1_999, KNOBS, Census::default(), Phase::LameDuck);
-        check(Phase::LameDuck, 2_000, KNOBS, Census::default(), Phase::Finishing);
+        check(
+            Phase::LameDuck,
+            1_999,
+            KNOBS,
+            Census::default(),
+            Phase::LameDuck,
+        );
+        check(
+            Phase::LameDuck,
+            2_000,
+            KNOBS,
+            Census::default(),
+            Phase::Finishing,
+        );
     }
 
     #[test]
@@ -248,8 +272,20 @@ mod tests {
         };
         check(Phase::LameDuck, 28_000, no_grace(), census, Phase::LameDuck);
         // The last second belongs to those who were let in meanwhile.
-        check(Phase::LameDuck, 29_000, no_grace(), census, Phase::Finishing);
-        check(Phase::Finishing, 29_999, no_grace(), census, Phase::Finishing);
+        check(
+            Phase::LameDuck,
+            29_000,
+            no_grace(),
+            census,
+            Phase::Finishing,
+        );
+        check(
+            Phase::Finishing,
+            29_999,
+            no_grace(),
+            census,
+            Phase::Finishing,
+        );
         check(Phase::Finishing, 30_000, no_grace(), census, Phase::Done);
     }
 
@@ -272,7 +308,13 @@ mod tests {
             ..Census::default()
         };
         check(Phase::LameDuck, 5_000, no_grace(), census, Phase::LameDuck);
-        check(Phase::LameDuck, 29_000, no_grace(), census, Phase::Finishing);
+        check(
+            Phase::LameDuck,
+            29_000,
+            no_grace(),
+            census,
+            Phase::Finishing,
+        );
     }
 
     #[test]
@@ -282,7 +324,13 @@ mod tests {
             ..Census::default()
         };
         check(Phase::LameDuck, 5_000, no_grace(), census, Phase::LameDuck);
-        check(Phase::Finishing, 29_999, no_grace(), census, Phase::Finishing);
+        check(
+            Phase::Finishing,
+            29_999,
+            no_grace(),
+            census,
+            Phase::Finishing,
+        );
         check(Phase::Finishing, 30_000, no_grace(), census, Phase::Done);
     }
 

@@ -76,7 +76,11 @@ struct Snapshot {
 
 impl Snapshot {
     fn is_ready(&self) -> bool {
-        self.state == State::Ready && self.checks.iter().all(|(_, last)| matches!(last, Some(Ok(()))))
+        self.state == State::Ready
+            && self
+                .checks
+                .iter()
+                .all(|(_, last)| matches!(last, Some(Ok(()))))
     }
 }
 
@@ -250,9 +254,11 @@ impl Health {
             "/readyz" | "/healthz" => self.is_ready(),
             _ => return None,
         };
-        let verbose = uri
-            .query()
-            .is_some_and(|query| query.split('&').any(|part| part.split('=').next() == Some("verbose")));
+        let verbose = uri.query().is_some_and(|query| {
+            query
+                .split('&')
+                .any(|part| part.split('=').next() == Some("verbose"))
+        });
         let mut response = Response::new(match *method {
             Method::GET => snapshot.body(ok, verbose),
             _ => String::new(),
@@ -404,7 +410,10 @@ mod tests {
         let snapshot = health.snapshot.borrow().checks.clone();
         assert_eq!(
             snapshot,
-            [("slow".to_owned(), Some(Err("no answer within 2s".to_owned())))]
+            [(
+                "slow".to_owned(),
+                Some(Err("no answer within 2s".to_owned()))
+            )]
         );
         checks.abort();
     }

@@ -18,8 +18,10 @@ pub use self::health::{Check, Health, State};
 pub use self::instance::{Instance, instance};
 #[cfg(feature = "tokio")]
 pub use self::listen::{Incoming, Peer, Stream};
-pub use self::listen::{ListenError, Listener, Listeners, Socket, listener, listener_or, listeners};
-#[cfg(feature = "serve")]
-pub use self::serve::{Cut, Serve, ServeError, Served, serve};
+pub use self::listen::{
+    ListenError, Listener, Listeners, Socket, listener, listener_or, listeners,
+};
 #[cfg(feature = "axum")]
 pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener};
+#[cfg(feature = "serve")]
+pub use self::serve::{Cut, Serve, ServeError, Served, serve};

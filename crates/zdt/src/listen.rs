@@ -176,7 +176,9 @@ impl Entry {
 
     /// An entry without a name is called by its number, such as `fd3`.
     fn name(&self) -> String {
-        self.name.clone().unwrap_or_else(|| format!("fd{}", self.fd))
+        self.name
+            .clone()
+            .unwrap_or_else(|| format!("fd{}", self.fd))
     }
 
     fn is_listener(&self) -> bool {

@@ -180,10 +180,7 @@ mod tests {
             kind(&UdpSocket::bind("127.0.0.1:0").unwrap()),
             "a datagram socket"
         );
-        assert_eq!(
-            kind(&UnixDatagram::unbound().unwrap()),
-            "a datagram socket"
-        );
+        assert_eq!(kind(&UnixDatagram::unbound().unwrap()), "a datagram socket");
         assert_eq!(kind(&std::io::pipe().unwrap().0), "a pipe");
         assert_eq!(
             kind(&std::fs::File::open("/proc/self/exe").unwrap()),

@@ -52,7 +52,10 @@ pub(super) fn allowed() -> bool {
 
 /// The systemd service that runs this very process, as opposed to one that an
 /// ancestor belongs to: a shell in a terminal is not a service.
-#[expect(clippy::disallowed_methods, reason = "systemd tells by the environment")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "systemd tells by the environment"
+)]
 pub(super) fn systemd_unit() -> Option<String> {
     // systemd 248 and newer name the process they started.
     let started_us = match std::env::var("SYSTEMD_EXEC_PID") {

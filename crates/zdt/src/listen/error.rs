@@ -122,12 +122,18 @@ impl fmt::Display for ListenError {
                 )
             }
             Self::NoSuchName { name, left } => {
-                write!(f, "no listener named `{name}` was passed, or it was taken before; ")?;
+                write!(
+                    f,
+                    "no listener named `{name}` was passed, or it was taken before; "
+                )?;
                 match left.is_empty() {
                     true => f.write_str("none is left")?,
                     false => write!(f, "left: {}", ticked(left))?,
                 }
-                write!(f, "; the socket unit sets it with `FileDescriptorName={name}`")
+                write!(
+                    f,
+                    "; the socket unit sets it with `FileDescriptorName={name}`"
+                )
             }
             Self::Ambiguous { names } => write!(
                 f,

@@ -60,7 +60,10 @@ impl Incoming {
 
     #[cfg(feature = "axum")]
     pub(crate) fn first_address(&self) -> io::Result<Peer> {
-        let first = self.sockets.first().ok_or(io::ErrorKind::AddrNotAvailable)?;
+        let first = self
+            .sockets
+            .first()
+            .ok_or(io::ErrorKind::AddrNotAvailable)?;
         Ok(match first {
             AsyncSocket::Tcp(tcp) => Peer::Tcp(tcp.local_addr()?),
             AsyncSocket::Unix(unix) => {

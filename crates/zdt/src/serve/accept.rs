@@ -157,10 +157,7 @@ mod tests {
     #[test]
     fn only_a_broken_listener_is_reported() {
         let check = |errno: Errno, expected: Class| {
-            assert_eq!(
-                class(&io::Error::from_raw_os_error(errno as i32)),
-                expected
-            );
+            assert_eq!(class(&io::Error::from_raw_os_error(errno as i32)), expected);
         };
         check(Errno::ECONNABORTED, Class::OneConnection);
         check(Errno::EPERM, Class::OneConnection);

@@ -18,7 +18,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tower_service::Service;
 
 use super::io::{First, Io};
-use super::registry::{Ask, Doing, Protocol};
+use super::registry::{Ask, Doing, Ear, Protocol};
 use super::request::Counting;
 
 pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -68,20 +68,22 @@ where
 /// Waits for the first bytes, or until the connection is asked to close.
 async fn first(io: &Io) -> First {
     let conn = io.conn();
+    let mut ear = Ear::new(conn);
     let mut seen = 0;
     poll_fn(|cx| {
-        conn.listen(cx);
+        let ask = ear.hear(cx);
         match io.poll_first(cx, &mut seen) {
             Poll::Ready(first) => Poll::Ready(first.unwrap_or(First::End)),
-            Poll::Pending if conn.ask() == Ask::Nothing => Poll::Pending,
-            // A last look: bytes may have come that the reactor did not see.
-            Poll::Pending if io.socket().has_bytes() && conn.ask() != Ask::Cut => Poll::Ready(First::Http1),
+            Poll::Pending if ask == Ask::Nothing => Poll::Pending,
+            // A beginning of the HTTP/2 preface and no more: half a request.
+            Poll::Pending if seen > 0 && ask != Ask::Cut => Poll::Ready(First::Http1),
+            Poll::Pending if ask != Ask::Cut && io.socket().has_bytes() => {
+                // Bytes came that the reactor did not announce yet.
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
             Poll::Pending => {
-                io.registered()
-                    .registry
-                    .totals
-                    .quiet_closed
-                    .fetch_add(1, Relaxed);
+                conn.registry.totals.quiet_closed.fetch_add(1, Relaxed);
                 Poll::Ready(First::End)
             }
         }
@@ -104,14 +106,17 @@ where
         .http1
         .serve_connection(TokioIo::new(io), app)
         .with_upgrades();
+    let mut ear = Ear::new(&conn);
     let asked = poll_fn(|cx| {
-        conn.listen(cx);
+        let ask = ear.hear(cx);
         // An error here is the client's: it went away or spoke nonsense.
         if Pin::new(&mut serving).poll(cx).is_ready() {
             return Poll::Ready(None);
         }
-        match (conn.ask(), conn.doing()) {
-            (Ask::Nothing, _) => Poll::Pending,
+        if ask == Ask::Nothing {
+            return Poll::Pending;
+        }
+        match (ask, conn.doing()) {
             (Ask::Cut, _) => Poll::Ready(Some(Ask::Cut)),
             (Ask::CloseQuiet | Ask::CloseHalfRead, Doing::Idle) if socket.has_bytes() => {
                 // A request arrived that the reactor did not announce yet.
@@ -131,7 +136,7 @@ where
         None | Some(Ask::Cut) => {}
         Some(_) => {
             if let Some(parts) = serving.into_parts() {
-                let totals = &parts.io.inner().registered().registry.totals;
+                let totals = &conn.registry.totals;
                 match parts.read_buf.is_empty() {
                     true => totals.quiet_closed.fetch_add(1, Relaxed),
                     false => totals.cut_half_read.fetch_add(1, Relaxed),
@@ -152,16 +157,17 @@ where
 {
     let conn = io.conn().clone();
     let mut serving = pin!(http.http2.serve_connection(TokioIo::new(io), app));
+    let mut ear = Ear::new(&conn);
     let mut leaving = false;
     poll_fn(|cx| {
-        conn.listen(cx);
-        if conn.ask() != Ask::Nothing && !leaving {
+        let ask = ear.hear(cx);
+        if ask != Ask::Nothing && !leaving {
             // GOAWAY in two steps: streams that the client sent before it read
             // the first are still taken.
             serving.as_mut().graceful_shutdown();
             leaving = true;
         }
-        match conn.ask() {
+        match ask {
             Ask::Cut => Poll::Ready(()),
             _ => serving.as_mut().poll(cx).map(drop),
         }

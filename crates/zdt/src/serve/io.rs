@@ -131,7 +131,7 @@ impl Io {
     /// answer: the rest of a body, or another request on a connection that it
     /// believes open.
     fn peer_may_send(&self) -> bool {
-        self.conn().has_body.load(Relaxed) || self.registered.registry.announces_close()
+        self.conn().has_body.load(Relaxed) || self.conn().registry.announces_close()
     }
 
     /// Reads and drops what the peer sends, until it closes or a bound is hit.

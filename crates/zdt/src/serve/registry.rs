@@ -3,9 +3,10 @@
 //! A connection writes its own few atomics and reads no clock; whoever wants
 //! to know how long it has been quiet scans, and compares with the scan before.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::Context;
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
@@ -75,6 +76,7 @@ pub(super) enum Ask {
 /// One connection, as others see it.
 #[derive(Debug)]
 pub(super) struct Conn {
+    pub(super) registry: Arc<Registry>,
     /// Opened before the stop.
     old: bool,
     /// Answers only health probes, which no stop waits for.
@@ -114,9 +116,15 @@ pub(super) enum Doing {
     /// A part of a request head was read.
     HalfRead,
     /// HTTP/1.1 with a request in flight, from before the stop or since.
-    Busy { old: u64, new: u64 },
+    Busy {
+        old: u64,
+        new: u64,
+    },
     /// HTTP/2 with so many streams in flight.
-    Http2 { old: u64, new: u64 },
+    Http2 {
+        old: u64,
+        new: u64,
+    },
     Upgraded,
     Closing,
 }
@@ -125,6 +133,7 @@ impl Registry {
     /// Registers a connection that was accepted just now.
     pub(super) fn open(self: &Arc<Self>, health: bool) -> Registered {
         let conn = Arc::new(Conn {
+            registry: self.clone(),
             old: !self.is_draining(),
             health,
             protocol: AtomicU8::new(Protocol::Silent as u8),
@@ -144,11 +153,7 @@ impl Registry {
             seen: 0,
             since: Instant::now(),
         });
-        Registered {
-            conn,
-            registry: self.clone(),
-            key,
-        }
+        Registered { conn, key }
     }
 
     pub(super) fn is_draining(&self) -> bool {
@@ -252,7 +257,7 @@ impl Conn {
     }
 
     pub(super) fn ask(&self) -> Ask {
-        match self.ask.load(Relaxed) {
+        match self.ask.load(Acquire) {
             0 => Ask::Nothing,
             1 => Ask::CloseQuiet,
             2 => Ask::CloseHalfRead,
@@ -262,14 +267,44 @@ impl Conn {
 
     fn request(&self, ask: Ask) {
         if ask > self.ask() {
-            self.ask.store(ask as u8, Relaxed);
+            self.ask.store(ask as u8, Release);
             self.waker.wake();
         }
     }
+}
 
-    /// The task of `cx` is woken when the connection is asked for something.
-    pub(super) fn listen(&self, cx: &mut Context<'_>) {
-        self.waker.register(cx.waker());
+/// The side of a connection's task: hears what the connection is asked.
+#[derive(Debug)]
+pub(super) struct Ear<'a> {
+    conn: &'a Conn,
+    /// What was registered last, and what was asked then: registering anew at
+    /// each poll would be felt at each request.
+    waker: Option<Waker>,
+    heard: Ask,
+}
+
+impl<'a> Ear<'a> {
+    pub(super) fn new(conn: &'a Conn) -> Self {
+        Self {
+            conn,
+            waker: None,
+            heard: Ask::Nothing,
+        }
+    }
+
+    /// What is asked now; the task is woken when more is.
+    pub(super) fn hear(&mut self, cx: &mut Context<'_>) -> Ask {
+        let registered = self
+            .waker
+            .as_ref()
+            .is_some_and(|waker| waker.will_wake(cx.waker()));
+        if !registered || self.conn.ask() != self.heard {
+            // A call to wake takes the waker, so it is registered again.
+            self.conn.waker.register(cx.waker());
+            self.waker = Some(cx.waker().clone());
+            self.heard = self.conn.ask();
+        }
+        self.conn.ask()
     }
 }
 
@@ -277,21 +312,20 @@ impl Conn {
 #[derive(Debug)]
 pub(super) struct Registered {
     pub(super) conn: Arc<Conn>,
-    pub(super) registry: Arc<Registry>,
     key: usize,
 }
 
 impl Drop for Registered {
     fn drop(&mut self) {
+        let registry = &self.conn.registry;
         if !self.conn.health {
             let requests = u64::from(self.conn.requests.load(Relaxed));
-            let totals = &self.registry.totals;
-            totals.connections.fetch_add(1, Relaxed);
-            totals.requests.fetch_add(requests, Relaxed);
+            registry.totals.connections.fetch_add(1, Relaxed);
+            registry.totals.requests.fetch_add(requests, Relaxed);
         }
-        self.registry.lock().remove(self.key);
-        if self.registry.is_draining() {
-            self.registry.changed.notify_one();
+        registry.lock().remove(self.key);
+        if registry.is_draining() {
+            registry.changed.notify_one();
         }
     }
 }
@@ -300,22 +334,27 @@ impl Drop for Registered {
 #[derive(Debug)]
 pub(super) struct InFlight {
     conn: Arc<Conn>,
-    registry: Arc<Registry>,
     old: bool,
 }
 
 impl InFlight {
-    pub(super) fn begin(conn: &Arc<Conn>, registry: &Arc<Registry>) -> Self {
-        let old = !registry.is_draining();
+    /// Called by the connection's own task, as all that counts requests up.
+    pub(super) fn begin(conn: &Arc<Conn>) -> Self {
+        let old = !conn.registry.is_draining();
         conn.half_read.store(false, Relaxed);
-        conn.requests.fetch_add(1, Relaxed);
+        let requests = conn.requests.load(Relaxed).wrapping_add(1);
+        conn.requests.store(requests, Relaxed);
         let this = Self {
             conn: conn.clone(),
-            registry: registry.clone(),
             old,
         };
         this.counter().fetch_add(1, Relaxed);
         this
+    }
+
+    /// Whether the answer is the last of its connection.
+    pub(super) fn is_last(&self) -> bool {
+        self.conn.registry.announces_close() || self.conn.ask() != Ask::Nothing
     }
 
     fn counter(&self) -> &AtomicU32 {
@@ -331,10 +370,11 @@ impl Drop for InFlight {
         self.conn.half_read.store(false, Relaxed);
         self.conn.acted();
         self.counter().fetch_sub(1, Relaxed);
-        if self.registry.is_draining() {
+        let registry = &self.conn.registry;
+        if registry.is_draining() {
             let answered = u64::from(!self.conn.health);
-            self.registry.totals.during_drain.fetch_add(answered, Relaxed);
-            self.registry.changed.notify_one();
+            registry.totals.during_drain.fetch_add(answered, Relaxed);
+            registry.changed.notify_one();
         }
     }
 }

@@ -14,7 +14,7 @@ use pin_project_lite::pin_project;
 use tower_service::Service;
 
 use super::body::Counted;
-use super::registry::{Ask, Conn, InFlight, Registered, Registry};
+use super::registry::{Conn, InFlight, Registered};
 use crate::listen::Peer;
 
 /// The app, as the HTTP library calls it.
@@ -22,7 +22,6 @@ use crate::listen::Peer;
 pub(super) struct Counting<S> {
     app: S,
     conn: Arc<Conn>,
-    registry: Arc<Registry>,
     /// Put into the extensions of each request, when that is wanted.
     peer: Option<Peer>,
 }
@@ -32,7 +31,6 @@ impl<S> Counting<S> {
         Self {
             app,
             conn: registered.conn.clone(),
-            registry: registered.registry.clone(),
             peer,
         }
     }
@@ -48,7 +46,7 @@ where
     type Future = Answering<S, S::Future>;
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
-        let in_flight = InFlight::begin(&self.conn, &self.registry);
+        let in_flight = InFlight::begin(&self.conn);
         self.conn
             .has_body
             .store(!request.body().is_end_stream(), Relaxed);
@@ -65,8 +63,6 @@ where
         }
         Answering {
             announce: request.version() <= Version::HTTP_11,
-            conn: self.conn.clone(),
-            registry: self.registry.clone(),
             in_flight: Some(in_flight),
             state: Calling::Waiting {
                 app: self.app.clone(),
@@ -80,8 +76,6 @@ pin_project! {
     /// The answer that is being made.
     pub(super) struct Answering<S, F> {
         announce: bool,
-        conn: Arc<Conn>,
-        registry: Arc<Registry>,
         in_flight: Option<InFlight>,
         #[pin]
         state: Calling<S, F>,
@@ -119,8 +113,7 @@ where
         let (mut head, body) = response.into_parts();
         // HTTP/2 has GOAWAY for this, and an upgrade leaves HTTP.
         let announce = *this.announce && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
-        let last = this.registry.announces_close() || this.conn.ask() != Ask::Nothing;
-        if announce && last {
+        if announce && this.in_flight.as_ref().is_some_and(InFlight::is_last) {
             head.headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
