@@ -1,1 +1,4 @@
-//! x
+//! What the end-to-end tests stand on: a booted systemd, load, odd clients,
+//! and the application that the test programs serve.
+
+pub mod machine;

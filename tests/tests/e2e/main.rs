@@ -1,0 +1,96 @@
+//! zdt on a really booted systemd, under real load.
+//!
+//! `cargo test -p zdt-e2e`, as root. Where no machine can be booted the tests
+//! are ignored and say why; with `ZDT_E2E=required` they fail instead.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the edge: reads the environment, prints what it measured"
+)]
+
+mod boot;
+
+use std::any::Any;
+use std::error::Error;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use zdt_e2e::machine::{Machine, Reason};
+
+/// A test gets a fresh machine. It fails by an error or by a panic; either
+/// way the machine's journal is printed.
+type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
+
+const TESTS: &[(&str, Test)] = &[("machine_boots", boot::machine_boots)];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test measures; two at a time would measure each other.
+    arguments.test_threads = Some(1);
+
+    let missing = match std::env::var("ZDT_E2E").as_deref() {
+        // The reason comes back as an error when the first machine boots.
+        Ok("required") => None,
+        _ => Machine::available().err(),
+    };
+    let trials = TESTS
+        .iter()
+        .map(|&(name, test)| trial(name, test, missing.clone()))
+        // A runner that lists first, such as nextest, learns it here. One that
+        // runs at once is told the reason by each test.
+        .map(|trial| trial.with_ignored_flag(arguments.list && missing.is_some()))
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn trial(name: &'static str, test: Test, missing: Option<Reason>) -> Trial {
+    Trial::ignorable_test(name, move || match missing {
+        Some(reason) => Ok(Completion::ignored_with(reason)),
+        None => run(test).map(|()| Completion::Completed),
+    })
+}
+
+fn run(test: Test) -> Result<(), Failed> {
+    // Also alone among processes: nextest starts one for each test.
+    let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.lock"))?;
+    lock.lock()?;
+
+    let machine = programs()
+        .iter()
+        .fold(Machine::builder(), |builder, program| {
+            builder.program(program)
+        })
+        .boot()
+        .map_err(|e| chain(&e))?;
+    let failure = match catch_unwind(AssertUnwindSafe(|| test(&machine))) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => chain(error.as_ref()),
+        Err(panic) => said(panic.as_ref()),
+    };
+    let journal = machine.journal_tail(60).unwrap_or_else(|e| chain(&e));
+    Err(format!("{failure}\n\nend of the machine's journal:\n{journal}").into())
+}
+
+/// What every machine shows in `/opt/zdt/bin`.
+fn programs() -> [&'static str; 0] {
+    []
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("the test panicked")
+        .to_owned()
+}
