@@ -1,4 +1,7 @@
 //! What the end-to-end tests stand on: a booted systemd, load, odd clients,
 //! and the application that the test programs serve.
 
+pub mod client;
 pub mod machine;
+pub mod router;
+pub mod startup;

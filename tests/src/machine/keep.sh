@@ -4,7 +4,7 @@
 # In: NAME (of this machine), ROOT (its read-only lower layer), BOOT (the script that becomes PID 1), and as arguments
 # the programs to show in it. Out: what BOOT prints.
 set -u
-SCRATCH=$(mktemp -d /tmp/zdt-e2e.XXXXXX) || exit
+SCRATCH=$(mktemp -d "/tmp/$NAME.XXXXXX") || exit
 CGROUP=$SCRATCH/cgroup/$NAME
 export SCRATCH CGROUP
 

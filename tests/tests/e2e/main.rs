@@ -9,6 +9,8 @@
 )]
 
 mod boot;
+mod programs;
+mod units;
 
 use std::any::Any;
 use std::error::Error;
@@ -23,7 +25,12 @@ use zdt_e2e::machine::{Machine, Reason};
 /// way the machine's journal is printed.
 type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
 
-const TESTS: &[(&str, Test)] = &[("machine_boots", boot::machine_boots)];
+const TESTS: &[(&str, Test)] = &[
+    ("machine_boots", boot::machine_boots),
+    ("machines_are_separate", boot::machines_are_separate),
+    ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
+    ("programs_answer", programs::programs_answer),
+];
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
@@ -74,8 +81,8 @@ fn run(test: Test) -> Result<(), Failed> {
 }
 
 /// What every machine shows in `/opt/zdt/bin`.
-fn programs() -> [&'static str; 0] {
-    []
+fn programs() -> [&'static str; 1] {
+    [env!("CARGO_BIN_EXE_stock")]
 }
 
 fn chain(error: &dyn Error) -> String {
