@@ -19,7 +19,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use zdt_e2e::machine::{Machine, Reason};
+use zdt_e2e::machine::Machine;
 
 /// A test gets a fresh machine. It fails by an error or by a panic; either
 /// way the machine's journal is printed.
@@ -37,26 +37,24 @@ fn main() -> ExitCode {
     // Each test measures; two at a time would measure each other.
     arguments.test_threads = Some(1);
 
-    let missing = match std::env::var("ZDT_E2E").as_deref() {
-        // The reason comes back as an error when the first machine boots.
-        Ok("required") => None,
-        _ => Machine::available().err(),
-    };
+    let missing = Machine::available().err();
+    let required = std::env::var("ZDT_E2E").is_ok_and(|wanted| wanted == "required");
+    // A runner that lists first, such as nextest, learns from the list what is
+    // ignored. One that runs at once is told the reason by each test.
+    let ignored = arguments.list && missing.is_some() && !required;
     let trials = TESTS
         .iter()
-        .map(|&(name, test)| trial(name, test, missing.clone()))
-        // A runner that lists first, such as nextest, learns it here. One that
-        // runs at once is told the reason by each test.
-        .map(|trial| trial.with_ignored_flag(arguments.list && missing.is_some()))
+        .map(|&(name, test)| {
+            let missing = missing.clone();
+            let runner = move || match missing {
+                None => run(test).map(|()| Completion::Completed),
+                Some(reason) if required => Err(reason.into()),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+            };
+            Trial::ignorable_test(name, runner).with_ignored_flag(ignored)
+        })
         .collect();
     libtest_mimic::run(&arguments, trials).exit_code()
-}
-
-fn trial(name: &'static str, test: Test, missing: Option<Reason>) -> Trial {
-    Trial::ignorable_test(name, move || match missing {
-        Some(reason) => Ok(Completion::ignored_with(reason)),
-        None => run(test).map(|()| Completion::Completed),
-    })
 }
 
 fn run(test: Test) -> Result<(), Failed> {
