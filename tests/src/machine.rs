@@ -15,7 +15,7 @@ mod error;
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
@@ -67,7 +67,7 @@ pub struct Running(pub Child);
 impl Machine {
     /// Whether this host can boot a machine, or what it lacks.
     pub fn available() -> Result<(), Reason> {
-        available::check(Path::new("/"))
+        Self::builder().available()
     }
 
     /// Boots a machine from the host's own root.
@@ -266,8 +266,13 @@ impl Builder {
         self
     }
 
+    /// Whether this host can boot it, or what is lacking.
+    pub fn available(&self) -> Result<(), Reason> {
+        available::check(&self.root)
+    }
+
     pub fn boot(self) -> Result<Machine, Error> {
-        available::check(&self.root).map_err(Error::Unavailable)?;
+        self.available().map_err(Error::Unavailable)?;
 
         static COUNT: AtomicU32 = AtomicU32::new(1);
         let count = COUNT.fetch_add(1, Ordering::Relaxed);

@@ -24,7 +24,7 @@ pub(crate) fn machine_boots(machine: &Machine) -> Result<(), Box<dyn Error>> {
 }
 
 pub(crate) fn machines_are_separate(one: &Machine) -> Result<(), Box<dyn Error>> {
-    let other = Machine::boot()?;
+    let other = crate::builder().boot()?;
     let unit = "[Service]\nExecStart=sleep infinity\n";
     for machine in [one, &other] {
         machine.install(&[("app.service", unit)])?;
@@ -44,7 +44,7 @@ pub(crate) fn machines_are_separate(one: &Machine) -> Result<(), Box<dyn Error>>
 }
 
 pub(crate) fn a_machine_leaves_nothing(_: &Machine) -> Result<(), Box<dyn Error>> {
-    let machine = Machine::boot()?;
+    let machine = crate::builder().boot()?;
     let pid = machine.pid();
     let name = machine.name().to_owned();
     assert_eq!(left_over(&name, pid)?, ["process", "directory", "cgroup"]);

@@ -2,6 +2,8 @@
 //!
 //! `cargo test -p zdt-e2e`, as root. Where no machine can be booted the tests
 //! are ignored and say why; with `ZDT_E2E=required` they fail instead.
+//! `ZDT_E2E_ROOT=DIRECTORY` boots the systemd of another root, made with
+//! `debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2`.
 #![expect(
     clippy::disallowed_methods,
     clippy::print_stdout,
@@ -19,7 +21,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use zdt_e2e::machine::Machine;
+use zdt_e2e::machine::{Builder, Machine};
 
 /// A test gets a fresh machine. It fails by an error or by a panic; either
 /// way the machine's journal is printed.
@@ -37,7 +39,7 @@ fn main() -> ExitCode {
     // Each test measures; two at a time would measure each other.
     arguments.test_threads = Some(1);
 
-    let missing = Machine::available().err();
+    let missing = builder().available().err();
     let required = std::env::var("ZDT_E2E").is_ok_and(|wanted| wanted == "required");
     // A runner that lists first, such as nextest, learns from the list what is
     // ignored. One that runs at once is told the reason by each test.
@@ -62,13 +64,7 @@ fn run(test: Test) -> Result<(), Failed> {
     let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.lock"))?;
     lock.lock()?;
 
-    let machine = programs()
-        .iter()
-        .fold(Machine::builder(), |builder, program| {
-            builder.program(program)
-        })
-        .boot()
-        .map_err(|e| chain(&e))?;
+    let machine = builder().boot().map_err(|e| chain(&e))?;
     let failure = match catch_unwind(AssertUnwindSafe(|| test(&machine))) {
         Ok(Ok(())) => return Ok(()),
         Ok(Err(error)) => chain(error.as_ref()),
@@ -78,9 +74,13 @@ fn run(test: Test) -> Result<(), Failed> {
     Err(format!("{failure}\n\nend of the machine's journal:\n{journal}").into())
 }
 
-/// What every machine shows in `/opt/zdt/bin`.
-fn programs() -> [&'static str; 1] {
-    [env!("CARGO_BIN_EXE_stock")]
+/// A machine of the wanted root, with the test programs in `/opt/zdt/bin`.
+fn builder() -> Builder {
+    let builder = match std::env::var_os("ZDT_E2E_ROOT") {
+        Some(root) => Machine::builder().root(root),
+        None => Machine::builder(),
+    };
+    builder.program(env!("CARGO_BIN_EXE_stock"))
 }
 
 fn chain(error: &dyn Error) -> String {
