@@ -11,7 +11,9 @@
 )]
 
 mod boot;
+mod crash;
 mod programs;
+mod restart;
 mod units;
 
 use std::any::Any;
@@ -32,6 +34,14 @@ const TESTS: &[(&str, Test)] = &[
     ("machines_are_separate", boot::machines_are_separate),
     ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
     ("programs_answer", programs::programs_answer),
+    (
+        "stock_recipe_loses_requests",
+        restart::stock_recipe_loses_requests,
+    ),
+    (
+        "default_settings_close_the_port",
+        crash::default_settings_close_the_port,
+    ),
 ];
 
 fn main() -> ExitCode {
