@@ -104,7 +104,8 @@ impl Machine {
     }
 
     /// A command that runs inside the machine. Its environment is a plain
-    /// one, not that of the test.
+    /// one, not that of the test. Killing it kills only `nsenter`; what it
+    /// started ends with the machine.
     pub fn command(&self, argv: &[&str]) -> Command {
         self.nsenter(&["--all"], argv)
     }

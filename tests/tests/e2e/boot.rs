@@ -5,7 +5,55 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
+use zdt_e2e::client::Client;
 use zdt_e2e::machine::Machine;
+
+const SOCKET: &str = "\
+[Socket]
+ListenStream=127.0.0.1:8080
+";
+
+const SANDBOXED: &str = "\
+[Service]
+Type=notify
+ExecStart=/opt/zdt/bin/stock
+DynamicUser=yes
+User=app
+StateDirectory=app
+RuntimeDirectory=app
+UMask=0077
+NoNewPrivileges=yes
+CapabilityBoundingSet=
+ProtectSystem=strict
+ProtectHome=yes
+PrivateTmp=yes
+PrivateDevices=yes
+PrivateUsers=yes
+PrivateIPC=yes
+PrivateNetwork=yes
+ProtectHostname=yes
+ProtectClock=yes
+ProtectKernelTunables=yes
+ProtectKernelModules=yes
+ProtectKernelLogs=yes
+ProtectControlGroups=yes
+ProtectProc=invisible
+ProcSubset=pid
+RestrictAddressFamilies=AF_UNIX
+RestrictNamespaces=yes
+RestrictRealtime=yes
+RestrictSUIDSGID=yes
+LockPersonality=yes
+MemoryDenyWriteExecute=yes
+RemoveIPC=yes
+SystemCallArchitectures=native
+SystemCallFilter=@system-service
+SystemCallFilter=~@privileged @resources
+SystemCallErrorNumber=EPERM
+IPAddressDeny=any
+MemoryMax=500M
+LimitNOFILE=20000
+";
 
 pub(crate) fn machine_boots(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let version = machine.systemctl(&["--version"])?.ok()?;
@@ -20,6 +68,26 @@ pub(crate) fn machine_boots(machine: &Machine) -> Result<(), Box<dyn Error>> {
     assert_eq!(init.stdout, "systemd\n");
     let hostname = machine.run(&["hostname"])?.ok()?;
     assert_eq!(hostname.stdout.trim_end(), machine.name());
+    Ok(())
+}
+
+/// The machine lacks nothing that a hardened unit asks of its host.
+pub(crate) fn a_sandbox_holds(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    machine.install(&[("app.socket", SOCKET), ("app.service", SANDBOXED)])?;
+    machine.systemctl(&["start", "app.socket"])?.ok()?;
+    machine.systemctl(&["start", "app.service"])?.ok()?;
+    let pid = machine.show("app.service", "MainPID")?;
+
+    let answer = Client::tcp(machine, "127.0.0.1:8080")?.get("/")?;
+    assert_eq!(answer.text(), format!("pid {pid}\n"));
+    // By number: a small root cannot name dynamic users.
+    let user = machine.run(&["stat", "--format=%u", &format!("/proc/{pid}")])?;
+    let user: u32 = user.ok()?.stdout.trim_end().parse()?;
+    assert!((61184..=65519).contains(&user), "{user}");
+    let namespace = |of: &str| machine.run(&["readlink", &format!("/proc/{of}/ns/net")]);
+    assert_ne!(namespace(&pid)?.ok()?.stdout, namespace("1")?.ok()?.stdout);
+    let journal = machine.journal("app.service")?;
+    assert!(!journal.contains("ignoring"), "{journal}");
     Ok(())
 }
 

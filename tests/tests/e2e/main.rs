@@ -31,6 +31,7 @@ type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
 
 const TESTS: &[(&str, Test)] = &[
     ("machine_boots", boot::machine_boots),
+    ("a_sandbox_holds", boot::a_sandbox_holds),
     ("machines_are_separate", boot::machines_are_separate),
     ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
     ("programs_answer", programs::programs_answer),

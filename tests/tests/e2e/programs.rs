@@ -50,5 +50,15 @@ pub(crate) fn programs_answer(machine: &Machine) -> Result<(), Box<dyn Error>> {
     socket.upgrade("/ws")?;
     socket.send_text("echo")?;
     assert_eq!(socket.message()?, Message::Text("echo".to_owned()));
+
+    machine.install(&[
+        ("unix.socket", "[Socket]\nListenStream=/run/app.sock\n"),
+        ("unix.service", "[Service]\nExecStart=/opt/zdt/bin/stock\n"),
+    ])?;
+    machine.systemctl(&["start", "unix.socket"])?.ok()?;
+    let mut local = Client::unix(machine, "/run/app.sock")?;
+    let answer = local.get("/")?.text();
+    let pid = machine.show("unix.service", "MainPID")?;
+    assert_eq!(answer, format!("pid {pid}\n"));
     Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use zdt_e2e::client::Client;
 use zdt_e2e::machine::Machine;
 use zdt_units::probe::Report;
 
@@ -24,6 +25,8 @@ fn ten_restarts(machine: &Machine) -> Result<Report, Box<dyn Error>> {
     for _ in 0..10 {
         machine.systemctl(&["restart", "app.service"])?.ok()?;
         units::await_main(machine)?;
+        // Each restart meets clients that were served for a while.
+        Client::tcp(machine, units::ADDRESS)?.get("/slow?ms=200")?;
         // By default systemd refuses the sixth restart in ten seconds.
         machine.systemctl(&["reset-failed", "app.service"])?.ok()?;
     }
