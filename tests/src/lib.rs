@@ -1,1 +1,8 @@
-//! x
+//! What the end-to-end tests stand on: a booted systemd, load, odd clients,
+//! and the application that the test programs serve.
+
+pub mod client;
+pub mod load;
+pub mod machine;
+pub mod router;
+pub mod startup;

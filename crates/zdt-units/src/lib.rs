@@ -5,4 +5,9 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+pub mod commands;
+pub mod exit_code;
 pub mod probe;
+
+pub use commands::main;

@@ -1,0 +1,135 @@
+//! The command line of `zdt-units`: types only, and their doc comments are the help.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+/// Restarts services without losing a request, and proves it.
+#[derive(Debug, Parser)]
+#[command(name = "zdt-units", version, arg_required_else_help = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    Probe(ProbeArgs),
+}
+
+/// Send requests at a fixed rate and count every one that is lost.
+///
+/// Requests leave on schedule, whatever became of those before them; latency counts
+/// from the moment a request was due; nothing is sent twice.
+///
+/// Exit code: 0 nothing was lost, 9 something was, 2 the command line is wrong,
+/// 1 the measurement is not valid.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Several streams at once:
+  zdt-units probe :8080 --rate 1000 --stream name=quick --stream name=slow,path=/slow,rate=1")]
+pub struct ProbeArgs {
+    /// `127.0.0.1:8080`, `:8080`, `[::1]:8080`, `http://localhost:8080/path`,
+    /// `unix:/run/app.sock` or `/run/app.sock`
+    #[arg(default_value = ":8080")]
+    pub target: String,
+
+    /// Requests a second
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
+
+    /// How long requests are due [default: 10s, unless `--requests` or
+    /// `--until-stdin-closes` says when to end]
+    #[arg(long = "for", value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub duration: Option<Duration>,
+
+    /// End after so many requests (of each stream)
+    #[arg(long, value_name = "N")]
+    pub requests: Option<u64>,
+
+    /// End when standard input is closed; SIGINT and SIGTERM end a run in any case,
+    /// and the report is printed
+    #[arg(long)]
+    pub until_stdin_closes: bool,
+
+    /// Keep N connections open and use them in turn (default: a new one for each request)
+    #[arg(long, value_name = "N", conflicts_with = "http2")]
+    pub keep_alive: Option<usize>,
+
+    /// Speak HTTP/2 on N connections, without TLS and without upgrade
+    #[arg(long, value_name = "N")]
+    pub http2: Option<usize>,
+
+    /// Do not send `Connection: close` on a new connection
+    #[arg(long)]
+    pub no_close_header: bool,
+
+    /// Wait so long between connecting and sending
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub think: Duration,
+
+    /// The path and query to ask for [default: the target's, or `/`]
+    #[arg(long)]
+    pub path: Option<String>,
+
+    #[arg(long, default_value = "GET")]
+    pub method: String,
+
+    /// The `Host` to ask for [default: the target's]
+    #[arg(long)]
+    pub host: Option<String>,
+
+    /// A header to send, repeatable
+    #[arg(long, value_name = "NAME: VALUE")]
+    pub header: Vec<String>,
+
+    /// Send a body of N bytes
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub body_bytes: u64,
+
+    /// Send the body in N pieces
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub body_chunks: u32,
+
+    /// Wait so long between the pieces
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub body_pause: Duration,
+
+    /// How long an answer may take, from the moment its request leaves
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// The status that counts as ok
+    #[arg(long, value_name = "STATUS", default_value_t = 200)]
+    pub expect: u16,
+
+    /// The length of body that counts as ok [default: any, if complete]
+    #[arg(long, value_name = "N")]
+    pub expect_length: Option<u64>,
+
+    /// A stream of requests, as `key=value,...` with the names of the flags above (and
+    /// `name`) as keys; repeatable. The flags are then the defaults of all streams
+    #[arg(long, value_name = "SPEC")]
+    pub stream: Vec<String>,
+
+    /// How much time one entry of the report's timeline covers
+    #[arg(long, value_name = "TIME", default_value = "10ms", value_parser = humantime::parse_duration)]
+    pub bucket: Duration,
+
+    /// Most requests of one stream in flight; above, the measurement is not valid
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_in_flight: usize,
+
+    /// Print the report as one JSON object
+    #[arg(long)]
+    pub json: bool,
+
+    /// Create this file after the first answer that is ok
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Allow a target that is not this machine
+    #[arg(long)]
+    pub any_host: bool,
+}

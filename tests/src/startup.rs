@@ -1,0 +1,21 @@
+//! How a test program behaves before it serves; the tests set it from
+//! outside.
+#![expect(clippy::disallowed_methods, reason = "the edge: reads the environment")]
+
+use std::time::Duration;
+
+/// The release is broken: it cannot start.
+#[derive(Debug)]
+pub struct Crash;
+
+/// Waits `WARMUP_MS`, or fails at once with `CRASH=1`.
+pub async fn start_up() -> Result<(), Crash> {
+    if std::env::var("CRASH").is_ok_and(|crash| crash == "1") {
+        return Err(Crash);
+    }
+    let warm_up = std::env::var("WARMUP_MS")
+        .ok()
+        .and_then(|ms| ms.parse().ok());
+    tokio::time::sleep(Duration::from_millis(warm_up.unwrap_or(0))).await;
+    Ok(())
+}

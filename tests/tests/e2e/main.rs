@@ -1,0 +1,112 @@
+//! zdt on a really booted systemd, under real load.
+//!
+//! `cargo test -p zdt-e2e`, as root. Where no machine can be booted the tests
+//! are ignored and say why; with `ZDT_E2E=required` they fail instead.
+//! `ZDT_E2E_ROOT=DIRECTORY` boots the systemd of another root, made with
+//! `debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,iproute2`.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    reason = "the edge: reads the environment, prints what it measured"
+)]
+
+mod boot;
+mod crash;
+mod programs;
+mod restart;
+mod units;
+
+use std::any::Any;
+use std::error::Error;
+use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+
+use libtest_mimic::{Arguments, Completion, Failed, Trial};
+use zdt_e2e::machine::{Builder, Machine};
+
+/// A test gets a fresh machine. It fails by an error or by a panic; either
+/// way the machine's journal is printed.
+type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
+
+const TESTS: &[(&str, Test)] = &[
+    ("machine_boots", boot::machine_boots),
+    ("a_sandbox_holds", boot::a_sandbox_holds),
+    ("machines_are_separate", boot::machines_are_separate),
+    ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
+    ("programs_answer", programs::programs_answer),
+    (
+        "stock_recipe_loses_requests",
+        restart::stock_recipe_loses_requests,
+    ),
+    (
+        "default_settings_close_the_port",
+        crash::default_settings_close_the_port,
+    ),
+];
+
+fn main() -> ExitCode {
+    let mut arguments = Arguments::from_args();
+    // Each test measures; two at a time would measure each other.
+    arguments.test_threads = Some(1);
+
+    let missing = builder().available().err();
+    let required = std::env::var("ZDT_E2E").is_ok_and(|wanted| wanted == "required");
+    // A runner that lists first, such as nextest, learns from the list what is
+    // ignored. One that runs at once is told the reason by each test.
+    let ignored = arguments.list && missing.is_some() && !required;
+    let trials = TESTS
+        .iter()
+        .map(|&(name, test)| {
+            let missing = missing.clone();
+            let runner = move || match missing {
+                None => run(test).map(|()| Completion::Completed),
+                Some(reason) if required => Err(reason.into()),
+                Some(reason) => Ok(Completion::ignored_with(reason)),
+            };
+            Trial::ignorable_test(name, runner).with_ignored_flag(ignored)
+        })
+        .collect();
+    libtest_mimic::run(&arguments, trials).exit_code()
+}
+
+fn run(test: Test) -> Result<(), Failed> {
+    // Also alone among processes: nextest starts one for each test.
+    let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.lock"))?;
+    lock.lock()?;
+
+    let machine = builder().boot().map_err(|e| chain(&e))?;
+    let failure = match catch_unwind(AssertUnwindSafe(|| test(&machine))) {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => chain(error.as_ref()),
+        Err(panic) => said(panic.as_ref()),
+    };
+    let journal = machine.journal_tail(60).unwrap_or_else(|e| chain(&e));
+    Err(format!("{failure}\n\nend of the machine's journal:\n{journal}").into())
+}
+
+/// A machine of the wanted root, with the test programs in `/opt/zdt/bin`.
+fn builder() -> Builder {
+    let builder = match std::env::var_os("ZDT_E2E_ROOT") {
+        Some(root) => Machine::builder().root(root),
+        None => Machine::builder(),
+    };
+    builder.program(env!("CARGO_BIN_EXE_stock"))
+}
+
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+fn said(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("the test panicked")
+        .to_owned()
+}
