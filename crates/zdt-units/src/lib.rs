@@ -5,4 +5,6 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod config;
+pub mod model;
 pub mod probe;
