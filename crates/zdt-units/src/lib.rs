@@ -8,3 +8,5 @@
 pub mod config;
 pub mod model;
 pub mod probe;
+pub mod render;
+pub mod unit_file;
