@@ -5,8 +5,14 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod cli;
+mod commands;
 pub mod config;
+pub mod exit_code;
 pub mod model;
 pub mod probe;
 pub mod render;
+mod report;
 pub mod unit_file;
+
+pub use commands::main;
