@@ -1,13 +1,13 @@
-//! The command line of `zdt-units`: types only, and their doc comments are the help.
+//! The command line. Doc comments are the help text.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-/// Restarts services without losing a request, and proves it.
+/// Restarts that lose no connection: writes systemd units, restarts services, proves it.
 #[derive(Debug, Parser)]
-#[command(name = "zdt-units", version, arg_required_else_help = true)]
+#[command(name = "zdt-units", version, max_term_width = 100)]
 pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
@@ -15,7 +15,37 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    Generate(GenerateArgs),
     Probe(ProbeArgs),
+}
+
+/// Where the services are described.
+#[derive(Debug, Args)]
+pub struct ConfigArgs {
+    /// Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// Write the systemd units of every service
+///
+/// Without `--out` they are printed, each under the path it belongs to.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Write the units into this directory, each file at once or not at all
+    #[arg(long, value_name = "DIR", conflicts_with = "stdout")]
+    pub out: Option<PathBuf>,
+
+    /// Print the units, which is also the default
+    #[arg(long)]
+    pub stdout: bool,
+
+    /// Write nothing; exit with 8 and the differences if the files in `--out` are not up to date
+    #[arg(long, requires = "out")]
+    pub check: bool,
 }
 
 /// Send requests at a fixed rate and count every one that is lost.

@@ -1,22 +1,22 @@
-//! What the exit codes of `zdt-units` mean. They are a contract with scripts.
+//! What the program's exit status means. These numbers are a contract; see `docs/exit-codes.md`.
 
-/// Done; nothing was lost.
+/// It did what was asked.
 pub const DONE: u8 = 0;
-/// Something unexpected, or a measurement that says nothing.
+/// Something that this program did not expect, such as a full disk.
 pub const UNEXPECTED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
-/// `zdt.toml` is invalid.
-pub const CONFIG_INVALID: u8 = 3;
-/// Refused; nothing was touched.
+/// `zdt.toml` is missing, unreadable or invalid.
+pub const CONFIG: u8 = 3;
+/// The restart was refused; nothing was touched.
 pub const REFUSED: u8 = 4;
-/// Stopped before anything was changed.
+/// It failed before anything was changed.
 pub const STOPPED: u8 = 5;
-/// Rolled back; the old release serves.
+/// The new release did not serve; the old one serves again.
 pub const ROLLED_BACK: u8 = 6;
-/// The rollback failed too; look now.
-pub const ROLLBACK_FAILED: u8 = 7;
-/// Generated files differ from those on disk (`--check`).
-pub const FILES_DIFFER: u8 = 8;
-/// Requests were lost.
-pub const REQUESTS_LOST: u8 = 9;
+/// It failed, and there was no way back or that failed too: look now.
+pub const LOOK_NOW: u8 = 7;
+/// `--check`: the files are not what would be written.
+pub const DIFFERS: u8 = 8;
+/// Restarted, but requests were lost.
+pub const LOST: u8 = 9;

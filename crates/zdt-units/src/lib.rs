@@ -6,8 +6,13 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
-pub mod commands;
+mod commands;
+pub mod config;
 pub mod exit_code;
+pub mod model;
 pub mod probe;
+pub mod render;
+mod report;
+pub mod unit_file;
 
 pub use commands::main;

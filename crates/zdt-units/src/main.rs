@@ -1,7 +1,5 @@
-//! The `zdt-units` binary.
+//! Everything is in the library; see `zdt_units::main`.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
+fn main() -> std::process::ExitCode {
     zdt_units::main()
 }

@@ -1,16 +1,94 @@
-//! The subcommands: each reads its input, calls what decides and does, and reports.
+//! The edge: reads arguments and files, calls the deciding code, does, reports.
 
-pub mod probe;
+mod config_file;
+mod generate;
+mod probe;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use crate::cli::{Cli, Command};
+use crate::exit_code;
 
-/// Runs the command that the process was started with.
+/// Runs the command line of this process and says how to exit.
 pub fn main() -> ExitCode {
-    match Cli::parse().command {
-        Command::Probe(args) => probe::run(&args),
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(shown) => {
+            // Help and version come this way too, and are no failure. A closed
+            // terminal is no reason for another status.
+            let _ = shown.print();
+            return match shown.use_stderr() {
+                true => ExitCode::from(exit_code::USAGE),
+                false => ExitCode::from(exit_code::DONE),
+            };
+        }
+    };
+    let done = match &cli.command {
+        Command::Generate(args) => generate::run(args),
+        Command::Probe(args) => return probe::run(args),
+    };
+    ExitCode::from(match done {
+        Ok(code) => code,
+        Err(failed) => {
+            let _ = write!(std::io::stderr(), "{}", failed.text());
+            failed.code()
+        }
+    })
+}
+
+/// Why a command could not be carried out.
+#[derive(Debug)]
+enum Failed {
+    /// Already rendered, with places in the text.
+    Mistakes(String),
+    Said {
+        code: u8,
+        message: String,
+        hint: Option<String>,
+    },
+}
+
+impl Failed {
+    fn config(message: impl Into<String>) -> Self {
+        Self::said(exit_code::CONFIG, message)
+    }
+
+    fn unexpected(message: impl Into<String>) -> Self {
+        Self::said(exit_code::UNEXPECTED, message)
+    }
+
+    fn said(code: u8, message: impl Into<String>) -> Self {
+        Self::Said {
+            code,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    fn hint(mut self, text: impl Into<String>) -> Self {
+        if let Self::Said { hint, .. } = &mut self {
+            *hint = Some(text.into());
+        }
+        self
+    }
+
+    fn code(&self) -> u8 {
+        match self {
+            Self::Mistakes(_) => exit_code::CONFIG,
+            Self::Said { code, .. } => *code,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Mistakes(text) => text.clone(),
+            Self::Said { message, hint, .. } => match hint {
+                Some(hint) => format!("error: {message}\n\nhint: {hint}\n"),
+                None => format!("error: {message}\n"),
+            },
+        }
     }
 }

@@ -47,10 +47,10 @@ enum ProbeError {
 }
 
 /// Runs the command; the exit code says whether requests were lost.
-pub fn run(args: &ProbeArgs) -> ExitCode {
+pub(super) fn run(args: &ProbeArgs) -> ExitCode {
     let code = match measure(args) {
         Ok(report) if !report.valid => exit_code::UNEXPECTED,
-        Ok(report) if report.lost() > 0 => exit_code::REQUESTS_LOST,
+        Ok(report) if report.lost() > 0 => exit_code::LOST,
         Ok(_) => exit_code::DONE,
         Err(error) => {
             say(format_args!("error: {}", Chain(&error)));

@@ -1,0 +1,55 @@
+//! Finds and reads `zdt.toml`.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "commands are where files are read"
+)]
+
+use std::io::{self, IsTerminal};
+use std::path::{Path, PathBuf};
+
+use super::Failed;
+use crate::cli::ConfigArgs;
+use crate::config::Colour;
+use crate::model::Model;
+
+/// A model and the name of the file that it came from.
+pub(super) struct Read {
+    pub(super) model: Model,
+    /// Without directories, so that generated files do not depend on where they were made.
+    pub(super) source: String,
+}
+
+pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
+    let path = find(args)?;
+    let text = std::fs::read_to_string(&path).map_err(|source| {
+        Failed::config(format!("failed to read `{}`: {source}", path.display()))
+    })?;
+    let model = Model::read(&path.display().to_string(), &text)
+        .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
+    let source = path.file_name().unwrap_or(path.as_os_str());
+    Ok(Read {
+        model,
+        source: source.to_string_lossy().into_owned(),
+    })
+}
+
+fn find(args: &ConfigArgs) -> Result<PathBuf, Failed> {
+    if let Some(path) = &args.config {
+        return Ok(path.clone());
+    }
+    let places = ["zdt.toml", "/etc/zdt/zdt.toml"];
+    let found = places.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned).ok_or_else(|| {
+        Failed::config("there is no `zdt.toml` here and no `/etc/zdt/zdt.toml`")
+            .hint("name the file with `--config FILE`")
+    })
+}
+
+fn colour() -> Colour {
+    let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    match wanted && io::stderr().is_terminal() {
+        true => Colour::Always,
+        false => Colour::Never,
+    }
+}

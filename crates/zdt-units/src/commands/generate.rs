@@ -1,0 +1,102 @@
+//! `zdt-units generate`: one list of units, three ends: print, compare, write.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+
+use super::{Failed, config_file};
+use crate::cli::GenerateArgs;
+use crate::exit_code;
+use crate::render::render;
+use crate::report::diff;
+use crate::unit_file::UnitFile;
+
+/// Where units belong, for the headings on standard output.
+const UNIT_DIRECTORY: &str = "/etc/systemd/system";
+
+pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let units = render(&read.model, &read.source);
+    match &args.out {
+        None => print(&units),
+        Some(directory) if args.check => check(&units, directory),
+        Some(directory) => write(&units, directory),
+    }
+}
+
+fn print(units: &[UnitFile]) -> Result<u8, Failed> {
+    let blocks: Vec<String> = units
+        .iter()
+        .map(|unit| format!("# {UNIT_DIRECTORY}/{}\n{unit}", unit.name))
+        .collect();
+    say(&blocks.join("\n"))?;
+    Ok(exit_code::DONE)
+}
+
+fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
+    let mut differences = String::new();
+    for unit in units {
+        let path = directory.join(unit.name.as_str());
+        let there = current(&path)?;
+        differences.push_str(&diff::listing(&path, there.as_deref(), &unit.to_string()));
+    }
+    if differences.is_empty() {
+        return Ok(exit_code::DONE);
+    }
+    say(&differences)?;
+    Ok(exit_code::DIFFERS)
+}
+
+fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
+    fs::create_dir_all(directory).map_err(|source| {
+        Failed::unexpected(format!(
+            "failed to make `{}`: {source}",
+            directory.display()
+        ))
+    })?;
+    let mut talk = String::new();
+    for unit in units {
+        let path = directory.join(unit.name.as_str());
+        let text = unit.to_string();
+        if current(&path)?.as_deref() == Some(text.as_str()) {
+            talk.push_str(&format!("unchanged `{}`\n", path.display()));
+            continue;
+        }
+        replace(directory, &path, &text).map_err(|source| {
+            Failed::unexpected(format!("failed to write `{}`: {source}", path.display()))
+        })?;
+        talk.push_str(&format!("wrote `{}`\n", path.display()));
+    }
+    let _ = io::stderr().write_all(talk.as_bytes());
+    Ok(exit_code::DONE)
+}
+
+/// Whoever reads `path` meanwhile sees the old file or the new one, whole.
+fn replace(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
+    let mut file = tempfile::Builder::new()
+        .prefix(".zdt-")
+        .permissions(Permissions::from_mode(0o644))
+        .tempfile_in(directory)?;
+    file.write_all(text.as_bytes())?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    Ok(())
+}
+
+fn current(path: &Path) -> Result<Option<String>, Failed> {
+    match fs::read(path) {
+        Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Failed::unexpected(format!(
+            "failed to read `{}`: {source}",
+            path.display()
+        ))),
+    }
+}
+
+fn say(text: &str) -> Result<(), Failed> {
+    io::stdout().write_all(text.as_bytes()).map_err(|source| {
+        Failed::unexpected(format!("failed to write to standard output: {source}"))
+    })
+}

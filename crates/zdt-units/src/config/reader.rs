@@ -1,0 +1,374 @@
+//! Walks TOML's spanned tree and notes every mistake instead of stopping at the first.
+//!
+//! A table's known keys are the ones that were asked for, so the list that
+//! an unknown key is compared with cannot go stale.
+
+use std::ops::Range;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::problem::Problem;
+
+/// A value and its place in the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct At<T> {
+    pub value: T,
+    pub at: Range<usize>,
+}
+
+/// Words that people write for a key of ours, where spelling alone does not tell.
+const SYNONYMS: &[(&str, &str)] = &[
+    ("bind", "listen"),
+    ("cmd", "exec"),
+    ("command", "exec"),
+    ("cwd", "working_directory"),
+    ("depends_on", "after"),
+    ("env", "environment"),
+    ("env_file", "environment_files"),
+    ("port", "listen"),
+    ("services", "service"),
+    ("sockets", "socket"),
+];
+
+/// One table, its place, and which of its keys were asked for.
+#[derive(Debug)]
+pub(super) struct Table<'a> {
+    /// Where the table's name stands.
+    pub(super) at: Range<usize>,
+    entries: &'a DeTable<'a>,
+    asked: Vec<&'static str>,
+}
+
+impl<'a> Table<'a> {
+    pub(super) fn new(entries: &'a DeTable<'a>, at: Range<usize>) -> Self {
+        Self {
+            at,
+            entries,
+            asked: Vec::new(),
+        }
+    }
+
+    fn take(&mut self, key: &'static str) -> Option<(Range<usize>, &'a Spanned<DeValue<'a>>)> {
+        self.asked.push(key);
+        let (name, value) = self.entries.get_key_value(key)?;
+        Some((name.span(), value))
+    }
+
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.entries.contains_key(key)
+    }
+
+    pub(super) fn string(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<String>> {
+        let (_, value) = self.take(key)?;
+        string(value, &format!("`{key}`"), problems)
+    }
+
+    pub(super) fn integer(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<i64>> {
+        let (_, value) = self.take(key)?;
+        let parsed = value.get_ref().as_integer().and_then(|integer| {
+            i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
+        });
+        if parsed.is_none() {
+            problems.push(wrong_type(value, &format!("`{key}`"), "a whole number"));
+        }
+        Some(At {
+            value: parsed?,
+            at: value.span(),
+        })
+    }
+
+    pub(super) fn boolean(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<bool>> {
+        let (_, value) = self.take(key)?;
+        let parsed = value.get_ref().as_bool();
+        if parsed.is_none() {
+            problems.push(wrong_type(value, &format!("`{key}`"), "`true` or `false`"));
+        }
+        Some(At {
+            value: parsed?,
+            at: value.span(),
+        })
+    }
+
+    /// An array of strings.
+    pub(super) fn strings(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<Vec<At<String>>>> {
+        let (_, value) = self.take(key)?;
+        if value.get_ref().is_str() {
+            let problem = wrong_type(value, &format!("`{key}`"), "an array of strings");
+            let hint = match key {
+                "exec" => "write the program and each argument as a string of its own: \
+                           `[\"/bin/app\", \"--port\", \"80\"]`; no shell reads it"
+                    .to_owned(),
+                _ => format!("put it in brackets: `{key} = [\"…\"]`"),
+            };
+            problems.push(problem.hint(hint));
+            return None;
+        }
+        strings(value, key, "an array of strings", problems)
+    }
+
+    /// A string, or an array of strings.
+    pub(super) fn string_or_strings(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<Vec<At<String>>>> {
+        let (_, value) = self.take(key)?;
+        if value.get_ref().is_str() {
+            let one = string(value, key, problems)?;
+            return Some(At {
+                at: one.at.clone(),
+                value: vec![one],
+            });
+        }
+        strings(value, key, "a string or an array of strings", problems)
+    }
+
+    /// A table of strings whose keys are the user's own; in the order of the text.
+    pub(super) fn string_table(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(At<String>, At<String>)> {
+        let Some(table) = self.table(key, problems) else {
+            return Vec::new();
+        };
+        let mut pairs: Vec<_> = table
+            .entries
+            .iter()
+            .filter_map(|(name, value)| {
+                let value = string(value, &format!("`{key}.{}`", name.get_ref()), problems)?;
+                Some((
+                    At {
+                        value: name.get_ref().to_string(),
+                        at: name.span(),
+                    },
+                    value,
+                ))
+            })
+            .collect();
+        pairs.sort_by_key(|(name, _)| name.at.start);
+        pairs
+    }
+
+    pub(super) fn table(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<Table<'a>> {
+        let (name, value) = self.take(key)?;
+        match value.get_ref().as_table() {
+            Some(entries) => Some(Table::new(entries, name)),
+            None => {
+                problems.push(wrong_type(value, &format!("`{key}`"), "a table"));
+                None
+            }
+        }
+    }
+
+    /// `[[key]]` tables, in the order of the text.
+    pub(super) fn tables(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<Table<'a>> {
+        let Some((_, value)) = self.take(key) else {
+            return Vec::new();
+        };
+        let Some(array) = value.get_ref().as_array() else {
+            problems.push(
+                wrong_type(value, &format!("`{key}`"), "an array of tables")
+                    .hint("write its header with two brackets: `[[…]]`"),
+            );
+            return Vec::new();
+        };
+        let mut tables = Vec::new();
+        for entry in array.iter() {
+            match entry.get_ref().as_table() {
+                Some(entries) => tables.push(Table::new(entries, entry.span())),
+                None => problems.push(wrong_type(entry, &format!("`{key}`"), "tables")),
+            }
+        }
+        tables
+    }
+
+    /// Tables under names of the user's own (`[key.NAME]`), in the order of the text.
+    pub(super) fn named_tables(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Vec<(At<String>, Table<'a>)> {
+        let Some(outer) = self.table(key, problems) else {
+            return Vec::new();
+        };
+        let mut named = Vec::new();
+        for (name, value) in outer.entries.iter() {
+            match value.get_ref().as_table() {
+                Some(entries) => named.push((
+                    At {
+                        value: name.get_ref().to_string(),
+                        at: name.span(),
+                    },
+                    Table::new(entries, name.span()),
+                )),
+                None => problems.push(
+                    wrong_type(value, &format!("`{key}.{}`", name.get_ref()), "a table")
+                        .hint(format!("name the {key} in the header: `[{key}.NAME]`")),
+                ),
+            }
+        }
+        named.sort_by_key(|(name, _)| name.at.start);
+        named
+    }
+
+    /// A string, or a table, whichever is there.
+    pub(super) fn string_or_table(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<StringOrTable<'a>> {
+        let (name, value) = self.take(key)?;
+        match value.get_ref() {
+            DeValue::String(text) => Some(StringOrTable::String(At {
+                value: text.to_string(),
+                at: value.span(),
+            })),
+            DeValue::Table(entries) => Some(StringOrTable::Table(Table::new(entries, name))),
+            _ => {
+                problems.push(wrong_type(
+                    value,
+                    &format!("`{key}`"),
+                    "a string or a table",
+                ));
+                None
+            }
+        }
+    }
+
+    /// Reports the keys that nobody asked for.
+    pub(super) fn finish(self, problems: &mut Vec<Problem>) {
+        for (name, _) in self.entries.iter() {
+            let key = name.get_ref().as_ref();
+            if self.asked.contains(&key) {
+                continue;
+            }
+            let problem = Problem::new(&name.span(), format!("unknown key `{key}`"));
+            let problem = match nearest(key, &self.asked) {
+                Some(known) => problem.label(format!("did you mean `{known}`?")),
+                None => {
+                    let mut known = self.asked.clone();
+                    known.sort_unstable();
+                    problem.hint(format!("the keys known here are {}", list(&known)))
+                }
+            };
+            problems.push(problem);
+        }
+    }
+}
+
+#[derive(Debug)]
+pub(super) enum StringOrTable<'a> {
+    String(At<String>),
+    Table(Table<'a>),
+}
+
+fn string(
+    value: &Spanned<DeValue<'_>>,
+    what: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<At<String>> {
+    let Some(text) = value.get_ref().as_str() else {
+        let mut problem = wrong_type(value, what, "a string");
+        if !value.get_ref().is_table() && !value.get_ref().is_array() {
+            problem = problem.hint("put it in quotes");
+        }
+        problems.push(problem);
+        return None;
+    };
+    Some(At {
+        value: text.to_owned(),
+        at: value.span(),
+    })
+}
+
+fn strings(
+    value: &Spanned<DeValue<'_>>,
+    key: &str,
+    wanted: &str,
+    problems: &mut Vec<Problem>,
+) -> Option<At<Vec<At<String>>>> {
+    let Some(array) = value.get_ref().as_array() else {
+        problems.push(wrong_type(value, &format!("`{key}`"), wanted));
+        return None;
+    };
+    let what = format!("each part of `{key}`");
+    Some(At {
+        value: array
+            .iter()
+            .filter_map(|entry| string(entry, &what, problems))
+            .collect(),
+        at: value.span(),
+    })
+}
+
+fn wrong_type(value: &Spanned<DeValue<'_>>, what: &str, wanted: &str) -> Problem {
+    let found = match value.get_ref() {
+        DeValue::String(_) => "a string",
+        DeValue::Integer(_) => "a whole number",
+        DeValue::Float(_) => "a number",
+        DeValue::Boolean(_) => "a boolean",
+        DeValue::Datetime(_) => "a date or time",
+        DeValue::Array(_) => "an array",
+        DeValue::Table(_) => "a table",
+    };
+    Problem::new(&value.span(), format!("{what} is to be {wanted}"))
+        .label(format!("this is {found}"))
+}
+
+/// The known word that was probably meant.
+pub(crate) fn nearest<'k>(written: &str, known: &[&'k str]) -> Option<&'k str> {
+    let word = written.to_lowercase().replace('-', "_");
+    let meant = SYNONYMS
+        .iter()
+        .find(|(theirs, ours)| *theirs == word && known.contains(ours));
+    if let Some((_, ours)) = meant {
+        return known.iter().find(|key| *key == ours).copied();
+    }
+    known
+        .iter()
+        .map(|key| {
+            (
+                strsim::damerau_levenshtein(&word, &key.to_lowercase()),
+                *key,
+            )
+        })
+        .filter(|(distance, key)| *distance <= (key.len() / 3).max(1))
+        .min()
+        .map(|(_, key)| key)
+}
+
+/// `a`, `b` and `c`, each in backticks.
+pub(crate) fn list(words: &[&str]) -> String {
+    let quoted: Vec<_> = words.iter().map(|word| format!("`{word}`")).collect();
+    match quoted.as_slice() {
+        [] => "none".to_owned(),
+        [one] => one.clone(),
+        [head @ .., last] => format!("{} and {last}", head.join(", ")),
+    }
+}

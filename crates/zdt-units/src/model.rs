@@ -1,0 +1,198 @@
+//! `zdt.toml` as meant. After [`Model::new`] nothing checks again: the types carry the rules.
+//! Pure: text in, data out.
+
+mod address;
+mod build;
+mod cross;
+mod value;
+
+use std::time::Duration;
+
+pub use address::{Address, Reach, TcpAddress};
+pub use value::{AbsolutePath, Exec, Mistake, Name, UnitName, UserName, span};
+
+use crate::config::{Config, Mistakes};
+
+/// All services of one file, in the order of the text.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Model {
+    pub services: Vec<Service>,
+}
+
+/// One program that serves on sockets which outlive it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    pub name: Name,
+    pub exec: Exec,
+    /// Never empty; the main one first, the health listener last.
+    pub sockets: Vec<Socket>,
+    pub health: Option<Health>,
+    pub drain: Drain,
+    pub strategy: Strategy,
+    /// Other units to start before this one.
+    pub after: Vec<UnitName>,
+    /// In the order of the text.
+    pub environment: Vec<(String, String)>,
+    pub environment_files: Vec<EnvironmentFile>,
+    pub user: User,
+    pub working_directory: Option<AbsolutePath>,
+    pub sandbox: Sandbox,
+    /// How long a new process may take until it says that it is ready.
+    pub start_timeout: Duration,
+    /// The pause before a crashed process is started again.
+    pub restart_pause: Duration,
+    pub watchdog: Option<Duration>,
+    /// How many files the process may have open.
+    pub open_files: u64,
+}
+
+/// One socket: what is bound together and handed over under one name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Socket {
+    /// As in `LISTEN_FDNAMES`.
+    pub name: Name,
+    pub unit: UnitName,
+    pub listen: Listen,
+    pub backlog: u32,
+}
+
+/// Where a socket listens; one descriptor for each address.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Listen {
+    Tcp {
+        addresses: Vec<TcpAddress>,
+        /// What the IPv6 wildcard takes; `None` where there is none.
+        ipv6: Option<Ipv6>,
+        /// Hand a connection over only when its first byte has arrived.
+        defer_accept: bool,
+    },
+    Unix {
+        paths: Vec<AbsolutePath>,
+        mode: u32,
+        user: Option<UserName>,
+        group: Option<UserName>,
+    },
+}
+
+/// What a socket on `[::]` takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ipv6 {
+    /// IPv4 too.
+    Both,
+    /// Only IPv6, because another socket has the port for IPv4.
+    Only,
+}
+
+/// How to find out that a process is ready to serve.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Health {
+    pub reach: Reach,
+    /// Starts with `/`.
+    pub path: String,
+    /// How many good answers in a row.
+    pub successes: u32,
+    pub interval: Duration,
+    pub timeout: Duration,
+}
+
+/// How long a process that was told to stop goes on; see the library's `serve`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Drain {
+    pub grace: Duration,
+    pub limit: Duration,
+    pub linger: Duration,
+}
+
+/// How a service is restarted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Strategy {
+    /// Stop, then start; new connections wait in the kernel meanwhile.
+    Queue,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EnvironmentFile {
+    pub path: AbsolutePath,
+    /// Written with a leading `-`: may be missing.
+    pub optional: bool,
+}
+
+/// Who the process runs as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum User {
+    /// Made by systemd for this service, under this name.
+    Dynamic(UserName),
+    Named(UserName),
+    /// Only without a sandbox.
+    Root,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Sandbox {
+    Off,
+    On {
+        network: Network,
+        /// `/var/lib/NAME`, the one place the process may write to.
+        state: Option<Name>,
+    },
+}
+
+/// What the process can reach by itself; inherited sockets always work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Network {
+    Nothing,
+    Outbound,
+}
+
+/// Time between the drain's own end and systemd's `SIGKILL`.
+const STOP_SLACK: Duration = Duration::from_secs(10);
+
+impl Model {
+    /// Reads `text`, which came from `file`, or says everything that is wrong with it.
+    pub fn read(file: &str, text: &str) -> Result<Self, Mistakes> {
+        Self::new(Config::read(text)).map_err(|problems| Mistakes::new(file, text, problems))
+    }
+
+    /// Gives every value its meaning; the error also has what the reading found.
+    pub fn new(config: Config) -> Result<Self, Vec<crate::config::Problem>> {
+        build::model(config)
+    }
+
+    pub fn service(&self, name: &str) -> Option<&Service> {
+        self.services
+            .iter()
+            .find(|service| service.name.as_str() == name)
+    }
+}
+
+impl Service {
+    pub fn unit(&self) -> UnitName {
+        UnitName::service(&self.name)
+    }
+
+    /// How long systemd waits for the process to end: always longer than its drain.
+    pub fn stop_timeout(&self) -> Duration {
+        let drain = self.drain;
+        drain.grace + drain.limit + drain.linger + STOP_SLACK
+    }
+
+    /// What the `zdt` library reads from its environment.
+    pub fn library_environment(&self) -> [(&'static str, String); 4] {
+        [
+            ("ZDT_SERVICE", self.name.to_string()),
+            ("ZDT_DRAIN_GRACE", span(self.drain.grace)),
+            ("ZDT_DRAIN_LIMIT", span(self.drain.limit)),
+            ("ZDT_DRAIN_LINGER", span(self.drain.linger)),
+        ]
+    }
+}
+
+impl Listen {
+    pub fn addresses(&self) -> Vec<Address> {
+        match self {
+            Self::Tcp { addresses, .. } => addresses.iter().copied().map(Address::Tcp).collect(),
+            Self::Unix { paths, .. } => paths.iter().cloned().map(Address::Unix).collect(),
+        }
+    }
+}

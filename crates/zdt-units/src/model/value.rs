@@ -1,0 +1,345 @@
+//! Single values of `zdt.toml`, each parsed once into a type that carries its rule.
+
+use std::fmt;
+use std::time::Duration;
+
+/// Why a value does not do, and how to mend it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mistake {
+    pub message: String,
+    pub hint: Option<String>,
+}
+
+impl Mistake {
+    pub(super) fn new(message: impl Into<String>) -> Self {
+        Self {
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(super) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// Gives a string newtype its reading side.
+macro_rules! reads_as_str {
+    ($($name:ident)*) => {$(
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    )*};
+}
+
+reads_as_str!(Name UnitName AbsolutePath UserName);
+
+/// The name of a service or a socket: a letter, then at most 30 of `A-Za-z0-9_-`.
+///
+/// Short and plain enough to be a unit name, a `FileDescriptorName=` and a
+/// user name (31 bytes) without escaping.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Name(String);
+
+impl Name {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let mut bytes = text.bytes();
+        let starts_well = bytes.next().is_some_and(|byte| byte.is_ascii_alphabetic());
+        let goes_on_well =
+            bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if starts_well && goes_on_well && text.len() <= 31 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(Mistake::new(format!("`{text}` does not do as a name"))
+            .hint("use a letter, then up to 30 letters, digits, `_` and `-`"))
+    }
+}
+
+/// The full name of a unit, with its type: `shop.service`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UnitName(String);
+
+/// The types of unit that another one can be ordered after.
+const UNIT_TYPES: &[&str] = &[
+    "automount",
+    "device",
+    "mount",
+    "path",
+    "scope",
+    "service",
+    "slice",
+    "socket",
+    "swap",
+    "target",
+    "timer",
+];
+
+impl UnitName {
+    pub fn service(name: &Name) -> Self {
+        Self(format!("{name}.service"))
+    }
+
+    pub(super) fn socket(stem: &str) -> Self {
+        Self(format!("{stem}.socket"))
+    }
+
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let known_type = text
+            .rsplit_once('.')
+            .is_some_and(|(stem, kind)| !stem.is_empty() && UNIT_TYPES.contains(&kind));
+        if !known_type {
+            return Err(Mistake::new(format!(
+                "`{text}` is neither a unit nor a service of this file"
+            ))
+            .hint(format!(
+                "name a unit in full, for example `{}.service`",
+                text.split('.').next().unwrap_or(text)
+            )));
+        }
+        let plain = |byte: u8| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b':' | b'_' | b'.' | b'\\' | b'-' | b'@')
+        };
+        if !text.bytes().all(plain) || text.len() > 255 {
+            return Err(
+                Mistake::new(format!("`{text}` does not do as the name of a unit"))
+                    .hint("`systemd-escape` turns other text into a unit name"),
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A path that starts with `/` and means the same in a unit file as anywhere else.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AbsolutePath(String);
+
+impl AbsolutePath {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        if !text.starts_with('/') {
+            return Err(Mistake::new(format!("`{text}` is not an absolute path"))
+                .hint("start it with `/`: a unit has no directory that it could be relative to"));
+        }
+        if text.chars().any(char::is_control) {
+            return Err(Mistake::new("a path cannot have control characters in it"));
+        }
+        if text.ends_with('\\') || text.ends_with(char::is_whitespace) {
+            return Err(Mistake::new("a path cannot end in a backslash or a space"));
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// The name of a user or a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserName(String);
+
+impl UserName {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let mut bytes = text.bytes();
+        let starts_well = bytes
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+        let goes_on_well =
+            bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-');
+        if starts_well && goes_on_well && text.len() <= 31 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(
+            Mistake::new(format!("`{text}` does not do as a user or group"))
+                .hint("use a letter or `_`, then up to 30 letters, digits, `_` and `-`"),
+        )
+    }
+
+    /// A service's own user, made by systemd when it starts.
+    pub(super) fn of_service(name: &Name) -> Self {
+        Self(name.as_str().to_owned())
+    }
+}
+
+/// What is executed: no shell, no search path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exec {
+    program: AbsolutePath,
+    arguments: Vec<String>,
+}
+
+impl Exec {
+    pub(super) fn new(program: AbsolutePath, arguments: Vec<String>) -> Self {
+        Self { program, arguments }
+    }
+
+    /// An absolute path without quotes, backslashes and control characters.
+    pub fn program(&self) -> &str {
+        self.program.as_str()
+    }
+
+    /// Without the program itself; none has a NUL in it.
+    pub fn arguments(&self) -> &[String] {
+        &self.arguments
+    }
+}
+
+pub(super) fn program(text: &str) -> Result<AbsolutePath, Mistake> {
+    if text.contains(" -") {
+        return Err(
+            Mistake::new("this is a command line, and no shell reads it")
+                .hint("`exec` takes one string for the program and one for each argument"),
+        );
+    }
+    let path = AbsolutePath::parse(text)?;
+    if text.contains(['"', '\'', '\\']) {
+        return Err(Mistake::new(format!(
+            "`{text}` has a quote or a backslash in it, which systemd refuses in a program"
+        )));
+    }
+    Ok(path)
+}
+
+pub(super) fn argument(text: &str) -> Result<String, Mistake> {
+    if text.contains('\0') {
+        return Err(Mistake::new("an argument cannot have a NUL in it"));
+    }
+    Ok(text.to_owned())
+}
+
+/// Variables that the generated unit sets, or the service manager.
+const RESERVED: &[(&str, &str)] = &[
+    ("ZDT_DRAIN_GRACE", "set `drain.grace` instead"),
+    ("ZDT_DRAIN_LIMIT", "set `drain.limit` instead"),
+    ("ZDT_DRAIN_LINGER", "set `drain.linger` instead"),
+    ("ZDT_SERVICE", "it is the service's name in this file"),
+    ("LISTEN_FDS", "the service manager sets it"),
+    ("LISTEN_FDNAMES", "the service manager sets it"),
+    ("LISTEN_PID", "the service manager sets it"),
+    ("NOTIFY_SOCKET", "the service manager sets it"),
+    ("WATCHDOG_USEC", "set `watchdog` instead"),
+    ("WATCHDOG_PID", "the service manager sets it"),
+    ("INVOCATION_ID", "the service manager sets it"),
+];
+
+pub(super) fn variable(name: &str) -> Result<String, Mistake> {
+    let mut bytes = name.bytes();
+    let starts_well = bytes
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphabetic() || byte == b'_');
+    if !starts_well || !bytes.all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+        return Err(Mistake::new(format!("`{name}` does not do as a variable"))
+            .hint("use letters, digits and `_`, not a digit first"));
+    }
+    if let Some((_, why)) = RESERVED.iter().find(|(reserved, _)| *reserved == name) {
+        return Err(Mistake::new(format!("`{name}` is not yours to set")).hint(*why));
+    }
+    Ok(name.to_owned())
+}
+
+/// Longer than this is a typing mistake, and sums of a few of them never overflow.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// `30s`, `500ms`, `1m 30s`; whole microseconds, at most a day.
+pub(super) fn duration(text: &str) -> Result<Duration, Mistake> {
+    let parsed = humantime::parse_duration(text).map_err(|_| {
+        Mistake::new(format!("`{text}` is not a duration"))
+            .hint("write a number and its unit: `500ms`, `30s`, `1m 30s`")
+    })?;
+    if parsed > LONGEST {
+        return Err(Mistake::new(format!("`{text}` is longer than a day")));
+    }
+    if !parsed.subsec_nanos().is_multiple_of(1000) {
+        return Err(Mistake::new(format!(
+            "`{text}` is finer than a microsecond"
+        )));
+    }
+    Ok(parsed)
+}
+
+/// A duration as systemd, the `zdt` library and people read it: `30s`, `500ms`.
+pub fn span(duration: Duration) -> String {
+    if duration.subsec_nanos() == 0 {
+        format!("{}s", duration.as_secs())
+    } else if duration.subsec_nanos().is_multiple_of(1_000_000) {
+        format!("{}ms", duration.as_millis())
+    } else {
+        format!("{}us", duration.as_micros())
+    }
+}
+
+/// Permission bits in octal: `0660`.
+pub(super) fn mode(text: &str) -> Result<u32, Mistake> {
+    let digits =
+        matches!(text.len(), 3 | 4) && text.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    if !digits {
+        return Err(Mistake::new(format!("`{text}` is not a file mode"))
+            .hint("write it in octal, for example `0660`"));
+    }
+    let mode = u32::from_str_radix(text, 8).expect("at most four octal digits");
+    if mode > 0o777 {
+        return Err(
+            Mistake::new(format!("`{text}` has bits that a socket does not take"))
+                .hint("write it in octal, for example `0660`"),
+        );
+    }
+    Ok(mode)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_duration_is_written_in_the_largest_unit_that_is_exact() {
+        let written: Vec<_> = ["1m 30s", "500ms", "1500ms", "250us", "0s"]
+            .iter()
+            .map(|text| span(duration(text).unwrap()))
+            .collect();
+        assert_eq!(written, ["90s", "500ms", "1500ms", "250us", "0s"]);
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        let good =
+            ["a", "shop", "Shop_2-eu", &"a".repeat(31)].map(|text| Name::parse(text).is_ok());
+        let bad = ["", "2shop", "-a", "a.b", "a b", "ä", &"a".repeat(32)]
+            .map(|text| Name::parse(text).is_ok());
+        assert_eq!((good, bad), ([true; 4], [false; 7]));
+    }
+
+    #[test]
+    fn a_unit_is_named_in_full() {
+        let good = [
+            "db.service",
+            "network-online.target",
+            r"srv-a\x2db.mount",
+            "a@1.service",
+        ]
+        .map(|text| UnitName::parse(text).is_ok());
+        let bad = ["db", ".service", "a b.service", "db.conf", "ü.service"]
+            .map(|text| UnitName::parse(text).is_ok());
+        assert_eq!((good, bad), ([true; 4], [false; 5]));
+    }
+
+    #[test]
+    fn a_file_mode_is_octal() {
+        let modes = ["660", "0660", "0777", "1777", "0888", "rw", "66"].map(|text| mode(text).ok());
+        assert_eq!(
+            modes,
+            [
+                Some(0o660),
+                Some(0o660),
+                Some(0o777),
+                None,
+                None,
+                None,
+                None
+            ]
+        );
+    }
+}

@@ -1,0 +1,3 @@
+//! Turns values into lines for people and programs.
+
+pub(crate) mod diff;

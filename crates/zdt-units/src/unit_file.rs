@@ -1,0 +1,176 @@
+//! A unit file as data: ordered sections and keys, values that are escaped when they are made.
+
+mod escape;
+
+use std::fmt;
+use std::time::Duration;
+
+use crate::model::{AbsolutePath, Exec, UnitName, UserName, span};
+
+/// One file, ready to be written under its unit's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFile {
+    pub name: UnitName,
+    /// Comment lines above everything else.
+    pub header: Vec<String>,
+    pub sections: Vec<Section>,
+}
+
+/// `[Unit]` and what belongs to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Section {
+    pub name: &'static str,
+    pub lines: Vec<Line>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Line {
+    /// Without its `#`.
+    Comment(String),
+    Directive {
+        key: &'static str,
+        value: Value,
+    },
+}
+
+/// The right side of a directive, escaped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Value(String);
+
+impl Section {
+    pub fn new(name: &'static str) -> Self {
+        Self {
+            name,
+            lines: Vec::new(),
+        }
+    }
+
+    pub fn set(&mut self, key: &'static str, value: impl Into<Value>) -> &mut Self {
+        self.lines.push(Line::Directive {
+            key,
+            value: value.into(),
+        });
+        self
+    }
+
+    /// Stands above the next line and says why that one is there.
+    pub fn comment(&mut self, text: impl Into<String>) -> &mut Self {
+        let text = text.into();
+        debug_assert!(!text.contains('\n'), "a comment is one line");
+        self.lines.push(Line::Comment(text));
+        self
+    }
+
+    pub fn directives(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Comment(_) => None,
+            Line::Directive { key, .. } => Some(*key),
+        })
+    }
+}
+
+impl Value {
+    /// Text that is taken whole; it has no line break.
+    pub fn text(text: &str) -> Self {
+        debug_assert!(!text.contains('\n'), "a value is one line");
+        Self(escape::whole(text))
+    }
+
+    /// `NAME=value` for `Environment=`.
+    pub fn assignment(name: &str, value: &str) -> Self {
+        Self(escape::assignment(name, value))
+    }
+
+    /// Names with a space between.
+    pub fn units<'a>(units: impl IntoIterator<Item = &'a UnitName>) -> Self {
+        let units: Vec<_> = units.into_iter().map(UnitName::as_str).collect();
+        Self(units.join(" "))
+    }
+
+    /// A path that may be missing, in the notation of `EnvironmentFile=`.
+    pub fn optional_path(path: &AbsolutePath) -> Self {
+        Self(format!("-{}", escape::whole(path.as_str())))
+    }
+
+    /// Permission bits: `0660`.
+    pub fn mode(mode: u32) -> Self {
+        Self(format!("{mode:04o}"))
+    }
+
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+/// A value written in this program's own text, which needs no escaping.
+impl From<&'static str> for Value {
+    fn from(literal: &'static str) -> Self {
+        Self(literal.to_owned())
+    }
+}
+
+impl From<u64> for Value {
+    fn from(number: u64) -> Self {
+        Self(number.to_string())
+    }
+}
+
+impl From<Duration> for Value {
+    fn from(duration: Duration) -> Self {
+        Self(span(duration))
+    }
+}
+
+impl From<&UnitName> for Value {
+    fn from(unit: &UnitName) -> Self {
+        Self(unit.as_str().to_owned())
+    }
+}
+
+impl From<&UserName> for Value {
+    fn from(user: &UserName) -> Self {
+        Self(user.as_str().to_owned())
+    }
+}
+
+impl From<&AbsolutePath> for Value {
+    fn from(path: &AbsolutePath) -> Self {
+        Self(escape::whole(path.as_str()))
+    }
+}
+
+impl From<&Exec> for Value {
+    fn from(exec: &Exec) -> Self {
+        let mut line = escape::program(exec.program());
+        for argument in exec.arguments() {
+            line.push(' ');
+            line.push_str(&escape::argument(argument));
+        }
+        Self(line)
+    }
+}
+
+impl fmt::Display for UnitFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for line in &self.header {
+            writeln!(f, "# {line}")?;
+        }
+        for section in &self.sections {
+            write!(f, "\n{section}")?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "[{}]", self.name)?;
+        for line in &self.lines {
+            match line {
+                Line::Comment(text) => writeln!(f, "# {text}")?,
+                Line::Directive { key, value } => writeln!(f, "{key}={}", value.0)?,
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,126 @@
+//! Whole unit files for whole `zdt.toml`s, and what systemd says to them.
+//!
+//! `BLESS=1 cargo test -p zdt-units --test generate` writes what is expected.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "reads the cases and runs systemd-analyze"
+)]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zdt_units::model::Model;
+use zdt_units::render::{OLDEST_SYSTEMD, render, since};
+use zdt_units::unit_file::UnitFile;
+
+fn cases() -> Vec<PathBuf> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/generate");
+    let mut cases: Vec<_> = fs::read_dir(directory)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    cases.sort();
+    assert!(cases.len() >= 4, "the cases are gone: {cases:?}");
+    cases
+}
+
+fn generated(case: &Path) -> Vec<UnitFile> {
+    let text = fs::read_to_string(case.join("zdt.toml")).unwrap();
+    let model = Model::read("zdt.toml", &text).unwrap_or_else(|mistakes| {
+        panic!("{}: {:?}", case.display(), mistakes.problems());
+    });
+    render(&model, "zdt.toml")
+}
+
+#[test]
+fn every_case_gives_the_expected_files_and_no_others() {
+    for case in cases() {
+        let units: BTreeMap<String, String> = generated(&case)
+            .iter()
+            .map(|unit| (unit.name.to_string(), unit.to_string()))
+            .collect();
+        let directory = case.join("expected");
+        if std::env::var_os("BLESS").is_some() {
+            let _ = fs::remove_dir_all(&directory);
+            fs::create_dir(&directory).unwrap();
+            for (name, text) in &units {
+                fs::write(directory.join(name), text).unwrap();
+            }
+        }
+        let expected: BTreeMap<String, String> = fs::read_dir(&directory)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| {
+                let name = entry.file_name().into_string().unwrap();
+                (name, fs::read_to_string(entry.path()).unwrap())
+            })
+            .collect();
+        assert_eq!(
+            units.keys().collect::<Vec<_>>(),
+            expected.keys().collect::<Vec<_>>(),
+            "{}",
+            case.display()
+        );
+        for (name, text) in &units {
+            assert!(
+                *text == expected[name],
+                "{}/expected/{name} is not what is generated:\n{text}",
+                case.display()
+            );
+        }
+    }
+}
+
+#[test]
+fn systemd_loads_every_case_without_a_word() {
+    if Command::new("systemd-analyze")
+        .arg("--version")
+        .output()
+        .is_err()
+    {
+        assert!(
+            std::env::var_os("ZDT_REQUIRE_SYSTEMD").is_none(),
+            "`systemd-analyze` is missing, and ZDT_REQUIRE_SYSTEMD is set"
+        );
+        println!("left out: there is no `systemd-analyze` here");
+        return;
+    }
+    for case in cases() {
+        let units = generated(&case);
+        let directory = tempfile::tempdir().unwrap();
+        for unit in &units {
+            fs::write(directory.path().join(unit.name.as_str()), unit.to_string()).unwrap();
+        }
+        // The manual page exists where the package is installed, and only there.
+        let verified = Command::new("systemd-analyze")
+            .args(["verify", "--man=no"])
+            .args(units.iter().map(|unit| format!("./{}", unit.name)))
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        let said = (
+            String::from_utf8_lossy(&verified.stderr).into_owned(),
+            verified.status.code(),
+        );
+        assert_eq!(said, (String::new(), Some(0)), "{}", case.display());
+    }
+}
+
+#[test]
+fn nothing_newer_than_the_oldest_systemd_is_written() {
+    for case in cases() {
+        for unit in generated(&case) {
+            for section in &unit.sections {
+                for directive in section.directives() {
+                    let since = since(directive)
+                        .unwrap_or_else(|| panic!("`{directive}` is missing in `render/since.rs`"));
+                    assert!(since <= OLDEST_SYSTEMD, "`{directive}` came with {since}");
+                }
+            }
+        }
+    }
+}
