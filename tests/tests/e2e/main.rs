@@ -91,7 +91,9 @@ fn builder() -> Builder {
         Some(root) => Machine::builder().root(root),
         None => Machine::builder(),
     };
-    builder.program(env!("CARGO_BIN_EXE_stock"))
+    builder
+        .program(env!("CARGO_BIN_EXE_stock"))
+        .program(env!("CARGO_BIN_EXE_app"))
 }
 
 fn chain(error: &dyn Error) -> String {

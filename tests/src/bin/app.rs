@@ -1,0 +1,89 @@
+//! The same program as `stock`, on zdt.
+
+use std::convert::Infallible;
+use std::error::Error;
+use std::process::ExitCode;
+
+use axum::Router;
+use axum::response::sse::{Event, Sse};
+use axum::routing::get;
+use futures_util::stream::{self, Stream};
+use zdt::{Drain, Health, ListenError, Listener, Watch};
+use zdt_e2e::router::router;
+use zdt_e2e::startup::{Crash, start_up};
+
+#[tokio::main]
+#[expect(clippy::print_stderr, reason = "the journal is where it reports")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("app: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "the journal is where it reports")]
+async fn run() -> Result<ExitCode, Box<dyn Error>> {
+    let (listener, mut health) = listeners()?;
+    let drain = Drain::new();
+    let watch = drain.watch();
+    let app = router().merge(Router::new().route(
+        "/sse-until-drain",
+        get(move || async move { events(watch) }),
+    ));
+    health = health.check("warm", zdt::Check::default(), || async {
+        Ok::<(), Infallible>(())
+    });
+    let warming = health.clone();
+    let warm_up = tokio::spawn(async move {
+        let started = start_up().await;
+        warming.ready();
+        started
+    });
+    let serving = zdt::serve(listener, app).health(health).drain(&drain);
+    tokio::select! {
+        Ok(Err(Crash)) = warm_up => Ok(ExitCode::FAILURE),
+        served = serving => {
+            eprintln!("app: {}", served?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Whatever was passed; the one named `health` answers probes.
+fn listeners() -> Result<(Listener, Health), ListenError> {
+    let Ok(passed) = zdt::listeners() else {
+        return Ok((zdt::listener_or("127.0.0.1:8080")?, Health::new()));
+    };
+    let mut app: Option<Listener> = None;
+    let mut health = Health::new();
+    for name in passed.names() {
+        let listener = passed.take(&name)?;
+        if name == "health" {
+            health = health.listen(listener);
+        } else {
+            app = Some(match app {
+                Some(app) => app.and(listener),
+                None => listener,
+            });
+        }
+    }
+    match app {
+        Some(app) => Ok((app, health)),
+        None => Ok((zdt::listener()?, health)),
+    }
+}
+
+/// Events until the process drains, and then a goodbye.
+fn events(watch: Watch) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
+    Sse::new(stream::unfold(Some(watch), |watch| async move {
+        let watch = watch?;
+        let pause = tokio::time::sleep(std::time::Duration::from_millis(100));
+        tokio::select! {
+            () = watch.draining() => Some((Ok(Event::default().data("goodbye")), None)),
+            () = pause => Some((Ok(Event::default().data("tick")), Some(watch))),
+        }
+    }))
+}
