@@ -7,7 +7,7 @@ pub const UNEXPECTED: u8 = 1;
 /// The command line is wrong.
 pub const USAGE: u8 = 2;
 /// `zdt.toml` is invalid.
-pub const CONFIG_INVALID: u8 = 3;
+pub const CONFIG: u8 = 3;
 /// Refused; nothing was touched.
 pub const REFUSED: u8 = 4;
 /// Stopped before anything was changed.
@@ -15,8 +15,8 @@ pub const STOPPED: u8 = 5;
 /// Rolled back; the old release serves.
 pub const ROLLED_BACK: u8 = 6;
 /// The rollback failed too; look now.
-pub const ROLLBACK_FAILED: u8 = 7;
+pub const LOOK_NOW: u8 = 7;
 /// Generated files differ from those on disk (`--check`).
-pub const FILES_DIFFER: u8 = 8;
+pub const DIFFERS: u8 = 8;
 /// Requests were lost.
-pub const REQUESTS_LOST: u8 = 9;
+pub const LOST: u8 = 9;

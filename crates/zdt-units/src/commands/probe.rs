@@ -50,7 +50,7 @@ enum ProbeError {
 pub fn run(args: &ProbeArgs) -> ExitCode {
     let code = match measure(args) {
         Ok(report) if !report.valid => exit_code::UNEXPECTED,
-        Ok(report) if report.lost() > 0 => exit_code::REQUESTS_LOST,
+        Ok(report) if report.lost() > 0 => exit_code::LOST,
         Ok(_) => exit_code::DONE,
         Err(error) => {
             say(format_args!("error: {}", Chain(&error)));
