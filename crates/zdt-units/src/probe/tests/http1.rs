@@ -1,8 +1,10 @@
+//! Losses over HTTP/1, on new and on kept connections.
+
 use std::future::pending;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UnixSocket};
+use tokio::net::{TcpListener, TcpStream, UnixSocket};
 
 use super::server::{OK, closed_port, read_head, reset, serve_all, server, write};
 use super::{Met, PATIENCE, at_rate, in_turn, outcomes, together};
@@ -379,6 +381,37 @@ async fn a_connection_with_more_than_the_answer_is_not_used_again() {
     let (outcomes, met) = in_turn(5, address, keep_alive(1)).await;
     assert_eq!(outcomes, [Outcome::Ok; 5]);
     assert_eq!((met.opened, met.reused), (5, 0));
+}
+
+/// Connection 0 is closed after its second answer, when nobody listens any more.
+#[tokio::test]
+async fn idle_connections_serve_while_new_ones_are_refused() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        for number in 0..3 {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            tokio::spawn(async move {
+                let mut served = 0;
+                while (number > 0 || served < 2) && read_head(&mut stream).await.is_some() {
+                    write(&mut stream, OK).await;
+                    served += 1;
+                }
+            });
+        }
+    });
+    let (outcomes, met) = in_turn(10, address.into(), keep_alive(3)).await;
+    use Outcome::{Ok, Refused};
+    assert_eq!(outcomes, [Ok, Ok, Ok, Ok, Ok, Ok, Refused, Ok, Ok, Ok]);
+    assert_eq!(
+        met,
+        Met {
+            opened: 3,
+            reused: 6,
+            stale: 1,
+            ..Met::default()
+        }
+    );
 }
 
 #[tokio::test]

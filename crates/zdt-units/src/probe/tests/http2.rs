@@ -1,3 +1,5 @@
+//! Losses over HTTP/2, and what a GOAWAY makes of them.
+
 use std::time::Duration;
 
 use bytes::Bytes;

@@ -1,3 +1,5 @@
+//! When requests leave, when a run ends, and what counts as its own fault.
+
 use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,4 +189,22 @@ async fn a_stream_that_describes_no_request_is_a_fault_of_this_client() {
     let report = at_rate(10, address, stream).await;
     assert_eq!(report.total.outcomes.client, 1);
     assert!(!report.valid);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_may_be_spawned_on_many_threads() {
+    let address = server(|_, stream| serve_all(stream)).await;
+    let stream = Stream {
+        pattern: Pattern::KeepAlive { connections: 4 },
+        ..endless()
+    };
+    let report = tokio::spawn(at_rate(200, address, stream)).await.unwrap();
+    assert_eq!(
+        outcomes(&report),
+        Outcomes {
+            scheduled: 200,
+            ok: 200,
+            ..Outcomes::default()
+        }
+    );
 }
