@@ -204,7 +204,7 @@ fn a_client_without_descriptors_measures_nothing_and_says_so() {
     assert_eq!(
         report.warnings[0],
         format!(
-            "{} of 100 requests failed because of this client, not the server",
+            "{} of 100 requests ended in this client, which says nothing about the server",
             outcomes.client
         )
     );
