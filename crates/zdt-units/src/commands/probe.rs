@@ -33,7 +33,7 @@ enum ProbeError {
     Address(#[from] AddressError),
     #[error(transparent)]
     Spec(#[from] SpecError),
-    #[error("stream `{name}`: {source}")]
+    #[error("stream `{name}` cannot be sent")]
     Stream { name: String, source: StreamError },
     #[error("`{0}` is not this machine; add `--any-host` if its owner agreed to be measured")]
     Stranger(Address),
@@ -184,11 +184,13 @@ async fn watch(args: &ProbeArgs, load: &Load) -> Result<Report, ProbeError> {
         }
     };
 
+    // In this order, so that even the shortest run is announced.
     tokio::select! {
-        report = probe::run_live(load, &live, stop) => Ok(report),
-        () = again => Err(ProbeError::Interrupted),
+        biased;
         failed = announce(args, load, &live) => failed,
+        () = again => Err(ProbeError::Interrupted),
         () = show_progress(&live) => unreachable!("progress is shown to the end"),
+        report = probe::run_live(load, &live, stop) => Ok(report),
     }
 }
 

@@ -92,13 +92,17 @@ impl Run {
         self.live.note_ended(done.outcome);
     }
 
-    fn note_refused_in_flight(&self, stream: usize) {
+    fn note_unsent(&self, stream: usize, due: Duration, detail: String) {
+        self.live.note_scheduled();
         let mut books = self.books();
+        books.in_flight += 1;
         books.total.note_refused_in_flight();
         books.streams[stream].note_refused_in_flight();
+        drop(books);
+        self.note_our_fault(stream, due, detail);
     }
 
-    /// Counts a request that never reached the network as a fault of this client.
+    /// Counts a request that ended without a result as a fault of this client.
     fn note_our_fault(&self, stream: usize, due: Duration, detail: String) {
         let now = self.start.elapsed();
         self.note_done(
@@ -214,16 +218,13 @@ impl Job {
         let job = Arc::clone(self);
         let run = Arc::clone(run);
         let due = due(self.rate, n);
-        run.note_sent(self.index, tasks.len() + 1);
         if tasks.len() >= self.max_in_flight {
-            run.note_refused_in_flight(self.index);
-            let detail = format!(
-                "{} requests are in flight already, the most allowed",
-                self.max_in_flight
-            );
-            run.note_our_fault(self.index, due, detail);
+            let most = self.max_in_flight;
+            let detail = format!("{most} requests are in flight already, the most allowed");
+            run.note_unsent(self.index, due, detail);
             return;
         }
+        run.note_sent(self.index, tasks.len() + 1);
         tasks.spawn(async move {
             let began = run.start.elapsed();
             let (outcome, trace) = job.request().await;
@@ -248,7 +249,7 @@ impl Job {
         }
     }
 
-    async fn request(&self) -> (Outcome, Trace) {
+    pub(crate) async fn request(&self) -> (Outcome, Trace) {
         let mut trace = Trace::default();
         let send = async {
             match &self.client {

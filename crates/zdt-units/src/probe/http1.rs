@@ -66,7 +66,10 @@ impl Http1 {
         let socket = match lease.socket.take() {
             Some(socket) => socket,
             None => match self.open(trace).await {
-                Ok(socket) => socket,
+                Ok(socket) => {
+                    lease.note_opened();
+                    socket
+                }
                 Err(outcome) => return outcome,
             },
         };
@@ -208,6 +211,8 @@ enum Again {
 /// A request never waits for one: when all are busy it opens another, and what
 /// exceeds `size` is closed after its answer. Until `size` connections are open, a
 /// request opens one, so that all of them are used in turn, the longest idle first.
+/// While opening fails, idle ones come first: a request is not lost for the sake
+/// of a full pool.
 #[derive(Debug)]
 pub(crate) struct Pool {
     size: usize,
@@ -219,6 +224,7 @@ struct Inner {
     idle: VecDeque<Socket>,
     /// Idle, busy and about to be opened.
     open: usize,
+    opening_fails: bool,
 }
 
 /// The right to one of the pool's connections; without a socket, to open one.
@@ -226,6 +232,7 @@ struct Inner {
 struct Lease<'a> {
     pool: &'a Pool,
     socket: Option<Socket>,
+    opening: bool,
     returned: bool,
 }
 
@@ -239,7 +246,7 @@ impl Pool {
 
     fn lease(&self, trace: &mut Trace) -> Lease<'_> {
         let mut inner = self.lock();
-        let picked = if inner.open < self.size {
+        let picked = if inner.open < self.size && !inner.opening_fails {
             None
         } else {
             inner.idle.pop_front()
@@ -261,6 +268,7 @@ impl Pool {
         };
         Lease {
             pool: self,
+            opening: socket.is_none(),
             socket,
             returned: false,
         }
@@ -272,6 +280,11 @@ impl Pool {
 }
 
 impl Lease<'_> {
+    fn note_opened(&mut self) {
+        self.opening = false;
+        self.pool.lock().opening_fails = false;
+    }
+
     fn give_back(mut self, socket: Socket) {
         let mut inner = self.pool.lock();
         if inner.open <= self.pool.size {
@@ -283,8 +296,11 @@ impl Lease<'_> {
 
 impl Drop for Lease<'_> {
     fn drop(&mut self) {
-        if !self.returned {
-            self.pool.lock().open -= 1;
+        if self.returned {
+            return;
         }
+        let mut inner = self.pool.lock();
+        inner.open -= 1;
+        inner.opening_fails |= self.opening;
     }
 }

@@ -38,6 +38,8 @@ mod report;
 mod request;
 mod socket;
 mod spec;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::future::Future;
@@ -174,11 +176,12 @@ pub async fn run_live(load: &Load, live: &Live, stop: impl Future<Output = ()>) 
     let mut jobs = std::pin::pin!(join_all(jobs));
     let mut stop = std::pin::pin!(stop);
     tokio::select! {
-        _ = &mut jobs => {}
+        biased;
         () = &mut stop => {
             stopper.send_replace(true);
             jobs.await;
         }
+        _ = &mut jobs => {}
     }
 
     let books = run.take_books();

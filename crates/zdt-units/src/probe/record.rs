@@ -202,13 +202,13 @@ pub(crate) fn judge(report: &mut Report) {
     }
     if total.outcomes.client > 0 {
         report.warnings.push(format!(
-            "{} of {} requests failed because of this client, not the server",
+            "{} of {} requests ended in this client, which says nothing about the server",
             total.outcomes.client, total.outcomes.scheduled
         ));
     }
     if total.in_flight_refused > 0 {
         report.warnings.push(format!(
-            "{} of these were not sent because too many were in flight",
+            "{} of these were not sent because too many were in flight already",
             total.in_flight_refused
         ));
     }
@@ -351,8 +351,9 @@ mod tests {
             (
                 false,
                 vec![
-                    "3 of 10 requests failed because of this client, not the server".to_owned(),
-                    "2 of these were not sent because too many were in flight".to_owned(),
+                    "3 of 10 requests ended in this client, which says nothing about the server"
+                        .to_owned(),
+                    "2 of these were not sent because too many were in flight already".to_owned(),
                 ]
             )
         );

@@ -57,7 +57,6 @@ pub struct Latency {
     pub p50_us: u64,
     pub p90_us: u64,
     pub p99_us: u64,
-    #[serde(rename = "p99.9_us")]
     pub p999_us: u64,
     pub max_us: u64,
 }
