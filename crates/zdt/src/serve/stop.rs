@@ -126,7 +126,11 @@ fn count(census: &mut Census, seen: Seen, lingered: bool) {
             census.unsettled += u64::from(seen.old && !lingered);
         }
         Doing::Upgraded => census.upgraded += 1,
-        Doing::Closing => {}
+        Doing::Closing => {
+            // Its client has the answer and is slow to close; better it is
+            // waited for while the door is open than when others queue.
+            census.unsettled += u64::from(seen.old && seen.quiet_for < CLOSING);
+        }
     }
 }
 
