@@ -10,6 +10,8 @@ mod commands;
 pub mod config;
 pub mod exit_code;
 pub mod model;
+pub mod observe;
+pub mod plan;
 pub mod probe;
 pub mod render;
 mod report;
