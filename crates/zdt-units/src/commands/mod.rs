@@ -3,6 +3,7 @@
 mod config_file;
 mod generate;
 mod probe;
+mod restart;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +30,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
         Command::Probe(args) => return probe::run(args),
+        Command::Restart(args) => restart::run(args),
     };
     ExitCode::from(match done {
         Ok(code) => code,
@@ -37,6 +39,15 @@ pub fn main() -> ExitCode {
             failed.code()
         }
     })
+}
+
+/// Data goes to standard output, and a reader that went away is a failure.
+fn print(text: &str) -> Result<(), Failed> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|source| {
+            Failed::unexpected(format!("failed to write to standard output: {source}"))
+        })
 }
 
 /// Why a command could not be carried out.
