@@ -221,7 +221,7 @@ impl Serve {
         }
         raise_descriptor_limit();
         let mut stop = Signals::new(self.signals)?;
-        let registry = Arc::new(Registry::default());
+        let registry = Registry::new(self.drain.clone());
         let health = self.health.take().unwrap_or_else(|| {
             let health = Health::new();
             health.ready();
@@ -275,7 +275,6 @@ impl Serve {
 
         health.draining();
         self.drain.start();
-        registry.start_draining();
         let _ = notify::stopping();
         let stopping = stop::Stop {
             registry: &registry,

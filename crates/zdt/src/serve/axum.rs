@@ -285,7 +285,7 @@ where
         let this = self.project();
         let (mut head, body) = ready!(this.future.poll(cx))?.into_parts();
         let switches = head.status == http::StatusCode::SWITCHING_PROTOCOLS;
-        if *this.http1 && !switches && this.drain.watch().is_draining() {
+        if *this.http1 && !switches && this.drain.has_started() {
             head.headers
                 .insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
