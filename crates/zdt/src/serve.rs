@@ -508,19 +508,29 @@ impl fmt::Display for Served {
         } = self;
         write!(
             f,
-            "drained in {} ms: {during_drain} requests answered, {quiet_closed} quiet connections \
-             closed, ",
-            took.as_millis()
+            "drained in {} ms: {} answered, {} closed, ",
+            took.as_millis(),
+            count(*during_drain, "request"),
+            count(*quiet_closed, "quiet connection"),
         )?;
         match cut.is_nothing() {
             true => f.write_str("nothing cut"),
             false => write!(
                 f,
-                "CUT {} requests, {} half-sent requests, {} upgraded connections, {} held",
-                cut.requests, cut.half_read, cut.upgraded, cut.held
+                "CUT {}, {}, {}, {} held",
+                count(cut.requests, "request"),
+                count(cut.half_read, "half-sent request"),
+                count(cut.upgraded, "upgraded connection"),
+                cut.held
             ),
         }
     }
+}
+
+/// `1 request`, `2 requests`.
+fn count(number: u64, noun: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {noun}{plural}")
 }
 
 /// Why a server could not run.

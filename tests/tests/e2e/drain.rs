@@ -70,7 +70,7 @@ pub(crate) fn odd_clients_end_within_the_limit_and_are_counted(
     let (_, cut) = report.split_once("closed, ").unwrap_or_default();
     assert_eq!(
         cut.lines().next(),
-        Some("CUT 1 requests, 1 half-sent requests, 1 upgraded connections, 0 held"),
+        Some("CUT 1 request, 1 half-sent request, 1 upgraded connection, 0 held"),
         "{journal}"
     );
     // Cut means ended: none of them hangs.
