@@ -13,6 +13,7 @@
 mod boot;
 mod crash;
 mod drain;
+mod orchestrate;
 mod programs;
 mod restart;
 mod units;
@@ -65,6 +66,14 @@ const TESTS: &[(&str, Test)] = &[
     (
         "an_app_without_its_socket_does_not_bind",
         crash::an_app_without_its_socket_does_not_bind,
+    ),
+    (
+        "restarts_are_planned_proved_and_lossless",
+        orchestrate::restarts_are_planned_proved_and_lossless,
+    ),
+    (
+        "a_broken_release_is_reported_and_nobody_is_refused",
+        orchestrate::a_broken_release_is_reported_and_nobody_is_refused,
     ),
     (
         "default_settings_close_the_port",
@@ -121,6 +130,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_units"))
 }
 
 fn chain(error: &dyn Error) -> String {
