@@ -17,7 +17,7 @@ pub struct Cli {
 pub enum Command {
     Generate(GenerateArgs),
     Restart(RestartArgs),
-    Probe(ProbeArgs),
+    Probe(Box<ProbeArgs>),
 }
 
 /// Where the services are described.

@@ -85,9 +85,7 @@ pub(crate) fn an_app_without_its_socket_does_not_bind(
         "{journal}"
     );
     let refused = Client::tcp(machine, units::ADDRESS).map(drop);
-    assert_eq!(
-        refused.unwrap_err().kind(),
-        std::io::ErrorKind::ConnectionRefused
-    );
+    let refused = refused.map_err(|error| error.kind());
+    assert_eq!(refused, Err(std::io::ErrorKind::ConnectionRefused));
     Ok(())
 }

@@ -53,7 +53,7 @@ fn restarts(machine: &Machine, think: &str, count: u32) -> Result<Report, Box<dy
     let load = units::load(machine, &["--rate=1000", think])?;
     for round in 0..count {
         let warm_up = [0, 50, 200, 1000][round as usize % 4];
-        machine.write_file("/etc/app.env", &format!("WARMUP_MS={warm_up}\n"), 0o644)?;
+        machine.write_file("/etc/app.env", format!("WARMUP_MS={warm_up}\n"), 0o644)?;
         units::restart(machine)?;
     }
     Ok(load.stop()?)
@@ -141,7 +141,7 @@ pub(crate) fn every_kind_of_client_keeps_its_requests(
     )?;
     for round in 0..10 {
         let warm_up = [0, 100][round % 2];
-        machine.write_file("/etc/app.env", &format!("WARMUP_MS={warm_up}\n"), 0o644)?;
+        machine.write_file("/etc/app.env", format!("WARMUP_MS={warm_up}\n"), 0o644)?;
         units::restart(machine)?;
     }
     for report in [tcp.stop()?, unix.stop()?] {
