@@ -5,7 +5,9 @@
 #![cfg(feature = "axum")]
 #![expect(
     clippy::disallowed_methods,
-    reason = "starts processes and reads what it was started with"
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a test that starts processes and is one of them"
 )]
 
 use std::net::{TcpListener, TcpStream, UdpSocket};

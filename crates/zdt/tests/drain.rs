@@ -1,5 +1,6 @@
 //! What a stop does to each kind of connection, over real sockets.
 #![cfg(feature = "axum")]
+#![expect(clippy::unwrap_used, reason = "the helpers of tests")]
 
 use std::net::TcpListener as StdListener;
 use std::time::Duration;

@@ -220,7 +220,10 @@ impl Conn {
             Protocol::Closing => Doing::Closing,
             Protocol::Http1 if old + new > 0 => Doing::Busy { old, new },
             // The body is done, but not all of it is with the kernel.
-            Protocol::Http1 if self.unsent.load(Relaxed) => Doing::Busy { old: 1, new: 0 },
+            Protocol::Http1 if self.unsent.load(Relaxed) => Doing::Busy {
+                old: u64::from(self.old),
+                new: u64::from(!self.old),
+            },
             Protocol::Http1 if self.half_read.load(Relaxed) => Doing::HalfRead,
             Protocol::Http1 => Doing::Idle,
         }
