@@ -163,7 +163,8 @@ pub(crate) fn the_watchdog_is_fed(machine: &Machine) -> Result<(), Box<dyn Error
     assert_eq!(load.finish()?.lost(), 0);
     assert_eq!(machine.show("app.service", "MainPID")?, pid);
     // A process that hangs is the control: it is killed and replaced.
-    machine.run(&["kill", "-STOP", &pid])?.ok()?;
+    let stop = ["kill", "--kill-whom=main", "--signal=STOP", "app.service"];
+    machine.systemctl(&stop)?.ok()?;
     machine.wait_until(Duration::from_secs(10), "a new process", |machine| {
         let now = machine.show("app.service", "MainPID");
         now.is_ok_and(|now| now != pid && now != "0")

@@ -68,14 +68,14 @@ pub(crate) fn summary(report: &Report) -> String {
     )
 }
 
-/// How long the others wait at a restart of 200 ms, with a three-second
+/// How long the others wait at a restart of half a second, with a three-second
 /// request in flight and without.
 pub(crate) fn a_slow_request_delays_nobody_else(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let control_machine = crate::builder().boot()?;
     units::stock(&control_machine)?;
     units::zdt(machine, units::ZDT)?;
     for machine in [machine, &control_machine] {
-        machine.write_file("/etc/app.env", "WARMUP_MS=200\n", 0o644)?;
+        machine.write_file("/etc/app.env", "WARMUP_MS=500\n", 0o644)?;
     }
     let without = others_wait(machine, None)?;
     let with = others_wait(machine, Some("/slow?ms=3000"))?;
