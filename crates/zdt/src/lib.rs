@@ -59,6 +59,8 @@ mod listen;
 pub mod notify;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod signal;
 
 #[cfg(feature = "serve")]
 pub use self::drain::{Drain, Hold, Watch};

@@ -11,6 +11,7 @@ mod axum;
 mod body;
 mod connection;
 mod io;
+mod outcome;
 mod registry;
 mod request;
 mod stop;
@@ -25,7 +26,6 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -35,11 +35,13 @@ use self::accept::{Door, Shared};
 #[cfg(feature = "axum")]
 pub use self::axum::{Announcing, AnnouncingLayer, Gate, GatedListener};
 use self::connection::{BoxError, Http};
+pub use self::outcome::{Cut, ServeError, Served};
 use self::registry::{Ask, Doing, Registry};
 use crate::drain::{Drain, Knobs, Watch};
 use crate::health::Health;
 use crate::listen::{Listener, Listeners, listeners};
 use crate::notify;
+use crate::signal::{Asked, Signals};
 
 /// Serves `app` on `listener` until the process is told to stop, and then
 /// drains it.
@@ -220,7 +222,7 @@ impl Serve {
             self.knobs = knobs_from_environment(self.knobs)?;
         }
         raise_descriptor_limit();
-        let mut stop = Signals::new(self.signals)?;
+        let mut stop = Signals::new(self.signals).map_err(ServeError::Signal)?;
         let registry = Registry::new(self.drain.clone());
         let health = self.health.take().unwrap_or_else(|| {
             let health = Health::new();
@@ -397,46 +399,6 @@ fn knobs_from_environment(knobs: Knobs) -> Result<Knobs, ServeError> {
     })
 }
 
-/// What the process is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Drain,
-    End,
-}
-
-/// The signals that stop a process, or none of them.
-struct Signals(Option<[Signal; 3]>);
-
-impl Signals {
-    fn new(wanted: bool) -> Result<Self, ServeError> {
-        if !wanted {
-            return Ok(Self(None));
-        }
-        let listen = |kind| signal(kind).map_err(ServeError::Signal);
-        Ok(Self(Some([
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::quit())?,
-        ])))
-    }
-
-    async fn asked(&mut self) -> Asked {
-        match &mut self.0 {
-            None => std::future::pending().await,
-            Some([terminate, interrupt, quit]) => tokio::select! {
-                _ = terminate.recv() => Asked::Drain,
-                _ = interrupt.recv() => Asked::End,
-                _ = quit.recv() => Asked::End,
-            },
-        }
-    }
-
-    /// Waits for a signal that ends at once; managers repeat SIGTERM.
-    async fn ended(&mut self) {
-        while self.asked().await != Asked::End {}
-    }
-}
-
 impl IntoFuture for Serve {
     type Output = Result<Served, ServeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
@@ -452,123 +414,6 @@ impl fmt::Debug for Serve {
             .field("addresses", &self.addresses())
             .field("knobs", &self.knobs)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a server did, and what its stop cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Served {
-    /// From the signal to the end.
-    pub took: Duration,
-    /// Connections that were served and have ended.
-    pub connections: u64,
-    /// Requests on them.
-    pub requests: u64,
-    /// Requests that ended after the signal.
-    pub during_drain: u64,
-    /// Connections without a request that were closed: kept alive and idle, or
-    /// opened and silent.
-    pub quiet_closed: u64,
-    /// What did not get its answer.
-    pub cut: Cut,
-}
-
-/// What a stop cut because its time was up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// Requests whose answer was not finished.
-    pub requests: u64,
-    /// Requests of which only a part had arrived.
-    pub half_read: u64,
-    /// Connections that had left HTTP, such as WebSockets.
-    pub upgraded: u64,
-    /// Background work that was held open.
-    pub held: u64,
-}
-
-impl Cut {
-    /// Whether nothing was cut.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// One line, as `systemctl status` shows it.
-impl fmt::Display for Served {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            took,
-            during_drain,
-            quiet_closed,
-            cut,
-            ..
-        } = self;
-        write!(
-            f,
-            "drained in {} ms: {} answered, {} closed, ",
-            took.as_millis(),
-            count(*during_drain, "request"),
-            count(*quiet_closed, "quiet connection"),
-        )?;
-        match cut.is_nothing() {
-            true => f.write_str("nothing cut"),
-            false => write!(
-                f,
-                "CUT {}, {}, {}, {} held",
-                count(cut.requests, "request"),
-                count(cut.half_read, "half-sent request"),
-                count(cut.upgraded, "upgraded connection"),
-                cut.held
-            ),
-        }
-    }
-}
-
-/// `1 request`, `2 requests`.
-fn count(number: u64, noun: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {noun}{plural}")
-}
-
-/// Why a server could not run.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// A listener could not be registered with the runtime.
-    Listener(std::io::Error),
-    /// A signal could not be listened for.
-    Signal(std::io::Error),
-    /// An environment variable does not hold a duration such as `30s`.
-    Knob {
-        /// Its name.
-        variable: &'static str,
-        /// Its value.
-        value: String,
-    },
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener(_) => f.write_str("failed to register a listener with the runtime"),
-            Self::Signal(_) => f.write_str("failed to listen for signals"),
-            Self::Knob { variable, value } => write!(
-                f,
-                "`{variable}` is `{value}`, expected a duration such as `30s` or `500ms`"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listener(source) | Self::Signal(source) => Some(source),
-            Self::Knob { .. } => None,
-        }
     }
 }
 

@@ -20,10 +20,11 @@ use tower_service::Service;
 
 use super::accept::{Class, class};
 use super::body::Counted;
-use super::{Asked, Signals, knobs_from_environment};
+use super::knobs_from_environment;
 use crate::drain::{Drain, Knobs};
 use crate::health::Health;
 use crate::listen::{Incoming, Peer, Stream};
+use crate::signal::{Asked, Signals};
 
 /// Accepts on every socket; after an error that concerns the whole process it
 /// pauses for milliseconds, where axum's own listeners sleep for a second.

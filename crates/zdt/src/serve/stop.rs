@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
+use super::outcome::{Cut, Served, count};
 use super::registry::{Ask, Doing, Registry, Seen};
-use super::{Cut, Served, count};
 use crate::drain::{self, Census, Drain, Knobs, Phase};
 use crate::notify;
 
