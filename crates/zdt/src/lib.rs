@@ -73,6 +73,6 @@ pub use self::listen::{
     ListenError, Listener, Listeners, Socket, listener, listener_or, listeners,
 };
 #[cfg(feature = "axum")]
-pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener};
+pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 #[cfg(feature = "serve")]
 pub use self::serve::{Cut, Serve, ServeError, Served, serve};

@@ -10,6 +10,8 @@ mod accept;
 mod axum;
 mod body;
 mod connection;
+#[cfg(feature = "axum")]
+mod gate;
 mod io;
 mod outcome;
 mod registry;
@@ -32,9 +34,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tower_service::Service;
 
 use self::accept::{Door, Shared};
-#[cfg(feature = "axum")]
-pub use self::axum::{Announcing, AnnouncingLayer, Gate, GatedListener};
 use self::connection::{BoxError, Http};
+#[cfg(feature = "axum")]
+pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 pub use self::outcome::{Cut, ServeError, Served};
 use self::registry::{Ask, Doing, Registry};
 use crate::drain::{Drain, Knobs, Watch};

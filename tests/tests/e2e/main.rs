@@ -39,6 +39,10 @@ const TESTS: &[(&str, Test)] = &[
     ("programs_answer", programs::programs_answer),
     ("restarts_lose_nothing", restart::restarts_lose_nothing),
     (
+        "axum_serve_behind_a_gate_loses_nothing",
+        restart::axum_serve_behind_a_gate_loses_nothing,
+    ),
+    (
         "a_slow_request_delays_nobody_else",
         restart::a_slow_request_delays_nobody_else,
     ),

@@ -48,6 +48,22 @@ pub(crate) fn restarts_lose_nothing(machine: &Machine) -> Result<(), Box<dyn Err
     Ok(())
 }
 
+/// Those who keep `axum::serve` lose nothing of HTTP/1.1 behind a gate.
+pub(crate) fn axum_serve_behind_a_gate_loses_nothing(
+    machine: &Machine,
+) -> Result<(), Box<dyn Error>> {
+    let gated = units::ZDT_SILENT.replace("/app\"]", "/app\"]\nenvironment = { GATE = \"1\" }");
+    units::zdt(machine, &gated)?;
+    let report = restarts(machine, "--think=20ms", 8)?;
+    println!(
+        "axum::serve behind a gate, 8 restarts: {}",
+        summary(&report)
+    );
+    assert!(report.valid, "{report}");
+    assert_eq!(report.lost(), 0, "{report}");
+    Ok(())
+}
+
 /// Restarts under load, with warm-ups from nothing to a second.
 fn restarts(machine: &Machine, think: &str, count: u32) -> Result<Report, Box<dyn Error>> {
     let load = units::load(machine, &["--rate=1000", think])?;
