@@ -231,6 +231,7 @@ impl Serve {
             health.ready();
             health
         });
+        enforce(self.timeouts, &registry).map_err(ServeError::Thread)?;
         let shared = Shared {
             registry: registry.clone(),
             http: Arc::new(Http::new()),
@@ -271,7 +272,7 @@ impl Serve {
                     .map_err(ServeError::Listener)?;
             }
             announce(&addresses);
-            let asked = until_stopped(&registry, self.timeouts, &watch, &mut stop).await;
+            let asked = until_stopped(&watch, &mut stop).await;
             if asked == Asked::End {
                 return Ok(served);
             }
@@ -308,22 +309,15 @@ impl Serve {
     }
 }
 
-/// Watches over the connections, and feeds the watchdog, until the stop.
-async fn until_stopped(
-    registry: &Registry,
-    timeouts: Timeouts,
-    watch: &Watch,
-    stop: &mut Signals,
-) -> Asked {
+/// Feeds the watchdog until the stop.
+async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
     let draining = watch.draining();
     tokio::pin!(draining);
-    let mut sweeps = every(Duration::from_secs(1));
     let mut pings = notify::watchdog_limit().map(|limit| every(limit / 3));
     loop {
         tokio::select! {
             () = &mut draining => return Asked::Drain,
             asked = stop.asked() => return asked,
-            _ = sweeps.tick() => sweep(registry, timeouts),
             () = tick(&mut pings) => {
                 // Proof of life: a worker takes up and ends a new task.
                 let _ = tokio::spawn(async {}).await;
@@ -333,13 +327,27 @@ async fn until_stopped(
     }
 }
 
-/// Closes connections that take longer than the timeouts allow.
-fn sweep(registry: &Registry, timeouts: Timeouts) {
-    registry.scan(Instant::now(), |_, seen| match seen.doing {
-        Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
-        Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
-        _ => Ask::Nothing,
-    });
+/// Closes connections that take longer than the timeouts allow, for as long as
+/// the server lives.
+///
+/// On a thread beside the runtime: while a timer is armed, a worker reads the
+/// clock each time it runs out of work, and each request pays for that.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own may sleep")]
+fn enforce(timeouts: Timeouts, registry: &Arc<Registry>) -> std::io::Result<()> {
+    let registry = Arc::downgrade(registry);
+    let sweeps = move || {
+        while let Some(registry) = registry.upgrade() {
+            registry.scan(Instant::now(), |_, seen| match seen.doing {
+                Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
+                Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
+                _ => Ask::Nothing,
+            });
+            drop(registry);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    };
+    let thread = std::thread::Builder::new().name("zdt-timeouts".into());
+    thread.spawn(sweeps).map(drop)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {

@@ -89,6 +89,8 @@ pub enum ServeError {
     Listener(std::io::Error),
     /// A signal could not be listened for.
     Signal(std::io::Error),
+    /// The thread that enforces time-outs could not be started.
+    Thread(std::io::Error),
     /// An environment variable does not hold a duration such as `30s`.
     Knob {
         /// Its name.
@@ -103,6 +105,7 @@ impl fmt::Display for ServeError {
         match self {
             Self::Listener(_) => f.write_str("failed to register a listener with the runtime"),
             Self::Signal(_) => f.write_str("failed to listen for signals"),
+            Self::Thread(_) => f.write_str("failed to start a thread for time-outs"),
             Self::Knob { variable, value } => write!(
                 f,
                 "`{variable}` is `{value}`, expected a duration such as `30s` or `500ms`"
@@ -114,7 +117,7 @@ impl fmt::Display for ServeError {
 impl std::error::Error for ServeError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            Self::Listener(source) | Self::Signal(source) => Some(source),
+            Self::Listener(source) | Self::Signal(source) | Self::Thread(source) => Some(source),
             Self::Knob { .. } => None,
         }
     }
