@@ -249,7 +249,6 @@ impl Serve {
         };
         let doors = watch::Sender::new(false);
         let mut accepting = JoinSet::new();
-        let mut served = Served::default();
         if warm {
             let addresses = self.addresses();
             for door in std::mem::take(&mut self.doors) {
@@ -257,9 +256,8 @@ impl Serve {
                     .map_err(ServeError::Listener)?;
             }
             announce(&addresses);
-            let asked = until_stopped(&watch, &mut stop).await;
-            if asked == Asked::End {
-                return Ok(served);
+            if until_stopped(&watch, &mut stop).await == Asked::End {
+                return Ok(stop::end(&registry, &self.drain, Duration::ZERO));
             }
         }
 
@@ -273,10 +271,11 @@ impl Serve {
             doors: &doors,
             accepting: &mut accepting,
         };
-        tokio::select! {
-            report = stopping.run() => served = report,
-            () = stop.ended() => {}
-        }
+        let stopped = Instant::now();
+        let served = tokio::select! {
+            served = stopping.run() => served,
+            () = stop.ended() => stop::end(&registry, &self.drain, stopped.elapsed()),
+        };
         probes.send_replace(true);
         while probing.join_next().await.is_some() {}
         stop::close_health(&registry).await;

@@ -67,7 +67,6 @@ fn wants_gate() -> bool {
 async fn behind_a_gate(listener: Listener, app: Router) -> Result<ExitCode, Box<dyn Error>> {
     let gate = zdt::Gate::new()?;
     let listener = gate.listener(listener.into_incoming()?);
-    zdt::notify::ready()?;
     axum::serve(listener, app.layer(gate.layer()))
         .with_graceful_shutdown(gate.drained())
         .await?;

@@ -178,7 +178,7 @@ impl Systemd {
                     state.active, state.result
                 ))
                 .hint(format!(
-                    "`systemctl reset-failed {socket} {unit} && systemctl restart {unit}` opens it again"
+                    "`systemctl reset-failed {socket} {unit}; systemctl restart {unit}` opens it again"
                 )));
             }
         }

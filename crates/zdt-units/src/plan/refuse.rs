@@ -106,7 +106,7 @@ impl Refusal {
             } => match result.as_str() {
                 "success" => format!("open it with `systemctl start {socket}`"),
                 _ => format!(
-                    "open it with `systemctl reset-failed {socket} {service} && systemctl start {socket} {service}`"
+                    "open it with `systemctl reset-failed {socket} {service}; systemctl start {socket} {service}`"
                 ),
             },
         }

@@ -138,7 +138,7 @@ fn a_closed_port_is_refused_with_the_command_that_opens_it() {
     let still_serving = planned(SHOP, |observed| close(observed, "trigger-limit-hit"));
     insta::assert_snapshot!([crashed, never_started, still_serving].join("\n"), @r#"
     `shop.socket` is not active (service-start-limit-hit), so its port is closed
-      open it with `systemctl reset-failed shop.socket shop.service && systemctl start shop.socket shop.service`
+      open it with `systemctl reset-failed shop.socket shop.service; systemctl start shop.socket shop.service`
 
     `shop.socket` is not active, so its port is closed
       open it with `systemctl start shop.socket`

@@ -82,7 +82,7 @@ fn left(service: &Left, sockets: &[Left]) -> String {
     out.push_str(&match (closed, active) {
         (true, _) => format!(
             "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
-             `systemctl reset-failed {unit} && systemctl restart {unit}`\n"
+             `systemctl reset-failed {unit}; systemctl restart {unit}`\n"
         ),
         (false, Active::Active) => format!(
             "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"

@@ -11,7 +11,7 @@ use std::sync::Arc;
 /// another cause: [`NotPassed`](Self::NotPassed),
 /// [`OtherProcess`](Self::OtherProcess), and
 /// [`NotAListener`](Self::NotAListener).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum ListenError {
     /// The process was started without any descriptor.
@@ -162,6 +162,17 @@ impl fmt::Display for ListenError {
                 )
             }
             Self::Bind { address, .. } => write!(f, "failed to listen on `{address}`"),
+        }
+    }
+}
+
+/// As [`Display`](fmt::Display), with the cause: it is what a user sees of an
+/// error that `main` returns.
+impl fmt::Debug for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bind { source, .. } => write!(f, "{self}: {source}"),
+            _ => write!(f, "{self}"),
         }
     }
 }

@@ -14,12 +14,14 @@ use http_body::Body;
 use pin_project_lite::pin_project;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::body::Counted;
 use super::knobs_from_environment;
 use crate::drain::{Drain, Knobs};
+use crate::health::Health;
 use crate::listen::{Incoming, Peer, Stream};
 use crate::signal::{Asked, Signals};
 
@@ -46,14 +48,15 @@ use crate::signal::{Asked, Signals};
 pub struct Gate {
     drain: Drain,
     knobs: Knobs,
+    health: Health,
     state: Arc<GateState>,
 }
 
 #[derive(Debug)]
 struct GateState {
     closed: watch::Sender<bool>,
-    /// Requests that are being answered.
-    in_flight: AtomicU64,
+    /// Requests in flight that began before the stop.
+    old_requests: AtomicU64,
     /// Connections that have sent nothing yet.
     silent: AtomicU64,
 }
@@ -69,12 +72,23 @@ impl Gate {
         Ok(Self {
             drain: Drain::new(),
             knobs: knobs_from_environment(Knobs::default())?,
+            health: ready(),
             state: Arc::new(GateState {
                 closed: watch::Sender::new(false),
-                in_flight: AtomicU64::new(0),
+                old_requests: AtomicU64::new(0),
                 silent: AtomicU64::new(0),
             }),
         })
+    }
+
+    /// Tells `health` of the drain and runs its checks. The manager hears
+    /// `READY=1` once it is ready. Its answers come from its
+    /// [`router`](Health::router); a listener of its own needs
+    /// [`serve`](crate::serve).
+    #[must_use]
+    pub fn health(mut self, health: Health) -> Self {
+        self.health = health;
+        self
     }
 
     /// The drain that SIGTERM starts, for watches and for starting it by hand.
@@ -100,10 +114,18 @@ impl Gate {
         AnnouncingLayer(self.clone())
     }
 
-    /// Resolves when it is safe to shut connections down. For
+    /// Says `READY=1` when it is first polled and the app is ready, and
+    /// resolves when it is safe to shut connections down. For
     /// `with_graceful_shutdown`.
     pub async fn drained(self) {
         let watch = self.drain.watch();
+        let mut background = JoinSet::new();
+        background.spawn(self.health.clone().run_checks());
+        let health = self.health.clone();
+        background.spawn(async move {
+            health.until_ready().await;
+            let _ = crate::notify::ready();
+        });
         // Without signals the drain can still be started by hand.
         let asked = async {
             match Signals::new(true) {
@@ -115,14 +137,21 @@ impl Gate {
             () = watch.draining() => {}
             asked = asked => if asked == Asked::End { return },
         }
+        self.health.draining();
         self.drain.start();
         let _ = crate::notify::stopping();
         sleep(self.knobs.grace.max(self.knobs.linger)).await;
-        let _ = timeout(self.knobs.limit, none(&self.state.in_flight)).await;
+        let _ = timeout(self.knobs.limit, none(&self.state.old_requests)).await;
         self.state.closed.send_replace(true);
         // Connections that were accepted last have this long for a first byte.
         let _ = timeout(self.knobs.linger, none(&self.state.silent)).await;
     }
+}
+
+fn ready() -> Health {
+    let health = Health::new();
+    health.ready();
+    health
 }
 
 async fn none(count: &AtomicU64) {
@@ -248,12 +277,23 @@ pub struct Announcing<S> {
     gate: Gate,
 }
 
+/// A request that a drain waits for.
 #[derive(Debug)]
 struct InGate(Arc<GateState>);
 
+impl InGate {
+    fn enter(gate: &Gate) -> Option<Self> {
+        if gate.drain.has_started() {
+            return None;
+        }
+        gate.state.old_requests.fetch_add(1, Relaxed);
+        Some(Self(gate.state.clone()))
+    }
+}
+
 impl Drop for InGate {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Relaxed);
+        self.0.old_requests.fetch_sub(1, Relaxed);
     }
 }
 
@@ -272,10 +312,9 @@ where
     }
 
     fn call(&mut self, request: Request<In>) -> Self::Future {
-        self.gate.state.in_flight.fetch_add(1, Relaxed);
         AnnouncingFuture {
             http1: request.version() <= Version::HTTP_11,
-            guard: Some(InGate(self.gate.state.clone())),
+            guard: InGate::enter(&self.gate),
             drain: self.gate.drain.clone(),
             future: self.app.call(request),
         }

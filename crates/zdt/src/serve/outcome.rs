@@ -82,7 +82,6 @@ pub(super) fn count(number: u64, noun: &str) -> String {
 }
 
 /// Why a server could not run.
-#[derive(Debug)]
 #[non_exhaustive]
 pub enum ServeError {
     /// A listener could not be registered with the runtime.
@@ -110,6 +109,17 @@ impl fmt::Display for ServeError {
                 f,
                 "`{variable}` is `{value}`, expected a duration such as `30s` or `500ms`"
             ),
+        }
+    }
+}
+
+/// As [`Display`](fmt::Display), with the cause: it is what a user sees of an
+/// error that `main` returns.
+impl fmt::Debug for ServeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match std::error::Error::source(self) {
+            Some(source) => write!(f, "{self}: {source}"),
+            None => write!(f, "{self}"),
         }
     }
 }

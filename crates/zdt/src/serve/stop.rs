@@ -49,7 +49,7 @@ impl Stop<'_> {
                 while self.accepting.join_next().await.is_some() {}
             }
             if next == Phase::Done {
-                return self.report(elapsed);
+                return end(self.registry, self.drain, elapsed);
             }
             if next != phase {
                 // Once more at once: what was asked of nobody is asked now.
@@ -83,35 +83,35 @@ impl Stop<'_> {
         });
         census
     }
+}
 
-    /// Cuts what is left and counts it.
-    fn report(&self, took: Duration) -> Served {
-        let mut cut = Cut {
-            held: self.drain.held(),
-            ..Cut::default()
-        };
-        self.registry.scan(Instant::now(), |conn, seen| {
-            if conn.health {
-                return Ask::Nothing;
-            }
-            match seen.doing {
-                Doing::Busy { old, new } | Doing::Http2 { old, new } => cut.requests += old + new,
-                Doing::HalfRead => cut.half_read += 1,
-                Doing::Upgraded => cut.upgraded += 1,
-                Doing::Silent | Doing::Idle | Doing::Closing => {}
-            }
-            Ask::Cut
-        });
-        let totals = &self.registry.totals;
-        cut.half_read += totals.cut_half_read.load(Relaxed);
-        Served {
-            took,
-            connections: totals.connections.load(Relaxed),
-            requests: totals.requests.load(Relaxed),
-            during_drain: totals.during_drain.load(Relaxed),
-            quiet_closed: totals.quiet_closed.load(Relaxed),
-            cut,
+/// Cuts what is left and counts it.
+pub(super) fn end(registry: &Registry, drain: &Drain, took: Duration) -> Served {
+    let mut cut = Cut {
+        held: drain.held(),
+        ..Cut::default()
+    };
+    registry.scan(Instant::now(), |conn, seen| {
+        if conn.health {
+            return Ask::Nothing;
         }
+        match seen.doing {
+            Doing::Busy { old, new } | Doing::Http2 { old, new } => cut.requests += old + new,
+            Doing::HalfRead => cut.half_read += 1,
+            Doing::Upgraded => cut.upgraded += 1,
+            Doing::Silent | Doing::Idle | Doing::Closing => {}
+        }
+        Ask::Cut
+    });
+    let totals = &registry.totals;
+    cut.half_read += totals.cut_half_read.load(Relaxed);
+    Served {
+        took,
+        connections: totals.connections.load(Relaxed),
+        requests: totals.requests.load(Relaxed),
+        during_drain: totals.during_drain.load(Relaxed),
+        quiet_closed: totals.quiet_closed.load(Relaxed),
+        cut,
     }
 }
 
