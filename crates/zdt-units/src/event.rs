@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::model::Reach;
 use crate::observe::{Active, Instance, Observed, UnitState};
 use crate::plan::{Plan, Refused, Step};
 
@@ -119,6 +120,9 @@ pub struct Left {
     pub active: Active,
     pub sub: String,
     pub result: String,
+    /// Addresses of a socket at which connections are refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused: Vec<String>,
 }
 
 /// How a restart ended.
@@ -170,6 +174,7 @@ impl From<&UnitState> for Left {
             active: state.active,
             sub: state.sub.clone(),
             result: state.result.clone(),
+            refused: state.refused.iter().map(Reach::to_string).collect(),
         }
     }
 }

@@ -4,13 +4,20 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Service, UnitName};
+use crate::model::{Address, Reach, Service, UnitName};
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
     pub service: UnitName,
-    pub sockets: Vec<UnitName>,
+    pub sockets: Vec<WatchedSocket>,
+}
+
+/// A socket unit, and where its clients connect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WatchedSocket {
+    pub unit: UnitName,
+    pub reach: Vec<Reach>,
 }
 
 impl Watched {
@@ -20,7 +27,15 @@ impl Watched {
             sockets: service
                 .sockets
                 .iter()
-                .map(|socket| socket.unit.clone())
+                .map(|socket| WatchedSocket {
+                    unit: socket.unit.clone(),
+                    reach: socket
+                        .listen
+                        .addresses()
+                        .iter()
+                        .map(Address::reach)
+                        .collect(),
+                })
                 .collect(),
         }
     }
@@ -53,6 +68,16 @@ pub struct UnitState {
     pub status: String,
     /// The exit status of the last main process that ended.
     pub exit_status: i32,
+    /// Addresses of a socket at which the kernel refuses connections. A unit
+    /// whose `ListenStream=` changed is active and closed.
+    pub refused: Vec<Reach>,
+}
+
+impl UnitState {
+    /// Whether clients of this socket can connect.
+    pub fn is_open(&self) -> bool {
+        self.active == Active::Active && self.refused.is_empty()
+    }
 }
 
 /// Whether the manager could read the unit's file.

@@ -8,7 +8,7 @@ use std::time::Duration;
 pub use refuse::{Refusal, Refused};
 
 use crate::model::{Name, Reach, Service, Strategy, UnitName, span};
-use crate::observe::{Active, Instance, Observed, Watched};
+use crate::observe::{Active, Instance, Observed, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +63,7 @@ pub enum Action {
     ConfirmInstance {
         unit: UnitName,
         before: Option<Instance>,
-        sockets: Vec<UnitName>,
+        sockets: Vec<WatchedSocket>,
     },
     /// The instance that `unit` runs now answers 200, so many times in a row.
     AwaitReady {
@@ -123,11 +123,7 @@ fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
             Action::ConfirmInstance {
                 unit: unit.clone(),
                 before: running,
-                sockets: service
-                    .sockets
-                    .iter()
-                    .map(|socket| socket.unit.clone())
-                    .collect(),
+                sockets: Watched::of(service).sockets,
             },
         ),
     ];
@@ -189,7 +185,7 @@ impl fmt::Display for Action {
                 } else {
                     "a process"
                 };
-                let sockets: Vec<_> = sockets.iter().map(UnitName::as_str).collect();
+                let sockets: Vec<_> = sockets.iter().map(|socket| socket.unit.as_str()).collect();
                 let sockets = crate::config::list(&sockets);
                 write!(
                     f,

@@ -45,7 +45,10 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     let warming = health.clone();
     let warm_up = tokio::spawn(async move {
         let started = start_up().await;
-        warming.ready();
+        // A release that cannot start must not say that it is ready.
+        if started.is_ok() {
+            warming.ready();
+        }
         started
     });
     let serving = zdt::serve(listener, app).health(health).drain(&drain);

@@ -80,6 +80,10 @@ const TESTS: &[(&str, Test)] = &[
         orchestrate::a_broken_release_is_reported_and_nobody_is_refused,
     ),
     (
+        "a_port_that_closed_behind_an_active_unit_is_noticed",
+        orchestrate::a_port_that_closed_behind_an_active_unit_is_noticed,
+    ),
+    (
         "default_settings_close_the_port",
         crash::default_settings_close_the_port,
     ),

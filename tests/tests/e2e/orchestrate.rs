@@ -86,6 +86,35 @@ pub(crate) fn a_broken_release_is_reported_and_nobody_is_refused(
     Ok(())
 }
 
+/// A changed address and a `daemon-reload` close the port of a socket unit that
+/// goes on counting as active. Nothing is touched then.
+pub(crate) fn a_port_that_closed_behind_an_active_unit_is_noticed(
+    machine: &Machine,
+) -> Result<(), Box<dyn Error>> {
+    install(machine)?;
+    let moved = CONFIG.replace("127.0.0.1:8080", "127.0.0.1:8081");
+    machine.write_file("/etc/zdt/zdt.toml", &moved, 0o644)?;
+    for (name, text) in units::generate(&moved)? {
+        machine.install(&[(&name, &text)])?;
+    }
+    assert_eq!(machine.show("app.socket", "ActiveState")?, "active");
+    let before = machine.show("app.service", "MainPID")?;
+    let refused = restart(machine, &[])?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains(
+            "`app.socket` is active, but connections to `http://127.0.0.1:8081` are refused"
+        ),
+        "{}",
+        refused.stderr
+    );
+    assert_eq!(machine.show("app.service", "MainPID")?, before);
+    // What the message says mends it.
+    machine.systemctl(&["restart", "app.socket"])?.ok()?;
+    restart(machine, &[])?.ok()?;
+    Ok(())
+}
+
 fn install(machine: &Machine) -> Result<(), Box<dyn Error>> {
     machine.run(&["mkdir", "-p", "/etc/zdt"])?.ok()?;
     machine.write_file("/etc/zdt/zdt.toml", CONFIG, 0o644)?;

@@ -75,13 +75,14 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         restarts: 0,
         status: String::new(),
         exit_status: 0,
+        refused: Vec::new(),
     };
     Observed {
         service: state(&watched.service, active),
         sockets: watched
             .sockets
             .iter()
-            .map(|unit| state(unit, Active::Active))
+            .map(|socket| state(&socket.unit, Active::Active))
             .collect(),
     }
 }

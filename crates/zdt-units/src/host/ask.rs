@@ -1,5 +1,6 @@
 //! One HTTP request, one answer; never a second try.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
@@ -22,6 +23,25 @@ const LIMIT: Duration = Duration::from_secs(5);
 
 /// More than any head of an answer to a probe.
 const LONGEST_HEAD: usize = 16 * 1024;
+
+/// Whether nobody listens at `reach`. A connection that is made is closed
+/// again; one that has to wait is not refused.
+pub(super) async fn is_refused(reach: &Reach) -> bool {
+    let connected = async {
+        match reach {
+            Reach::Tcp(address) => TcpStream::connect(address).await.map(drop),
+            Reach::Unix(path) => UnixStream::connect(path.as_str()).await.map(drop),
+        }
+    };
+    let refused = |error: std::io::Error| {
+        matches!(
+            error.kind(),
+            ErrorKind::ConnectionRefused | ErrorKind::NotFound
+        )
+    };
+    let connected = timeout(Duration::from_secs(1), connected).await;
+    connected.is_ok_and(|connected| connected.is_err_and(refused))
+}
 
 /// `GET path`; the error says in a few words why there was no answer.
 pub(super) async fn get(reach: &Reach, path: &str) -> Result<Answer, String> {

@@ -21,7 +21,7 @@ use super::ready::Streak;
 use super::{Failure, Host, ask};
 use crate::event::EventKind;
 use crate::model::{Reach, UnitName};
-use crate::observe::{Active, Instance, Observed, Watched};
+use crate::observe::{Active, Instance, Observed, UnitState, Watched, WatchedSocket};
 use crate::plan::Action;
 
 const BUS: &str = "/run/dbus/system_bus_socket";
@@ -132,7 +132,7 @@ impl Systemd {
         &self,
         unit: &UnitName,
         before: Option<&Instance>,
-        sockets: &[UnitName],
+        sockets: &[WatchedSocket],
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
         let look = format!("see `journalctl --unit {unit}`");
@@ -169,9 +169,17 @@ impl Systemd {
         });
         for socket in sockets {
             let state = self
-                .state(socket)
+                .socket_state(socket)
                 .await
-                .map_err(|error| unread(socket, &error))?;
+                .map_err(|error| unread(&socket.unit, &error))?;
+            let socket = &socket.unit;
+            if state.active == Active::Active && !state.is_open() {
+                return Err(Failure::new(format!(
+                    "`{socket}` is active, but connections to `{}` are refused",
+                    state.refused[0]
+                ))
+                .hint(format!("`systemctl restart {socket}` opens it again")));
+            }
             if state.active != Active::Active {
                 return Err(Failure::new(format!(
                     "`{socket}` is {} with result `{}`",
@@ -238,16 +246,15 @@ struct Probe<'a> {
 
 impl Host for Systemd {
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
-        let read = async |unit: &UnitName| {
-            let state = timeout(CALL_LIMIT, self.state(unit)).await;
-            state
-                .unwrap_or_else(|_| Err(zbus::Error::Failure("no answer".to_owned())))
-                .map_err(|error| unread(unit, &error).without_effect())
+        let read = |unit: &UnitName, state: zbus::Result<UnitState>| {
+            state.map_err(|error| unread(unit, &error).without_effect())
         };
-        let service = read(&watched.service).await?;
+        let unit = &watched.service;
+        let service = read(unit, within(self.state(unit)).await)?;
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
-            sockets.push(read(socket).await?);
+            let state = within(self.socket_state(socket)).await;
+            sockets.push(read(&socket.unit, state)?);
         }
         Ok(Observed { service, sockets })
     }
@@ -282,6 +289,13 @@ impl Host for Systemd {
             }
         }
     }
+}
+
+/// What a call says, or that it said nothing in time.
+async fn within<T>(call: impl Future<Output = zbus::Result<T>>) -> zbus::Result<T> {
+    timeout(CALL_LIMIT, call)
+        .await
+        .unwrap_or_else(|_| Err(zbus::Error::Failure("no answer".to_owned())))
 }
 
 fn unread(unit: &UnitName, error: &zbus::Error) -> Failure {

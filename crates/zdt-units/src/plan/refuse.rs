@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::model::UnitName;
+use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
 
 /// Why there is no plan; never empty.
@@ -32,6 +32,12 @@ pub enum Refusal {
         /// Still serves from its own copy of the socket.
         service_runs: bool,
     },
+    /// The unit counts as active and its port is closed: its addresses changed
+    /// while it ran.
+    PortClosed {
+        socket: UnitName,
+        refused: Vec<Reach>,
+    },
 }
 
 pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
@@ -57,6 +63,19 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
             .iter()
             .filter(|socket| socket.load == Load::Loaded && socket.active != Active::Active)
             .map(|socket| closed(socket, service)),
+    );
+    let half = |socket: &&UnitState| socket.active == Active::Active && !socket.is_open();
+    let loaded = |socket: &&UnitState| socket.load == Load::Loaded && !socket.needs_reload;
+    reasons.extend(
+        observed
+            .sockets
+            .iter()
+            .filter(loaded)
+            .filter(half)
+            .map(|socket| Refusal::PortClosed {
+                socket: socket.unit.clone(),
+                refused: socket.refused.clone(),
+            }),
     );
     match reasons.is_empty() {
         true => Ok(()),
@@ -89,6 +108,10 @@ impl Refusal {
             Self::NeedsReload { .. } => {
                 "let systemd read it with `systemctl daemon-reload`".to_owned()
             }
+            Self::PortClosed { socket, .. } => format!(
+                "its addresses changed while it ran; `systemctl restart {socket}` opens them, \
+                 stops the service for that moment, and refuses clients meanwhile"
+            ),
             Self::SocketClosed {
                 socket,
                 service,
@@ -123,6 +146,15 @@ impl fmt::Display for Refusal {
             },
             Self::NeedsReload { unit } => {
                 write!(f, "the file of `{unit}` has changed since systemd read it")
+            }
+            Self::PortClosed { socket, refused } => {
+                let refused: Vec<_> = refused.iter().map(Reach::to_string).collect();
+                let refused: Vec<_> = refused.iter().map(String::as_str).collect();
+                let refused = crate::config::list(&refused);
+                write!(
+                    f,
+                    "`{socket}` is active, but connections to {refused} are refused"
+                )
             }
             Self::SocketClosed { socket, result, .. } => match result.as_str() {
                 "success" => write!(f, "`{socket}` is not active, so its port is closed"),

@@ -24,6 +24,7 @@ fn state(unit: &UnitName) -> UnitState {
         restarts: 0,
         status: String::new(),
         exit_status: 0,
+        refused: Vec::new(),
     }
 }
 
@@ -34,7 +35,11 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
     let watched = Watched::of(service);
     let mut observed = Observed {
         service: state(&watched.service),
-        sockets: watched.sockets.iter().map(state).collect(),
+        sockets: watched
+            .sockets
+            .iter()
+            .map(|socket| state(&socket.unit))
+            .collect(),
     };
     change(&mut observed);
     match plan(&Request { service }, &observed) {
@@ -145,5 +150,17 @@ fn a_closed_port_is_refused_with_the_command_that_opens_it() {
 
     `shop.socket` is not active (trigger-limit-hit), so its port is closed
       `systemctl restart shop.service` opens `shop.socket` again while the process is stopped; until then only what the process holds by itself is open
+    "#);
+}
+
+#[test]
+fn an_active_socket_whose_port_is_closed_is_refused() {
+    let planned = planned(SHOP, |observed| {
+        let address = crate::model::Address::parse("0.0.0.0:80").unwrap();
+        observed.sockets[0].refused = vec![address.reach()];
+    });
+    insta::assert_snapshot!(planned, @r#"
+    `shop.socket` is active, but connections to `http://127.0.0.1:80` are refused
+      its addresses changed while it ran; `systemctl restart shop.socket` opens them, stops the service for that moment, and refuses clients meanwhile
     "#);
 }

@@ -72,11 +72,17 @@ fn left(service: &Left, sockets: &[Left]) -> String {
     let mut out = format!("\nhow it was left:\n  `{unit}` is {active} ({sub})\n");
     let mut closed = false;
     for socket in sockets {
-        let open = socket.active == Active::Active;
+        let open = socket.active == Active::Active && socket.refused.is_empty();
         closed |= !open;
-        out.push_str(&match open {
-            true => format!("  `{}` is open\n", socket.unit),
-            false => format!("  `{}` is closed ({})\n", socket.unit, socket.result),
+        out.push_str(&match (open, socket.refused.first()) {
+            (true, _) => format!("  `{}` is open\n", socket.unit),
+            (false, Some(address)) => {
+                format!(
+                    "  `{}` is closed: `{address}` refuses connections\n",
+                    socket.unit
+                )
+            }
+            (false, None) => format!("  `{}` is closed ({})\n", socket.unit, socket.result),
         });
     }
     out.push_str(&match (closed, active) {

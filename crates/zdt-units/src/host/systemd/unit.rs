@@ -2,9 +2,10 @@
 
 use zbus::OwnedVariant;
 
+use super::super::ask;
 use super::{Properties, Systemd};
 use crate::model::UnitName;
-use crate::observe::{Active, Instance, Load, UnitState};
+use crate::observe::{Active, Instance, Load, UnitState, WatchedSocket};
 
 const UNIT: &str = "org.freedesktop.systemd1.Unit";
 const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -20,6 +21,20 @@ impl Systemd {
         let general = self.properties(object.as_str(), UNIT).await?;
         let own = self.properties(object.as_str(), own).await?;
         read(unit, &general, &own)
+    }
+
+    /// The state of a socket, and where it refuses connections although it
+    /// should not.
+    pub(super) async fn socket_state(&self, socket: &WatchedSocket) -> zbus::Result<UnitState> {
+        let mut state = self.state(&socket.unit).await?;
+        if state.active == Active::Active {
+            for reach in &socket.reach {
+                if ask::is_refused(reach).await {
+                    state.refused.push(reach.clone());
+                }
+            }
+        }
+        Ok(state)
     }
 }
 
@@ -56,6 +71,7 @@ fn read(unit: &UnitName, general: &Properties, own: &Properties) -> zbus::Result
             .get("ExecMainStatus")
             .and_then(|value| value.downcast_ref::<i32>().ok())
             .unwrap_or_default(),
+        refused: Vec::new(),
     })
 }
 
