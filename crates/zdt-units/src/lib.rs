@@ -8,7 +8,9 @@
 pub mod cli;
 mod commands;
 pub mod config;
+mod demo;
 pub mod exit_code;
+pub mod host;
 pub mod model;
 pub mod probe;
 pub mod render;

@@ -1,8 +1,12 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
 mod config_file;
+mod demo_app;
+mod exec;
 mod generate;
+mod listen;
 mod probe;
+mod run;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -29,6 +33,9 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
         Command::Probe(args) => return probe::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Exec(args) => return exec::run(args),
+        Command::DemoApp(args) => demo_app::run(args),
     };
     ExitCode::from(match done {
         Ok(code) => code,

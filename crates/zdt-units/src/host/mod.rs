@@ -1,0 +1,3 @@
+//! What has effects: the two ways to run services.
+
+pub mod supervisor;
