@@ -17,6 +17,7 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Generate(GenerateArgs),
+    Restart(RestartArgs),
     Probe(Box<ProbeArgs>),
     Run(RunArgs),
     #[command(hide = true)]
@@ -52,6 +53,27 @@ pub struct GenerateArgs {
     /// Write nothing; exit with 8 and the differences if the files in `--out` are not up to date
     #[arg(long, requires = "out")]
     pub check: bool,
+}
+
+/// Restart one service and prove that the new process serves
+///
+/// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any
+/// change, 7 look now.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// The service's name in `zdt.toml`
+    pub service: String,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Send requests at a fixed rate and count every one that is lost.

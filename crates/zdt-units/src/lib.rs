@@ -9,12 +9,16 @@ pub mod cli;
 mod commands;
 pub mod config;
 mod demo;
+pub mod event;
+pub mod execute;
 pub mod exit_code;
 pub mod host;
 pub mod model;
+pub mod observe;
+pub mod plan;
 pub mod probe;
 pub mod render;
-mod report;
+pub mod report;
 pub mod unit_file;
 
 pub use commands::main;

@@ -5,7 +5,7 @@
 //! that would otherwise never end.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -115,7 +115,10 @@ pub struct Drain(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    draining: watch::Sender<bool>,
+    /// Read at each answer, so not behind the lock of the channel. Set before
+    /// anybody is told: whoever was told announces the close.
+    draining: AtomicBool,
+    told: watch::Sender<bool>,
     held: AtomicU64,
 }
 
@@ -124,14 +127,20 @@ impl Drain {
     #[must_use]
     pub fn new() -> Self {
         Self(Arc::new(Shared {
-            draining: watch::Sender::new(false),
+            draining: AtomicBool::new(false),
+            told: watch::Sender::new(false),
             held: AtomicU64::new(0),
         }))
     }
 
     /// Starts it. Starting it again changes nothing.
     pub fn start(&self) {
-        self.0.draining.send_replace(true);
+        self.0.draining.store(true, Ordering::SeqCst);
+        self.0.told.send_replace(true);
+    }
+
+    pub(crate) fn has_started(&self) -> bool {
+        self.0.draining.load(Ordering::Relaxed)
     }
 
     /// A watch of this drain.
@@ -165,12 +174,12 @@ impl Watch {
     /// Whether the stop has begun.
     #[must_use]
     pub fn is_draining(&self) -> bool {
-        *self.0.draining.borrow()
+        self.0.draining.load(Ordering::Relaxed)
     }
 
     /// Waits until the stop begins.
     pub async fn draining(&self) {
-        let mut seen = self.0.draining.subscribe();
+        let mut seen = self.0.told.subscribe();
         // The sender is in `self`, so the wait cannot fail.
         let _ = seen.wait_for(|draining| *draining).await;
     }

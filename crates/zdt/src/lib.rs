@@ -1,4 +1,53 @@
 //! Restarts that no client notices.
+//!
+//! A service manager (systemd, or `zdt-units run`) holds the listening socket.
+//! This crate takes it over, answers requests, and stops so that nothing is
+//! lost: what was accepted is answered, and what was not accepted waits in the
+//! kernel for the next process.
+//!
+#![cfg_attr(feature = "axum", doc = "```no_run")]
+#![cfg_attr(not(feature = "axum"), doc = "```ignore")]
+//! use axum::{Router, routing::get};
+//!
+//! #[tokio::main]
+//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let app = Router::new().route("/", get(|| async { "hello\n" }));
+//!     let served = zdt::serve(zdt::listener_or("127.0.0.1:8080")?, app).await?;
+//!     eprintln!("{served}");
+//!     Ok(())
+//! }
+//! ```
+//!
+//! # What is where
+//!
+//! | to | use |
+//! | --- | --- |
+//! | take over sockets, by name or all of them | [`listener`], [`listener_or`], [`listeners`] |
+//! | serve and drain | [`serve`], and [`Gate`] for those who keep `axum::serve` |
+//! | say when the app is ready | [`Health`] |
+//! | end WebSockets and event streams in time | [`Drain`], [`Watch`] |
+//! | talk to the service manager | [`notify`] |
+//!
+//! # Environment
+//!
+//! | variable | meaning |
+//! | --- | --- |
+//! | `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES` | what was passed (`sd_listen_fds(3)`) |
+//! | `ZDT_DRAIN_GRACE`, `ZDT_DRAIN_LIMIT`, `ZDT_DRAIN_LINGER` | durations such as `30s`; they replace what the program says |
+//! | `ZDT_ALLOW_BIND` | `1`: bind even where systemd should have passed a socket |
+//! | `ZDT_RELEASE`, `ZDT_GENERATION` | named in the [`Instance`] |
+//!
+//! None of them is changed or removed.
+//!
+//! # Features
+//!
+//! - `axum` (default): all of it.
+//! - `serve`: without axum; any tower service.
+//! - `tokio`: listeners as tokio types.
+//! - none: listeners as types of the standard library, and [`notify`].
+//!
+//! Linux is the target. On other Unixes listeners are bound by address and
+//! everything else works the same; that is for development.
 #![warn(missing_docs)]
 
 #[cfg(feature = "serve")]
@@ -10,6 +59,8 @@ mod listen;
 pub mod notify;
 #[cfg(feature = "serve")]
 mod serve;
+#[cfg(feature = "serve")]
+mod signal;
 
 #[cfg(feature = "serve")]
 pub use self::drain::{Drain, Hold, Watch};
@@ -22,6 +73,6 @@ pub use self::listen::{
     ListenError, Listener, Listeners, Socket, listener, listener_or, listeners,
 };
 #[cfg(feature = "axum")]
-pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener};
+pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 #[cfg(feature = "serve")]
 pub use self::serve::{Cut, Serve, ServeError, Served, serve};

@@ -14,7 +14,7 @@ mod incoming;
 
 use std::fmt;
 use std::net::TcpListener;
-use std::os::fd::{OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixListener;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -253,28 +253,53 @@ impl Listeners {
     ///
     /// # Errors
     ///
-    /// Those of [`take`](Self::take), and [`ListenError::WrongKind`].
+    /// Those of [`take`](Self::take), and [`ListenError::WrongKind`], which
+    /// leaves it to be taken otherwise.
     pub fn take_tcp(&self, name: &str) -> Result<TcpListener, ListenError> {
-        let listener = self.take(name)?;
-        let found = listener.to_string();
-        match <[Socket; 1]>::try_from(listener.sockets) {
-            Ok([Socket::Tcp(tcp)]) => Ok(tcp),
-            _ => Err(wrong_kind(name, "one TCP socket", found)),
-        }
+        self.take_only(name, "one TCP socket", |socket| match socket {
+            Socket::Tcp(tcp) => Ok(tcp),
+            other => Err(other),
+        })
     }
 
     /// Takes the one Unix stream listener called `name`.
     ///
     /// # Errors
     ///
-    /// Those of [`take`](Self::take), and [`ListenError::WrongKind`].
+    /// Those of [`take`](Self::take), and [`ListenError::WrongKind`], which
+    /// leaves it to be taken otherwise.
     pub fn take_unix(&self, name: &str) -> Result<UnixListener, ListenError> {
+        self.take_only(name, "one Unix stream socket", |socket| match socket {
+            Socket::Unix(unix) => Ok(unix),
+            other => Err(other),
+        })
+    }
+
+    fn take_only<T>(
+        &self,
+        name: &str,
+        wanted: &'static str,
+        pick: impl Fn(Socket) -> Result<T, Socket>,
+    ) -> Result<T, ListenError> {
         let listener = self.take(name)?;
         let found = listener.to_string();
-        match <[Socket; 1]>::try_from(listener.sockets) {
-            Ok([Socket::Unix(unix)]) => Ok(unix),
-            _ => Err(wrong_kind(name, "one Unix stream socket", found)),
-        }
+        let left = match <[Socket; 1]>::try_from(listener.sockets) {
+            Ok([socket]) => match pick(socket) {
+                Ok(picked) => return Ok(picked),
+                Err(socket) => vec![socket],
+            },
+            Err(several) => several,
+        };
+        self.entries().extend(left.into_iter().map(|socket| Entry {
+            fd: socket.as_raw_fd(),
+            name: Some(name.to_owned()),
+            what: Some(Inherited::Listener(socket)),
+        }));
+        Err(ListenError::WrongKind {
+            name: name.into(),
+            wanted,
+            found,
+        })
     }
 
     /// Takes everything called `name` as it is: datagram and raw sockets,
@@ -349,14 +374,6 @@ impl fmt::Debug for Listeners {
     }
 }
 
-fn wrong_kind(name: &str, wanted: &'static str, found: String) -> ListenError {
-    ListenError::WrongKind {
-        name: name.into(),
-        wanted,
-        found,
-    }
-}
-
 /// One listening socket.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -365,6 +382,15 @@ pub enum Socket {
     Tcp(TcpListener),
     /// A Unix stream socket.
     Unix(UnixListener),
+}
+
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        match self {
+            Self::Tcp(tcp) => tcp.as_raw_fd(),
+            Self::Unix(unix) => unix.as_raw_fd(),
+        }
+    }
 }
 
 impl fmt::Display for Socket {

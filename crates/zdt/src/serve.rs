@@ -10,7 +10,10 @@ mod accept;
 mod axum;
 mod body;
 mod connection;
+#[cfg(feature = "axum")]
+mod gate;
 mod io;
+mod outcome;
 mod registry;
 mod request;
 mod stop;
@@ -25,21 +28,22 @@ use http::{Request, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tower_service::Service;
 
 use self::accept::{Door, Shared};
-#[cfg(feature = "axum")]
-pub use self::axum::{Announcing, AnnouncingLayer, Gate, GatedListener};
 use self::connection::{BoxError, Http};
+#[cfg(feature = "axum")]
+pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
+pub use self::outcome::{Cut, ServeError, Served};
 use self::registry::{Ask, Doing, Registry};
 use crate::drain::{Drain, Knobs, Watch};
 use crate::health::Health;
 use crate::listen::{Listener, Listeners, listeners};
 use crate::notify;
+use crate::signal::{Asked, Signals};
 
 /// Serves `app` on `listener` until the process is told to stop, and then
 /// drains it.
@@ -220,13 +224,14 @@ impl Serve {
             self.knobs = knobs_from_environment(self.knobs)?;
         }
         raise_descriptor_limit();
-        let mut stop = Signals::new(self.signals)?;
-        let registry = Arc::new(Registry::default());
+        let mut stop = Signals::new(self.signals).map_err(ServeError::Signal)?;
+        let registry = Registry::new(self.drain.clone());
         let health = self.health.take().unwrap_or_else(|| {
             let health = Health::new();
             health.ready();
             health
         });
+        enforce(self.timeouts, &registry).map_err(ServeError::Thread)?;
         let shared = Shared {
             registry: registry.clone(),
             http: Arc::new(Http::new()),
@@ -267,7 +272,7 @@ impl Serve {
                     .map_err(ServeError::Listener)?;
             }
             announce(&addresses);
-            let asked = until_stopped(&registry, self.timeouts, &watch, &mut stop).await;
+            let asked = until_stopped(&watch, &mut stop).await;
             if asked == Asked::End {
                 return Ok(served);
             }
@@ -275,7 +280,6 @@ impl Serve {
 
         health.draining();
         self.drain.start();
-        registry.start_draining();
         let _ = notify::stopping();
         let stopping = stop::Stop {
             registry: &registry,
@@ -305,22 +309,15 @@ impl Serve {
     }
 }
 
-/// Watches over the connections, and feeds the watchdog, until the stop.
-async fn until_stopped(
-    registry: &Registry,
-    timeouts: Timeouts,
-    watch: &Watch,
-    stop: &mut Signals,
-) -> Asked {
+/// Feeds the watchdog until the stop.
+async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
     let draining = watch.draining();
     tokio::pin!(draining);
-    let mut sweeps = every(Duration::from_secs(1));
     let mut pings = notify::watchdog_limit().map(|limit| every(limit / 3));
     loop {
         tokio::select! {
             () = &mut draining => return Asked::Drain,
             asked = stop.asked() => return asked,
-            _ = sweeps.tick() => sweep(registry, timeouts),
             () = tick(&mut pings) => {
                 // Proof of life: a worker takes up and ends a new task.
                 let _ = tokio::spawn(async {}).await;
@@ -330,13 +327,27 @@ async fn until_stopped(
     }
 }
 
-/// Closes connections that take longer than the timeouts allow.
-fn sweep(registry: &Registry, timeouts: Timeouts) {
-    registry.scan(Instant::now(), |_, seen| match seen.doing {
-        Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
-        Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
-        _ => Ask::Nothing,
-    });
+/// Closes connections that take longer than the timeouts allow, for as long as
+/// the server lives.
+///
+/// On a thread beside the runtime: while a timer is armed, a worker reads the
+/// clock each time it runs out of work, and each request pays for that.
+#[expect(clippy::disallowed_methods, reason = "a thread of its own may sleep")]
+fn enforce(timeouts: Timeouts, registry: &Arc<Registry>) -> std::io::Result<()> {
+    let registry = Arc::downgrade(registry);
+    let sweeps = move || {
+        while let Some(registry) = registry.upgrade() {
+            registry.scan(Instant::now(), |_, seen| match seen.doing {
+                Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
+                Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
+                _ => Ask::Nothing,
+            });
+            drop(registry);
+            std::thread::sleep(Duration::from_secs(1));
+        }
+    };
+    let thread = std::thread::Builder::new().name("zdt-timeouts".into());
+    thread.spawn(sweeps).map(drop)
 }
 
 fn every(period: Duration) -> tokio::time::Interval {
@@ -398,46 +409,6 @@ fn knobs_from_environment(knobs: Knobs) -> Result<Knobs, ServeError> {
     })
 }
 
-/// What the process is asked to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Asked {
-    Drain,
-    End,
-}
-
-/// The signals that stop a process, or none of them.
-struct Signals(Option<[Signal; 3]>);
-
-impl Signals {
-    fn new(wanted: bool) -> Result<Self, ServeError> {
-        if !wanted {
-            return Ok(Self(None));
-        }
-        let listen = |kind| signal(kind).map_err(ServeError::Signal);
-        Ok(Self(Some([
-            listen(SignalKind::terminate())?,
-            listen(SignalKind::interrupt())?,
-            listen(SignalKind::quit())?,
-        ])))
-    }
-
-    async fn asked(&mut self) -> Asked {
-        match &mut self.0 {
-            None => std::future::pending().await,
-            Some([terminate, interrupt, quit]) => tokio::select! {
-                _ = terminate.recv() => Asked::Drain,
-                _ = interrupt.recv() => Asked::End,
-                _ = quit.recv() => Asked::End,
-            },
-        }
-    }
-
-    /// Waits for a signal that ends at once; managers repeat SIGTERM.
-    async fn ended(&mut self) {
-        while self.asked().await != Asked::End {}
-    }
-}
-
 impl IntoFuture for Serve {
     type Output = Result<Served, ServeError>;
     type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
@@ -453,113 +424,6 @@ impl fmt::Debug for Serve {
             .field("addresses", &self.addresses())
             .field("knobs", &self.knobs)
             .finish_non_exhaustive()
-    }
-}
-
-/// What a server did, and what its stop cost.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Served {
-    /// From the signal to the end.
-    pub took: Duration,
-    /// Connections that were served and have ended.
-    pub connections: u64,
-    /// Requests on them.
-    pub requests: u64,
-    /// Requests that ended after the signal.
-    pub during_drain: u64,
-    /// Connections without a request that were closed: kept alive and idle, or
-    /// opened and silent.
-    pub quiet_closed: u64,
-    /// What did not get its answer.
-    pub cut: Cut,
-}
-
-/// What a stop cut because its time was up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Cut {
-    /// Requests whose answer was not finished.
-    pub requests: u64,
-    /// Requests of which only a part had arrived.
-    pub half_read: u64,
-    /// Connections that had left HTTP, such as WebSockets.
-    pub upgraded: u64,
-    /// Background work that was held open.
-    pub held: u64,
-}
-
-impl Cut {
-    /// Whether nothing was cut.
-    #[must_use]
-    pub fn is_nothing(&self) -> bool {
-        *self == Self::default()
-    }
-}
-
-/// One line, as `systemctl status` shows it.
-impl fmt::Display for Served {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self {
-            took,
-            during_drain,
-            quiet_closed,
-            cut,
-            ..
-        } = self;
-        write!(
-            f,
-            "drained in {} ms: {during_drain} requests answered, {quiet_closed} quiet connections \
-             closed, ",
-            took.as_millis()
-        )?;
-        match cut.is_nothing() {
-            true => f.write_str("nothing cut"),
-            false => write!(
-                f,
-                "CUT {} requests, {} half-sent requests, {} upgraded connections, {} held",
-                cut.requests, cut.half_read, cut.upgraded, cut.held
-            ),
-        }
-    }
-}
-
-/// Why a server could not run.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum ServeError {
-    /// A listener could not be registered with the runtime.
-    Listener(std::io::Error),
-    /// A signal could not be listened for.
-    Signal(std::io::Error),
-    /// An environment variable does not hold a duration such as `30s`.
-    Knob {
-        /// Its name.
-        variable: &'static str,
-        /// Its value.
-        value: String,
-    },
-}
-
-impl fmt::Display for ServeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Listener(_) => f.write_str("failed to register a listener with the runtime"),
-            Self::Signal(_) => f.write_str("failed to listen for signals"),
-            Self::Knob { variable, value } => write!(
-                f,
-                "`{variable}` is `{value}`, expected a duration such as `30s` or `500ms`"
-            ),
-        }
-    }
-}
-
-impl std::error::Error for ServeError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::Listener(source) | Self::Signal(source) => Some(source),
-            Self::Knob { .. } => None,
-        }
     }
 }
 

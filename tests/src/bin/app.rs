@@ -33,6 +33,12 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
         "/sse-until-drain",
         get(move || async move { events(watch) }),
     ));
+    if wants_gate() {
+        if let Err(Crash) = start_up().await {
+            return Ok(ExitCode::FAILURE);
+        }
+        return behind_a_gate(listener, app).await;
+    }
     health = health.check("warm", zdt::Check::default(), || async {
         Ok::<(), Infallible>(())
     });
@@ -50,6 +56,22 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+#[expect(clippy::disallowed_methods, reason = "the edge: reads the environment")]
+fn wants_gate() -> bool {
+    std::env::var_os("GATE").is_some()
+}
+
+/// `axum::serve` kept, with a gate around it.
+async fn behind_a_gate(listener: Listener, app: Router) -> Result<ExitCode, Box<dyn Error>> {
+    let gate = zdt::Gate::new()?;
+    let listener = gate.listener(listener.into_incoming()?);
+    zdt::notify::ready()?;
+    axum::serve(listener, app.layer(gate.layer()))
+        .with_graceful_shutdown(gate.drained())
+        .await?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Whatever was passed; the one named `health` answers probes.

@@ -12,6 +12,8 @@
 
 mod boot;
 mod crash;
+mod drain;
+mod orchestrate;
 mod programs;
 mod restart;
 mod units;
@@ -35,9 +37,47 @@ const TESTS: &[(&str, Test)] = &[
     ("machines_are_separate", boot::machines_are_separate),
     ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
     ("programs_answer", programs::programs_answer),
+    ("restarts_lose_nothing", restart::restarts_lose_nothing),
     (
-        "stock_recipe_loses_requests",
-        restart::stock_recipe_loses_requests,
+        "axum_serve_behind_a_gate_loses_nothing",
+        restart::axum_serve_behind_a_gate_loses_nothing,
+    ),
+    (
+        "a_slow_request_delays_nobody_else",
+        restart::a_slow_request_delays_nobody_else,
+    ),
+    (
+        "every_kind_of_client_keeps_its_requests",
+        restart::every_kind_of_client_keeps_its_requests,
+    ),
+    (
+        "odd_clients_end_within_the_limit_and_are_counted",
+        drain::odd_clients_end_within_the_limit_and_are_counted,
+    ),
+    (
+        "readiness_is_seen_from_outside",
+        drain::readiness_is_seen_from_outside,
+    ),
+    (
+        "a_long_queue_is_answered_with_few_descriptors",
+        drain::a_long_queue_is_answered_with_few_descriptors,
+    ),
+    ("the_watchdog_is_fed", drain::the_watchdog_is_fed),
+    (
+        "a_crash_loop_never_closes_the_port",
+        crash::a_crash_loop_never_closes_the_port,
+    ),
+    (
+        "an_app_without_its_socket_does_not_bind",
+        crash::an_app_without_its_socket_does_not_bind,
+    ),
+    (
+        "restarts_are_planned_proved_and_lossless",
+        orchestrate::restarts_are_planned_proved_and_lossless,
+    ),
+    (
+        "a_broken_release_is_reported_and_nobody_is_refused",
+        orchestrate::a_broken_release_is_reported_and_nobody_is_refused,
     ),
     (
         "default_settings_close_the_port",
@@ -94,6 +134,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_units"))
 }
 
 fn chain(error: &dyn Error) -> String {

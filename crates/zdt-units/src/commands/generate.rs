@@ -30,7 +30,7 @@ fn print(units: &[UnitFile]) -> Result<u8, Failed> {
         .iter()
         .map(|unit| format!("# {UNIT_DIRECTORY}/{}\n{unit}", unit.name))
         .collect();
-    say(&blocks.join("\n"))?;
+    super::print(&blocks.join("\n"))?;
     Ok(exit_code::DONE)
 }
 
@@ -44,7 +44,7 @@ fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
     if differences.is_empty() {
         return Ok(exit_code::DONE);
     }
-    say(&differences)?;
+    super::print(&differences)?;
     Ok(exit_code::DIFFERS)
 }
 
@@ -93,10 +93,4 @@ fn current(path: &Path) -> Result<Option<String>, Failed> {
             path.display()
         ))),
     }
-}
-
-fn say(text: &str) -> Result<(), Failed> {
-    io::stdout().write_all(text.as_bytes()).map_err(|source| {
-        Failed::unexpected(format!("failed to write to standard output: {source}"))
-    })
 }

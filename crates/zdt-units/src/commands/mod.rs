@@ -6,6 +6,7 @@ mod exec;
 mod generate;
 mod listen;
 mod probe;
+mod restart;
 mod run;
 
 use std::io::Write;
@@ -33,6 +34,7 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
         Command::Probe(args) => return probe::run(args),
+        Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::DemoApp(args) => demo_app::run(args),
@@ -44,6 +46,15 @@ pub fn main() -> ExitCode {
             failed.code()
         }
     })
+}
+
+/// Data goes to standard output, and a reader that went away is a failure.
+fn print(text: &str) -> Result<(), Failed> {
+    std::io::stdout()
+        .write_all(text.as_bytes())
+        .map_err(|source| {
+            Failed::unexpected(format!("failed to write to standard output: {source}"))
+        })
 }
 
 /// Why a command could not be carried out.

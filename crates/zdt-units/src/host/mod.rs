@@ -1,3 +1,75 @@
-//! What has effects: the two ways to run services.
+//! All effects. A host observes and performs; it never decides what comes next.
 
+mod ask;
+mod ready;
 pub mod supervisor;
+pub mod systemd;
+
+use std::fmt;
+
+use crate::event::EventKind;
+use crate::observe::{Observed, Watched};
+use crate::plan::Action;
+
+/// A service manager that can carry out the steps of a plan.
+#[expect(
+    async_fn_in_trait,
+    reason = "one task drives a host from start to end, so the futures need not be Send"
+)]
+pub trait Host {
+    /// Reads the state of `watched` and changes nothing.
+    async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure>;
+
+    /// Does one thing, telling what it sees meanwhile. May be dropped at any
+    /// moment: every wait in it has a limit that the caller keeps.
+    async fn perform(
+        &mut self,
+        action: &Action,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure>;
+}
+
+/// Why something could not be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub reason: String,
+    /// What to look at or to do.
+    pub hint: Option<String>,
+    pub effect: Effect,
+}
+
+/// Whether a failed action may have changed anything.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Surely not: it was refused as a whole.
+    None,
+    Possible,
+}
+
+impl Failure {
+    pub fn new(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            hint: None,
+            effect: Effect::Possible,
+        }
+    }
+
+    pub fn without_effect(mut self) -> Self {
+        self.effect = Effect::None;
+        self
+    }
+
+    pub fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+impl std::error::Error for Failure {}

@@ -66,10 +66,7 @@ impl Http1 {
         let socket = match lease.socket.take() {
             Some(socket) => socket,
             None => match self.open(trace).await {
-                Ok(socket) => {
-                    lease.note_opened();
-                    socket
-                }
+                Ok(socket) => socket,
                 Err(outcome) => return outcome,
             },
         };
@@ -211,8 +208,9 @@ enum Again {
 /// A request never waits for one: when all are busy it opens another, and what
 /// exceeds `size` is closed after its answer. Until `size` connections are open, a
 /// request opens one, so that all of them are used in turn, the longest idle first.
-/// While opening fails, idle ones come first: a request is not lost for the sake
-/// of a full pool.
+/// While opening fails, or answers end their connection, idle ones come first: a
+/// request is not lost for the sake of a full pool, and a server that says goodbye
+/// can say it on each connection.
 #[derive(Debug)]
 pub(crate) struct Pool {
     size: usize,
@@ -224,7 +222,8 @@ struct Inner {
     idle: VecDeque<Socket>,
     /// Idle, busy and about to be opened.
     open: usize,
-    opening_fails: bool,
+    /// A connection could not be opened, or not be kept, and none since could.
+    shrinking: bool,
 }
 
 /// The right to one of the pool's connections; without a socket, to open one.
@@ -232,7 +231,7 @@ struct Inner {
 struct Lease<'a> {
     pool: &'a Pool,
     socket: Option<Socket>,
-    opening: bool,
+    opened: bool,
     returned: bool,
 }
 
@@ -246,7 +245,7 @@ impl Pool {
 
     fn lease(&self, trace: &mut Trace) -> Lease<'_> {
         let mut inner = self.lock();
-        let picked = if inner.open < self.size && !inner.opening_fails {
+        let picked = if inner.open < self.size && !inner.shrinking {
             None
         } else {
             inner.idle.pop_front()
@@ -268,7 +267,7 @@ impl Pool {
         };
         Lease {
             pool: self,
-            opening: socket.is_none(),
+            opened: socket.is_none(),
             socket,
             returned: false,
         }
@@ -280,16 +279,13 @@ impl Pool {
 }
 
 impl Lease<'_> {
-    fn note_opened(&mut self) {
-        self.opening = false;
-        self.pool.lock().opening_fails = false;
-    }
-
     fn give_back(mut self, socket: Socket) {
         let mut inner = self.pool.lock();
-        if inner.open <= self.pool.size {
-            inner.idle.push_back(socket);
-            self.returned = true;
+        self.returned = true;
+        inner.shrinking &= !self.opened;
+        match inner.open <= self.pool.size {
+            true => inner.idle.push_back(socket),
+            false => inner.open -= 1,
         }
     }
 }
@@ -301,6 +297,6 @@ impl Drop for Lease<'_> {
         }
         let mut inner = self.pool.lock();
         inner.open -= 1;
-        inner.opening_fails |= self.opening;
+        inner.shrinking = true;
     }
 }

@@ -1,3 +1,5 @@
 //! Turns values into lines for people and programs.
 
 pub(crate) mod diff;
+pub mod human;
+pub mod json;

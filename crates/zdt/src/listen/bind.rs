@@ -11,6 +11,12 @@ use nix::sys::socket::{Backlog, listen, setsockopt, sockopt};
 
 use super::Socket;
 
+/// As much as the system allows; it cuts to `net.core.somaxconn` or its like.
+#[cfg(any(target_os = "linux", target_os = "freebsd"))]
+const BACKLOG: Backlog = Backlog::MAXALLOWABLE;
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+const BACKLOG: Backlog = Backlog::MAXCONN;
+
 pub(super) fn bind(address: &str) -> io::Result<Socket> {
     if address.contains('/') {
         return unix(Path::new(address)).map(Socket::Unix);
@@ -18,9 +24,8 @@ pub(super) fn bind(address: &str) -> io::Result<Socket> {
     let tcp = TcpListener::bind(address)?;
     // Connections inherit it from the listener.
     setsockopt(&tcp, sockopt::TcpNoDelay, &true)?;
-    // std asks for 128; a second `listen` only changes the backlog, which the
-    // kernel cuts to `net.core.somaxconn`.
-    listen(&tcp, Backlog::MAXALLOWABLE)?;
+    // std asks for 128; a second `listen` only changes the backlog.
+    listen(&tcp, BACKLOG)?;
     Ok(Socket::Tcp(tcp))
 }
 
@@ -32,7 +37,7 @@ fn unix(path: &Path) -> io::Result<UnixListener> {
         }
         other => other?,
     };
-    listen(&listener, Backlog::MAXALLOWABLE)?;
+    listen(&listener, BACKLOG)?;
     Ok(listener)
 }
 

@@ -27,8 +27,11 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// A listener and the app behind it.
 pub(super) struct Door {
     pub(super) listener: Listener,
-    open: Box<dyn Fn(Shared) -> Box<dyn FnMut(Stream, Peer) + Send> + Send>,
+    open: Box<dyn Fn(Shared) -> Opened + Send>,
 }
+
+/// Takes each connection of one socket.
+type Opened = Box<dyn FnMut(Stream, Peer) + Send>;
 
 /// What the connections of a server have in common.
 #[derive(Clone)]
@@ -58,7 +61,7 @@ impl Door {
                 let http = shared.http.clone();
                 tokio::spawn(async move { connection::serve(io, app, &http).await });
             };
-            Box::new(serve) as Box<dyn FnMut(Stream, Peer) + Send>
+            Box::new(serve) as Opened
         };
         Self {
             listener,
@@ -89,7 +92,7 @@ impl Door {
 
 async fn accept(
     socket: AsyncSocket,
-    mut serve: Box<dyn FnMut(Stream, Peer) + Send>,
+    mut serve: Opened,
     registry: Arc<Registry>,
     mut stop: watch::Receiver<bool>,
 ) {

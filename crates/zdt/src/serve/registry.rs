@@ -14,12 +14,14 @@ use slab::Slab;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::drain::Drain;
+
 /// What is shared by the connections of one server.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Registry {
     conns: Mutex<Slab<Entry>>,
-    /// The stop has begun: answers announce the close.
-    draining: AtomicBool,
+    /// Once it has started, answers announce the close.
+    drain: Drain,
     /// Descriptors are short: answers announce the close, too.
     short: AtomicBool,
     /// Something ended that a stop may wait for.
@@ -130,6 +132,16 @@ pub(super) enum Doing {
 }
 
 impl Registry {
+    pub(super) fn new(drain: Drain) -> Arc<Self> {
+        Arc::new(Self {
+            conns: Mutex::default(),
+            drain,
+            short: AtomicBool::new(false),
+            changed: Notify::new(),
+            totals: Totals::default(),
+        })
+    }
+
     /// Registers a connection that was accepted just now.
     pub(super) fn open(self: &Arc<Self>, health: bool) -> Registered {
         let conn = Arc::new(Conn {
@@ -157,11 +169,7 @@ impl Registry {
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.draining.load(Relaxed)
-    }
-
-    pub(super) fn start_draining(&self) {
-        self.draining.store(true, Relaxed);
+        self.drain.has_started()
     }
 
     /// Whether answers must end their connection.
@@ -212,7 +220,10 @@ impl Conn {
             Protocol::Closing => Doing::Closing,
             Protocol::Http1 if old + new > 0 => Doing::Busy { old, new },
             // The body is done, but not all of it is with the kernel.
-            Protocol::Http1 if self.unsent.load(Relaxed) => Doing::Busy { old: 1, new: 0 },
+            Protocol::Http1 if self.unsent.load(Relaxed) => Doing::Busy {
+                old: u64::from(self.old),
+                new: u64::from(!self.old),
+            },
             Protocol::Http1 if self.half_read.load(Relaxed) => Doing::HalfRead,
             Protocol::Http1 => Doing::Idle,
         }

@@ -8,8 +8,8 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, interval, timeout};
 
+use super::outcome::{Cut, Served, count};
 use super::registry::{Ask, Doing, Registry, Seen};
-use super::{Cut, Served};
 use crate::drain::{self, Census, Drain, Knobs, Phase};
 use crate::notify;
 
@@ -78,7 +78,7 @@ impl Stop<'_> {
                 return Ask::Nothing;
             }
             let lingered = elapsed.min(seen.quiet_for) >= self.knobs.linger;
-            count(&mut census, seen, lingered);
+            enter(&mut census, seen, lingered);
             ask(phase, seen, self.knobs)
         });
         census
@@ -115,7 +115,8 @@ impl Stop<'_> {
     }
 }
 
-fn count(census: &mut Census, seen: Seen, lingered: bool) {
+/// Enters a connection in the census.
+fn enter(census: &mut Census, seen: Seen, lingered: bool) {
     census.open += 1;
     match seen.doing {
         Doing::Busy { old, new } | Doing::Http2 { old, new } => {
@@ -126,7 +127,11 @@ fn count(census: &mut Census, seen: Seen, lingered: bool) {
             census.unsettled += u64::from(seen.old && !lingered);
         }
         Doing::Upgraded => census.upgraded += 1,
-        Doing::Closing => {}
+        Doing::Closing => {
+            // Its client has the answer and is slow to close; better it is
+            // waited for while the door is open than when others queue.
+            census.unsettled += u64::from(seen.old && seen.quiet_for < CLOSING);
+        }
     }
 }
 
@@ -160,10 +165,10 @@ fn say(phase: Phase, census: &Census) {
         _ => "draining, accepts no more",
     };
     let text = format!(
-        "{doing}: {} requests in flight, {} upgraded, {} connections open",
-        census.old_requests + census.new_requests,
+        "{doing}: {} in flight, {} upgraded, {} open",
+        count(census.old_requests + census.new_requests, "request"),
         census.upgraded,
-        census.open
+        count(census.open, "connection"),
     );
     // A manager that cannot be reached must not stop the stop.
     let _ = notify::status(&text).and_then(|()| notify::extend_timeout(EXTENSION));

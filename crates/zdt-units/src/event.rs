@@ -1,0 +1,228 @@
+//! What happens during a restart, as data. A contract: readers skip kinds they do not know.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::observe::{Active, Instance, Observed, UnitState};
+use crate::plan::{Plan, Refused, Step};
+
+/// The version of the format; it stays 1 while changes only add.
+pub const VERSION: u32 = 1;
+
+/// One thing that happened. The wall clock is added by whoever writes it down.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    pub v: u32,
+    /// Joins what the launcher, the journal and the program say about one restart.
+    pub restart_id: String,
+    /// Since the restart began.
+    #[serde(rename = "elapsed_ms", with = "milliseconds")]
+    pub elapsed: Duration,
+    #[serde(flatten)]
+    pub kind: EventKind,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum EventKind {
+    /// What will be done; with `dry_run` the only event.
+    Planned {
+        service: String,
+        strategy: String,
+        steps: Vec<String>,
+        rollback: Vec<String>,
+        dry_run: bool,
+    },
+    /// There is no plan, and nothing was touched.
+    Refused {
+        reasons: Vec<Reason>,
+    },
+    StepStarted {
+        phase: Phase,
+        /// As printed by `--dry-run`.
+        step: usize,
+        action: String,
+        text: String,
+        #[serde(with = "milliseconds")]
+        limit_ms: Duration,
+    },
+    /// A unit went into another state.
+    UnitState {
+        unit: String,
+        active: Active,
+        sub: String,
+    },
+    /// The process did not end by itself in time, so the manager killed it:
+    /// requests that were still in it are lost.
+    Killed {
+        unit: String,
+    },
+    /// Another process runs now.
+    Replaced {
+        unit: String,
+        before: Option<Instance>,
+        now: Instance,
+    },
+    /// The program's own words about itself.
+    Status {
+        unit: String,
+        text: String,
+    },
+    /// A probe was not answered as wanted; told again only when the answer changes.
+    NotReady {
+        answer: String,
+    },
+    /// The answers do not say which process gave them, so they are taken on trust.
+    Unidentified {
+        url: String,
+    },
+    StepCompleted {
+        phase: Phase,
+        step: usize,
+    },
+    StepFailed {
+        phase: Phase,
+        step: usize,
+        reason: String,
+        hint: Option<String>,
+    },
+    /// How the units were left, when a person has to look.
+    LeftAs {
+        service: Left,
+        sockets: Vec<Left>,
+    },
+    Finished {
+        outcome: Outcome,
+    },
+}
+
+/// Steps have numbers of their own in each phase.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    Forward,
+    Rollback,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    pub message: String,
+    pub hint: String,
+}
+
+/// The state in which a unit was left.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Left {
+    pub unit: String,
+    pub active: Active,
+    pub sub: String,
+    pub result: String,
+}
+
+/// How a restart ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    Completed,
+    /// Before anything was changed.
+    Stopped,
+    RolledBack,
+    /// No way back, or it failed too.
+    LookNow,
+}
+
+impl EventKind {
+    pub fn planned(plan: &Plan, dry_run: bool) -> Self {
+        let texts = |steps: &[Step]| steps.iter().map(Step::to_string).collect();
+        Self::Planned {
+            service: plan.service.to_string(),
+            strategy: plan.strategy.to_string(),
+            steps: texts(&plan.steps),
+            rollback: texts(&plan.rollback),
+            dry_run,
+        }
+    }
+
+    pub fn refused(refused: &Refused) -> Self {
+        let reason = |refusal: &crate::plan::Refusal| Reason {
+            message: refusal.to_string(),
+            hint: refusal.hint(),
+        };
+        Self::Refused {
+            reasons: refused.reasons.iter().map(reason).collect(),
+        }
+    }
+
+    pub fn left_as(observed: &Observed) -> Self {
+        Self::LeftAs {
+            service: Left::from(&observed.service),
+            sockets: observed.sockets.iter().map(Left::from).collect(),
+        }
+    }
+}
+
+impl From<&UnitState> for Left {
+    fn from(state: &UnitState) -> Self {
+        Self {
+            unit: state.unit.to_string(),
+            active: state.active,
+            sub: state.sub.clone(),
+            result: state.result.clone(),
+        }
+    }
+}
+
+/// Durations as milliseconds with a fraction.
+mod milliseconds {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        let micros = u32::try_from(duration.as_micros());
+        match micros {
+            Ok(micros) => serializer.serialize_f64(f64::from(micros) / 1000.0),
+            // Past an hour nobody asks for a fraction.
+            Err(_) => serializer.serialize_u128(duration.as_millis()),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        let milliseconds = f64::deserialize(deserializer)?;
+        Duration::try_from_secs_f64(milliseconds / 1000.0).map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_event_is_one_flat_object_and_reads_back() {
+        let event = Event {
+            v: VERSION,
+            restart_id: "5f0c".to_owned(),
+            elapsed: Duration::from_micros(1250),
+            kind: EventKind::StepStarted {
+                phase: Phase::Forward,
+                step: 1,
+                action: "restart_unit".to_owned(),
+                text: "restart `shop.service`".to_owned(),
+                limit_ms: Duration::from_secs(30),
+            },
+        };
+        let line = serde_json::to_string(&event).unwrap();
+        assert_eq!(
+            line,
+            r#"{"v":1,"restart_id":"5f0c","elapsed_ms":1.25,"kind":"step_started","phase":"forward","step":1,"action":"restart_unit","text":"restart `shop.service`","limit_ms":30000.0}"#
+        );
+        assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
+    }
+}

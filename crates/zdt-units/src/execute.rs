@@ -1,0 +1,143 @@
+//! Carries out a plan. The only loop over steps, and it makes no choices: order,
+//! limits and the way back are in the plan.
+
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout};
+
+use crate::event::{Event, EventKind, Outcome, Phase, VERSION};
+use crate::host::{Effect, Failure, Host};
+use crate::model::span;
+use crate::plan::{OnFailure, Plan, Step};
+
+/// One carrying-out of a plan.
+#[derive(Debug)]
+pub struct Run<'a> {
+    pub plan: &'a Plan,
+    pub restart_id: &'a str,
+    pub interrupts: &'a mut Interrupts,
+}
+
+/// Ctrl-C, each time it is pressed: the current step fails. So the first one
+/// starts the way back, and one during the way back ends everything at once.
+#[derive(Debug)]
+pub struct Interrupts(mpsc::UnboundedReceiver<()>);
+
+impl Interrupts {
+    /// The sender may be dropped; then there are none.
+    pub fn channel() -> (mpsc::UnboundedSender<()>, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self(receiver))
+    }
+
+    async fn next(&mut self) {
+        if self.0.recv().await.is_none() {
+            std::future::pending::<()>().await;
+        }
+    }
+}
+
+/// Runs the plan on `host`, sending every event to `sink`.
+pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(Event)) -> Outcome {
+    let started = Instant::now();
+    let restart_id = run.restart_id;
+    let mut emit = |kind| {
+        sink(Event {
+            v: VERSION,
+            restart_id: restart_id.to_owned(),
+            elapsed: started.elapsed(),
+            kind,
+        });
+    };
+    emit(EventKind::planned(run.plan, false));
+
+    let mut walk = Walk {
+        host,
+        interrupts: run.interrupts,
+        emit: &mut emit,
+        changed: false,
+    };
+    let outcome = match walk.steps(Phase::Forward, &run.plan.steps).await {
+        Ok(()) => Outcome::Completed,
+        Err(OnFailure::Stop) => Outcome::Stopped,
+        Err(OnFailure::LookNow) => Outcome::LookNow,
+        Err(OnFailure::RollBack) => match walk.steps(Phase::Rollback, &run.plan.rollback).await {
+            Ok(()) => Outcome::RolledBack,
+            Err(_) => Outcome::LookNow,
+        },
+    };
+    if outcome == Outcome::LookNow {
+        walk.tell_how_it_was_left(run.plan).await;
+    }
+    emit(EventKind::Finished { outcome });
+    outcome
+}
+
+struct Walk<'w, H> {
+    host: &'w mut H,
+    interrupts: &'w mut Interrupts,
+    emit: &'w mut dyn FnMut(EventKind),
+    /// Whether any step so far may have changed something.
+    changed: bool,
+}
+
+impl<H: Host> Walk<'_, H> {
+    async fn steps(&mut self, phase: Phase, steps: &[Step]) -> Result<(), OnFailure> {
+        for (number, step) in (1..).zip(steps) {
+            (self.emit)(EventKind::StepStarted {
+                phase,
+                step: number,
+                action: step.action.kind().to_owned(),
+                text: step.action.to_string(),
+                limit_ms: step.limit,
+            });
+            let Err(failure) = self.step(step).await else {
+                self.changed |= step.action.changes();
+                (self.emit)(EventKind::StepCompleted {
+                    phase,
+                    step: number,
+                });
+                continue;
+            };
+            (self.emit)(EventKind::StepFailed {
+                phase,
+                step: number,
+                reason: failure.reason,
+                hint: failure.hint,
+            });
+            let untouched = failure.effect == Effect::None || !step.action.changes();
+            return Err(match untouched && !self.changed {
+                true => OnFailure::Stop,
+                false => step.on_failure,
+            });
+        }
+        Ok(())
+    }
+
+    /// The failure of a step that ran out of time or was interrupted may have changed anything.
+    async fn step(&mut self, step: &Step) -> Result<(), Failure> {
+        let performed = timeout(step.limit, self.host.perform(&step.action, self.emit));
+        tokio::select! {
+            done = performed => done.unwrap_or_else(|_| {
+                Err(Failure::new(format!("it took longer than {}", span(step.limit))))
+            }),
+            () = self.interrupts.next() => Err(Failure::new("it was interrupted")),
+        }
+    }
+
+    async fn tell_how_it_was_left(&mut self, plan: &Plan) {
+        let observed = timeout(OBSERVE_LIMIT, self.host.observe(&plan.watched));
+        tokio::select! {
+            observed = observed => {
+                if let Ok(Ok(observed)) = observed {
+                    (self.emit)(EventKind::left_as(&observed));
+                }
+            }
+            () = self.interrupts.next() => {}
+        }
+    }
+}
+
+const OBSERVE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,202 @@
+//! What is known about the units of a service at one moment. Data only; a host fills it in.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::{Service, UnitName};
+
+/// The units that a restart looks at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Watched {
+    pub service: UnitName,
+    pub sockets: Vec<UnitName>,
+}
+
+impl Watched {
+    pub fn of(service: &Service) -> Self {
+        Self {
+            service: service.unit(),
+            sockets: service
+                .sockets
+                .iter()
+                .map(|socket| socket.unit.clone())
+                .collect(),
+        }
+    }
+}
+
+/// A snapshot: what a plan is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Observed {
+    pub service: UnitState,
+    pub sockets: Vec<UnitState>,
+}
+
+/// One unit, as its manager sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitState {
+    pub unit: UnitName,
+    pub load: Load,
+    pub active: Active,
+    /// The finer state, such as `stop-sigterm`.
+    pub sub: String,
+    /// Why it ended, such as `success` or `service-start-limit-hit`.
+    pub result: String,
+    /// The file on disk is not the one that the manager has read.
+    pub needs_reload: bool,
+    /// The running main process; sockets have none.
+    pub instance: Option<Instance>,
+    /// How often the manager restarted it by itself.
+    pub restarts: u32,
+    /// The last `STATUS=` of the program.
+    pub status: String,
+    /// The exit status of the last main process that ended.
+    pub exit_status: i32,
+}
+
+/// Whether the manager could read the unit's file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Load {
+    Loaded,
+    NotFound,
+    Masked,
+    /// `bad-setting`, `error` and the like.
+    Other(String),
+}
+
+/// The coarse state that every kind of unit has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Active {
+    Active,
+    Reloading,
+    Inactive,
+    Failed,
+    Activating,
+    Deactivating,
+    Maintenance,
+}
+
+impl Active {
+    pub fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "active" => Self::Active,
+            "reloading" | "refreshing" => Self::Reloading,
+            "inactive" => Self::Inactive,
+            "failed" => Self::Failed,
+            "activating" => Self::Activating,
+            "deactivating" => Self::Deactivating,
+            "maintenance" => Self::Maintenance,
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Active {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Active => "active",
+            Self::Reloading => "reloading",
+            Self::Inactive => "inactive",
+            Self::Failed => "failed",
+            Self::Activating => "activating",
+            Self::Deactivating => "deactivating",
+            Self::Maintenance => "maintenance",
+        })
+    }
+}
+
+/// One run of a service: the process, and the id that the manager gave to this run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Instance {
+    pub pid: u32,
+    /// 32 hexadecimal digits, as in `$INVOCATION_ID`.
+    pub invocation: String,
+}
+
+impl Instance {
+    /// Whether it is another process in another run.
+    pub fn replaces(&self, before: &Self) -> bool {
+        self.pid != before.pid && self.invocation != before.invocation
+    }
+}
+
+/// Who a server says it is, in the `x-zdt-instance` header of its answer.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claim {
+    pub pid: Option<u32>,
+    pub invocation: Option<String>,
+}
+
+/// What a claim says about an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Told {
+    Same,
+    Other,
+    /// The answer does not say who gave it.
+    Nothing,
+}
+
+impl Claim {
+    /// Reads `pid=123 invocation=… release=… generation=…`; what it does not know is skipped.
+    pub fn parse(header: &str) -> Self {
+        let mut claim = Self::default();
+        for word in header.split_ascii_whitespace() {
+            match word.split_once('=') {
+                Some(("pid", pid)) => claim.pid = pid.parse().ok(),
+                Some(("invocation", id)) => claim.invocation = Some(id.to_owned()),
+                _ => {}
+            }
+        }
+        claim
+    }
+
+    /// The invocation decides where both sides know it: a worker of the
+    /// instance has another pid, and a pid may come again.
+    pub fn tells(&self, instance: &Instance) -> Told {
+        let same = match (&self.invocation, self.pid) {
+            (Some(invocation), _) if !instance.invocation.is_empty() => {
+                *invocation == instance.invocation
+            }
+            (_, Some(pid)) => pid == instance.pid,
+            _ => return Told::Nothing,
+        };
+        if same { Told::Same } else { Told::Other }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_apart_by_invocation_and_then_by_pid() {
+        let instance = Instance {
+            pid: 7,
+            invocation: "a1".repeat(16),
+        };
+        let told = [
+            "pid=7 invocation=a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1 release=v2 generation=3",
+            "pid=8 invocation=a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1",
+            "pid=7 invocation=00000000000000000000000000000000",
+            "pid=7",
+            "pid=8",
+            "release=v2",
+            "",
+        ]
+        .map(|header| Claim::parse(header).tells(&instance));
+        assert_eq!(
+            told,
+            [
+                Told::Same,
+                Told::Same,
+                Told::Other,
+                Told::Same,
+                Told::Other,
+                Told::Nothing,
+                Told::Nothing,
+            ]
+        );
+    }
+}

@@ -1,0 +1,145 @@
+//! When a restart would do harm or nothing: what is wrong, and the command that mends it.
+
+use std::error::Error;
+use std::fmt;
+
+use crate::model::UnitName;
+use crate::observe::{Active, Load, Observed, UnitState};
+
+/// Why there is no plan; never empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refused {
+    pub reasons: Vec<Refusal>,
+}
+
+/// One thing that has to be mended first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    NotLoaded {
+        unit: UnitName,
+        load: Load,
+    },
+    /// The file changed, and the manager would start what it read before.
+    NeedsReload {
+        unit: UnitName,
+    },
+    /// Without the socket a restart would close the port, or start without one.
+    SocketClosed {
+        socket: UnitName,
+        result: String,
+        service: UnitName,
+        /// Still serves from its own copy of the socket.
+        service_runs: bool,
+    },
+}
+
+pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
+    let service = &observed.service;
+    let units = || std::iter::once(service).chain(&observed.sockets);
+    let mut reasons: Vec<Refusal> = units()
+        .filter(|state| state.load != Load::Loaded)
+        .map(|state| Refusal::NotLoaded {
+            unit: state.unit.clone(),
+            load: state.load.clone(),
+        })
+        .collect();
+    reasons.extend(
+        units()
+            .filter(|state| state.load == Load::Loaded && state.needs_reload)
+            .map(|state| Refusal::NeedsReload {
+                unit: state.unit.clone(),
+            }),
+    );
+    reasons.extend(
+        observed
+            .sockets
+            .iter()
+            .filter(|socket| socket.load == Load::Loaded && socket.active != Active::Active)
+            .map(|socket| closed(socket, service)),
+    );
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refused { reasons }),
+    }
+}
+
+fn closed(socket: &UnitState, service: &UnitState) -> Refusal {
+    Refusal::SocketClosed {
+        socket: socket.unit.clone(),
+        result: socket.result.clone(),
+        service: service.unit.clone(),
+        service_runs: service.instance.is_some(),
+    }
+}
+
+impl Refusal {
+    /// The exact command, and what it does where that is not plain.
+    pub fn hint(&self) -> String {
+        match self {
+            Self::NotLoaded { unit, load } => match load {
+                Load::NotFound | Load::Loaded => "write the units with \
+                    `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`"
+                    .to_owned(),
+                Load::Masked => format!("allow it again with `systemctl unmask {unit}`"),
+                Load::Other(_) => {
+                    format!("see what is wrong with it with `systemd-analyze verify {unit}`")
+                }
+            },
+            Self::NeedsReload { .. } => {
+                "let systemd read it with `systemctl daemon-reload`".to_owned()
+            }
+            Self::SocketClosed {
+                socket,
+                service,
+                service_runs: true,
+                ..
+            } => format!(
+                "`systemctl restart {service}` opens `{socket}` again while the process is \
+                 stopped; until then only what the process holds by itself is open"
+            ),
+            Self::SocketClosed {
+                socket,
+                result,
+                service,
+                service_runs: false,
+            } => match result.as_str() {
+                "success" => format!("open it with `systemctl start {socket}`"),
+                _ => format!(
+                    "open it with `systemctl reset-failed {socket} {service} && systemctl start {socket} {service}`"
+                ),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotLoaded { unit, load } => match load {
+                Load::NotFound | Load::Loaded => write!(f, "systemd has no unit `{unit}`"),
+                Load::Masked => write!(f, "`{unit}` is masked"),
+                Load::Other(word) => write!(f, "systemd cannot load `{unit}` ({word})"),
+            },
+            Self::NeedsReload { unit } => {
+                write!(f, "the file of `{unit}` has changed since systemd read it")
+            }
+            Self::SocketClosed { socket, result, .. } => match result.as_str() {
+                "success" => write!(f, "`{socket}` is not active, so its port is closed"),
+                _ => write!(
+                    f,
+                    "`{socket}` is not active ({result}), so its port is closed"
+                ),
+            },
+        }
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let reasons: Vec<_> = self.reasons.iter().map(Refusal::to_string).collect();
+        f.write_str(&reasons.join("; "))
+    }
+}
+
+impl Error for Refused {}

@@ -1,0 +1,149 @@
+use super::*;
+use crate::model::Model;
+use crate::observe::{Load, UnitState};
+
+const SHOP: &str = r#"
+    [service.shop]
+    exec = ["/srv/shop"]
+    listen = "0.0.0.0:80"
+    health = { listen = "127.0.0.1:19081", successes = 3, timeout = "20s" }
+"#;
+
+fn state(unit: &UnitName) -> UnitState {
+    UnitState {
+        unit: unit.clone(),
+        load: Load::Loaded,
+        active: Active::Active,
+        sub: "running".to_owned(),
+        result: "success".to_owned(),
+        needs_reload: false,
+        instance: unit.as_str().ends_with(".service").then(|| Instance {
+            pid: 7,
+            invocation: "a1".repeat(16),
+        }),
+        restarts: 0,
+        status: String::new(),
+        exit_status: 0,
+    }
+}
+
+/// Plans a restart of the only service in `text`, after `change` to a healthy snapshot.
+fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
+    let model = Model::read("zdt.toml", text).unwrap();
+    let service = &model.services[0];
+    let watched = Watched::of(service);
+    let mut observed = Observed {
+        service: state(&watched.service),
+        sockets: watched.sockets.iter().map(state).collect(),
+    };
+    change(&mut observed);
+    match plan(&Request { service }, &observed) {
+        Ok(plan) => plan.to_string(),
+        Err(refused) => {
+            let reasons = refused.reasons.iter();
+            reasons
+                .map(|reason| format!("{reason}\n  {}\n", reason.hint()))
+                .collect()
+        }
+    }
+}
+
+#[test]
+fn a_queue_restart_proves_the_new_process() {
+    insta::assert_snapshot!(planned(SHOP, |_| {}), @r#"
+    restart `shop` (strategy `queue`)
+    1. restart `shop.service` and wait until it is ready (limit 111s)
+    2. confirm that `shop.service` runs a new process and that `shop.socket` and `shop-health.socket` stayed open (limit 10s)
+    3. wait until `http://127.0.0.1:19081/readyz` answers 200 from the process of `shop.service` 3 times in a row (limit 20s)
+    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    "#);
+}
+
+#[test]
+fn without_health_the_manager_s_word_is_taken() {
+    let text = "[service.a]\nexec = [\"/a\"]\nlisten = \":80\"\n";
+    insta::assert_snapshot!(planned(text, |_| {}), @r#"
+    restart `a` (strategy `queue`)
+    1. restart `a.service` and wait until it is ready (limit 111s)
+    2. confirm that `a.service` runs a new process and that `a.socket` stayed open (limit 10s)
+    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    "#);
+}
+
+#[test]
+fn a_stopped_service_is_started() {
+    let planned = planned(SHOP, |observed| {
+        observed.service.active = Active::Failed;
+        observed.service.instance = None;
+    });
+    insta::assert_snapshot!(planned, @r#"
+    restart `shop` (strategy `queue`)
+    1. start `shop.service` and wait until it is ready (limit 70s)
+    2. confirm that `shop.service` runs a process and that `shop.socket` and `shop-health.socket` stayed open (limit 10s)
+    3. wait until `http://127.0.0.1:19081/readyz` answers 200 from the process of `shop.service` 3 times in a row (limit 20s)
+    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    "#);
+}
+
+#[test]
+fn units_that_are_not_loaded_are_refused_each_with_its_remedy() {
+    let planned = planned(SHOP, |observed| {
+        observed.service.load = Load::NotFound;
+        observed.sockets[0].load = Load::Masked;
+        observed.sockets[1].load = Load::Other("bad-setting".to_owned());
+        observed.sockets[1].active = Active::Inactive;
+    });
+    insta::assert_snapshot!(planned, @r#"
+    systemd has no unit `shop.service`
+      write the units with `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`
+    `shop.socket` is masked
+      allow it again with `systemctl unmask shop.socket`
+    systemd cannot load `shop-health.socket` (bad-setting)
+      see what is wrong with it with `systemd-analyze verify shop-health.socket`
+    "#);
+}
+
+#[test]
+fn a_file_that_systemd_has_not_read_is_refused() {
+    let planned = planned(SHOP, |observed| {
+        observed.service.needs_reload = true;
+        observed.sockets[1].needs_reload = true;
+    });
+    insta::assert_snapshot!(planned, @r#"
+    the file of `shop.service` has changed since systemd read it
+      let systemd read it with `systemctl daemon-reload`
+    the file of `shop-health.socket` has changed since systemd read it
+      let systemd read it with `systemctl daemon-reload`
+    "#);
+}
+
+#[test]
+fn a_closed_port_is_refused_with_the_command_that_opens_it() {
+    let close = |observed: &mut Observed, result: &str| {
+        observed.sockets[0].active = Active::Failed;
+        observed.sockets[0].result = result.to_owned();
+    };
+    let stop = |observed: &mut Observed| {
+        observed.service.active = Active::Failed;
+        observed.service.instance = None;
+    };
+    let crashed = planned(SHOP, |observed| {
+        close(observed, "service-start-limit-hit");
+        stop(observed);
+    });
+    let never_started = planned(SHOP, |observed| {
+        close(observed, "success");
+        stop(observed);
+    });
+    let still_serving = planned(SHOP, |observed| close(observed, "trigger-limit-hit"));
+    insta::assert_snapshot!([crashed, never_started, still_serving].join("\n"), @r#"
+    `shop.socket` is not active (service-start-limit-hit), so its port is closed
+      open it with `systemctl reset-failed shop.socket shop.service && systemctl start shop.socket shop.service`
+
+    `shop.socket` is not active, so its port is closed
+      open it with `systemctl start shop.socket`
+
+    `shop.socket` is not active (trigger-limit-hit), so its port is closed
+      `systemctl restart shop.service` opens `shop.socket` again while the process is stopped; until then only what the process holds by itself is open
+    "#);
+}

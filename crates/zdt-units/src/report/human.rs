@@ -1,0 +1,103 @@
+//! A restart as people read it while it happens.
+
+use crate::event::{Event, EventKind, Left, Outcome, Phase};
+use crate::observe::Active;
+
+/// The lines for one event; many events need none.
+pub fn lines(event: &Event) -> String {
+    let at = format!("{:>9.3}s", event.elapsed.as_secs_f64());
+    let note = |text: String| format!("{at}     {text}\n");
+    match &event.kind {
+        EventKind::Planned {
+            service, strategy, ..
+        } => format!(
+            "restart `{service}` (strategy `{strategy}`, id {})\n",
+            event.restart_id
+        ),
+        EventKind::Refused { reasons } => {
+            let mut out = String::new();
+            for (index, reason) in reasons.iter().enumerate() {
+                out.push_str(&format!("error: {}\n", reason.message));
+                // What several have in common is said once, after the last of them.
+                let next = reasons.get(index + 1);
+                if next.is_none_or(|next| next.hint != reason.hint) {
+                    out.push_str(&format!("\nhint: {}\n\n", reason.hint));
+                }
+            }
+            out.push_str("nothing was touched\n");
+            out
+        }
+        EventKind::StepStarted {
+            phase, step, text, ..
+        } => match phase {
+            Phase::Forward => format!("{at}  {step}. {text}\n"),
+            Phase::Rollback => format!("{at}  back {step}. {text}\n"),
+        },
+        EventKind::UnitState { unit, active, sub } => note(format!("`{unit}` is {active} ({sub})")),
+        EventKind::Killed { unit } => note(format!(
+            "warning: `{unit}` did not end in time and was killed; requests that were still in it are lost"
+        )),
+        EventKind::Replaced { before, now, .. } => note(match before {
+            Some(before) => format!("process {} took the place of {}", now.pid, before.pid),
+            None => format!("process {} runs", now.pid),
+        }),
+        EventKind::Status { text, .. } => note(format!("it says: {}", printable(text))),
+        EventKind::NotReady { answer } => note(format!("not yet: {answer}")),
+        EventKind::Unidentified { url } => note(format!(
+            "warning: `{url}` does not say which process answers, so its answers are taken on trust"
+        )),
+        EventKind::StepFailed { reason, hint, .. } => {
+            let mut out = note(format!("error: {reason}"));
+            if let Some(hint) = hint {
+                out.push_str(&note(format!("hint: {hint}")));
+            }
+            out
+        }
+        EventKind::LeftAs { service, sockets } => left(service, sockets),
+        EventKind::Finished { outcome } => match outcome {
+            Outcome::Completed => format!("{at}  done\n"),
+            Outcome::Stopped => format!("{at}  stopped before anything was changed\n"),
+            Outcome::RolledBack => format!("{at}  rolled back; the release of before serves\n"),
+            Outcome::LookNow => format!("{at}  failed and not taken back: look now\n"),
+        },
+        // Said by the next step, or by the end.
+        EventKind::StepCompleted { .. } => String::new(),
+    }
+}
+
+fn left(service: &Left, sockets: &[Left]) -> String {
+    let Left {
+        unit, active, sub, ..
+    } = service;
+    let mut out = format!("\nhow it was left:\n  `{unit}` is {active} ({sub})\n");
+    let mut closed = false;
+    for socket in sockets {
+        let open = socket.active == Active::Active;
+        closed |= !open;
+        out.push_str(&match open {
+            true => format!("  `{}` is open\n", socket.unit),
+            false => format!("  `{}` is closed ({})\n", socket.unit, socket.result),
+        });
+    }
+    out.push_str(&match (closed, active) {
+        (true, _) => format!(
+            "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
+             `systemctl reset-failed {unit} && systemctl restart {unit}`\n"
+        ),
+        (false, Active::Active) => format!(
+            "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"
+        ),
+        (false, _) => format!(
+            "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
+             `systemctl restart {unit}`\n"
+        ),
+    });
+    out
+}
+
+/// A program's words go to a terminal, so control characters stay out.
+fn printable(text: &str) -> String {
+    text.chars()
+        .map(|char| if char.is_control() { ' ' } else { char })
+        .collect()
+}

@@ -1,0 +1,53 @@
+//! One JSON object a line, for programs.
+
+use std::time::SystemTime;
+
+use serde::Serialize;
+
+use crate::event::Event;
+
+/// `event` with the wall clock, and a line break at its end.
+pub fn line(event: &Event, now: SystemTime) -> String {
+    #[derive(Serialize)]
+    struct Stamped<'a> {
+        time: String,
+        #[serde(flatten)]
+        event: &'a Event,
+    }
+    let stamped = Stamped {
+        time: humantime::format_rfc3339_millis(now).to_string(),
+        event,
+    };
+    let mut line = serde_json::to_string(&stamped).expect("an event has nothing that JSON has not");
+    line.push('\n');
+    line
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::event::{EventKind, Outcome, VERSION};
+
+    #[test]
+    fn a_line_has_the_time_first() {
+        let event = Event {
+            v: VERSION,
+            restart_id: "5f0c".to_owned(),
+            elapsed: Duration::from_millis(1250),
+            kind: EventKind::Finished {
+                outcome: Outcome::LookNow,
+            },
+        };
+        let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        assert_eq!(
+            line(&event, now),
+            concat!(
+                r#"{"time":"2023-11-14T22:13:20.123Z","v":1,"restart_id":"5f0c","#,
+                r#""elapsed_ms":1250.0,"kind":"finished","outcome":"look_now"}"#,
+                "\n"
+            )
+        );
+    }
+}

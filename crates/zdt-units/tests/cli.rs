@@ -1,0 +1,252 @@
+//! The program as a person or a script meets it: arguments in; output, talk and exit status out.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    reason = "starts the program and looks at its files"
+)]
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+const SHOP: &str = "[service.shop]\nexec = [\"/bin/true\"]\nlisten = \"0.0.0.0:80\"\n";
+
+/// Runs the program in `directory` and writes down everything that can be seen from outside.
+fn transcript(directory: &Path, arguments: &[&str]) -> String {
+    let output = Command::new(env!("CARGO_BIN_EXE_zdt-units"))
+        .args(arguments)
+        .current_dir(directory)
+        .env("NO_COLOR", "1")
+        .env("COLUMNS", "100")
+        .output()
+        .unwrap();
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    let mut transcript = format!("$ zdt-units {}\n", arguments.join(" "));
+    transcript.push_str(&text(&output.stdout));
+    for line in text(&output.stderr).lines() {
+        let line = format!("stderr: {line}");
+        transcript.push_str(line.trim_end());
+        transcript.push('\n');
+    }
+    transcript.push_str(&format!("exit status {}\n", output.status.code().unwrap()));
+    transcript
+}
+
+fn directory_with(text: &str) -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("zdt.toml"), text).unwrap();
+    directory
+}
+
+#[test]
+fn help_names_every_command() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["--help"]), @r#"
+    $ zdt-units --help
+    Restarts that lose no connection: writes systemd units, restarts services, proves it
+
+    Usage: zdt-units <COMMAND>
+
+    Commands:
+      generate  Write the systemd units of every service
+      restart   Restart one service and prove that the new process serves
+      help      Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help     Print help
+      -V, --version  Print version
+    exit status 0
+    "#);
+}
+
+#[test]
+fn help_of_generate() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["generate", "--help"]), @r#"
+    $ zdt-units generate --help
+    Write the systemd units of every service
+
+    Without `--out` they are printed, each under the path it belongs to.
+
+    Usage: zdt-units generate [OPTIONS]
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --out <DIR>
+              Write the units into this directory, each file at once or not at all
+
+          --stdout
+              Print the units, which is also the default
+
+          --check
+              Write nothing; exit with 8 and the differences if the files in `--out` are not up to date
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    "#);
+}
+
+#[test]
+fn help_of_restart() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["restart", "--help"]), @r#"
+    $ zdt-units restart --help
+    Restart one service and prove that the new process serves
+
+    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now.
+
+    Usage: zdt-units restart [OPTIONS] <SERVICE>
+
+    Arguments:
+      <SERVICE>
+              The service's name in `zdt.toml`
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --dry-run
+              Print what would be done, and do nothing
+
+          --json
+              Print events as JSON, one object a line, on standard output
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    "#);
+}
+
+#[test]
+fn a_wrong_command_line_is_status_2() {
+    let said = transcript(Path::new("/"), &["generate", "--check"]);
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units generate --check
+    stderr: error: the following required arguments were not provided:
+    stderr:   --out <DIR>
+    stderr:
+    stderr: Usage: zdt-units generate --out <DIR> --check
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
+    "#);
+}
+
+#[test]
+fn generate_prints_each_unit_under_its_path() {
+    let directory = directory_with(SHOP);
+    let said = transcript(directory.path(), &["generate"]);
+    let headings: Vec<_> = said
+        .lines()
+        .filter(|line| line.starts_with("# /etc/"))
+        .collect();
+    assert_eq!(
+        headings,
+        [
+            "# /etc/systemd/system/shop.socket",
+            "# /etc/systemd/system/shop.service"
+        ]
+    );
+    let explicit = transcript(directory.path(), &["generate", "--stdout"]);
+    let after_the_command = |said: &str| said.split_once('\n').unwrap().1.to_owned();
+    assert_eq!(after_the_command(&said), after_the_command(&explicit));
+}
+
+#[test]
+fn generated_files_are_written_once_and_compared() {
+    let directory = directory_with(SHOP);
+    let generate = |more: &[&str]| {
+        transcript(
+            directory.path(),
+            &[&["generate", "--out", "units"], more].concat(),
+        )
+    };
+    let mut said = generate(&["--check"]);
+    said.push_str(&generate(&[]));
+    said.push_str(&generate(&["--check"]));
+
+    let socket = directory.path().join("units/shop.socket");
+    let edited = fs::read_to_string(&socket)
+        .unwrap()
+        .replace("Backlog=4096", "Backlog=128");
+    fs::write(&socket, edited).unwrap();
+    said.push_str(&generate(&["--check"]));
+    said.push_str(&generate(&[]));
+
+    let mut files: Vec<_> = fs::read_dir(directory.path().join("units"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    files.sort();
+    said.push_str(&format!("files: {files:?}\n"));
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units generate --out units --check
+    `units/shop.socket` is missing
+    `units/shop.service` is missing
+    exit status 8
+    $ zdt-units generate --out units
+    stderr: wrote `units/shop.socket`
+    stderr: wrote `units/shop.service`
+    exit status 0
+    $ zdt-units generate --out units --check
+    exit status 0
+    $ zdt-units generate --out units --check
+    `units/shop.socket` differs (- as it is, + as it would be written)
+    -Backlog=128
+    +Backlog=4096
+    exit status 8
+    $ zdt-units generate --out units
+    stderr: wrote `units/shop.socket`
+    stderr: unchanged `units/shop.service`
+    exit status 0
+    files: ["shop.service", "shop.socket"]
+    "#);
+}
+
+#[test]
+fn a_config_that_is_missing_or_wrong_is_status_3() {
+    let directory = directory_with("[service.shop]\nexec = [\"/bin/true\"]\nlisen = \":80\"\n");
+    let mut said = transcript(directory.path(), &["generate"]);
+    said.push_str(&transcript(
+        directory.path(),
+        &["generate", "--config", "other.toml"],
+    ));
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units generate
+    stderr:   error: service `shop` has no socket
+    stderr:    ╭─[zdt.toml:1:10]
+    stderr:  1 │ [service.shop]
+    stderr:    ·          ────
+    stderr:  2 │ exec = ["/bin/true"]
+    stderr:    ╰────
+    stderr:   help: add `listen = "0.0.0.0:80"`; `":80"` takes IPv6 too
+    stderr:
+    stderr:   error: unknown key `lisen`
+    stderr:    ╭─[zdt.toml:3:1]
+    stderr:  2 │ exec = ["/bin/true"]
+    stderr:  3 │ lisen = ":80"
+    stderr:    · ──┬──
+    stderr:    ·   ╰── did you mean `listen`?
+    stderr:    ╰────
+    stderr:
+    stderr: error: 2 mistakes in `zdt.toml`
+    exit status 3
+    $ zdt-units generate --config other.toml
+    stderr: error: failed to read `other.toml`: No such file or directory (os error 2)
+    exit status 3
+    "#);
+}
+
+#[test]
+fn a_service_that_is_not_in_the_file_is_status_2() {
+    let directory = directory_with(SHOP);
+    let said = transcript(directory.path(), &["restart", "shpo", "--dry-run"]);
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units restart shpo --dry-run
+    stderr: error: there is no service `shpo` in `zdt.toml`
+    stderr:
+    stderr: hint: did you mean `shop`?
+    exit status 2
+    "#);
+}
