@@ -1,6 +1,7 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
 mod config_file;
+mod demo;
 mod demo_app;
 mod exec;
 mod generate;
@@ -37,6 +38,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
+        Command::Demo(args) => demo::run(args),
         Command::DemoApp(args) => demo_app::run(args),
     };
     ExitCode::from(match done {
