@@ -75,4 +75,4 @@ pub use self::listen::{
 #[cfg(feature = "axum")]
 pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 #[cfg(feature = "serve")]
-pub use self::serve::{Cut, Serve, ServeError, Served, serve};
+pub use self::serve::{App, Cut, Serve, ServeError, Served, serve};

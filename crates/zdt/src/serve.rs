@@ -6,6 +6,7 @@
 //! usual graceful shutdown loses those that were accepted and not yet read.
 
 mod accept;
+mod app;
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
@@ -25,7 +26,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
-use http_body::Body;
 use hyper::body::Incoming;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::watch;
@@ -34,7 +34,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use tower_service::Service;
 
 use self::accept::{Door, Shared};
-use self::connection::{BoxError, Http};
+pub use self::app::App;
+use self::connection::Http;
 #[cfg(feature = "axum")]
 pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 pub use self::outcome::{Cut, ServeError, Served};
@@ -81,15 +82,7 @@ use crate::signal::{Asked, Signals};
 /// # Ok(()) }
 /// # }
 /// ```
-pub fn serve<S, B>(listener: impl Into<Listener>, app: S) -> Serve
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+pub fn serve(listener: impl Into<Listener>, app: impl App) -> Serve {
     Serve {
         doors: vec![Door::new(listener.into(), app)],
         health: None,
@@ -136,15 +129,7 @@ impl Default for Timeouts {
 
 impl Serve {
     /// Serves another app on another listener, under the same drain.
-    pub fn also<S, B>(mut self, listener: impl Into<Listener>, app: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub fn also(mut self, listener: impl Into<Listener>, app: impl App) -> Self {
         self.doors.push(Door::new(listener.into(), app));
         self
     }

@@ -5,15 +5,12 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use nix::errno::Errno;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tower_service::Service;
 
-use super::connection::{self, BoxError, Http};
+use super::app::App;
+use super::connection::{self, Http};
 use super::io::Io;
 use super::registry::Registry;
 use super::request::Counting;
@@ -43,15 +40,7 @@ pub(super) struct Shared {
 }
 
 impl Door {
-    pub(super) fn new<S, B>(listener: Listener, app: S) -> Self
-    where
-        S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-        S::Error: Into<BoxError>,
-        S::Future: Send,
-        B: Body + Send + 'static,
-        B::Data: Send,
-        B::Error: Into<BoxError>,
-    {
+    pub(super) fn new(listener: Listener, app: impl App) -> Self {
         let open = move |shared: Shared| {
             let app = app.clone();
             let serve = move |stream: Stream, peer: Peer| {

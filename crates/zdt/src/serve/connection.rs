@@ -10,18 +10,13 @@ use std::pin::{Pin, pin};
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
-use http::{Request, Response};
-use http_body::Body;
-use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tower_service::Service;
 
+use super::app::App;
 use super::io::{First, Io};
 use super::registry::{Ask, Doing, Ear, Protocol};
 use super::request::Counting;
-
-pub(super) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
 /// How HTTP is spoken; shared by all connections of a server.
 #[derive(Clone, Debug)]
@@ -43,15 +38,7 @@ impl Http {
 }
 
 /// Serves one connection.
-pub(super) async fn serve<S, B>(io: Io, app: Counting<S>, http: &Http)
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+pub(super) async fn serve<A: App>(io: Io, app: Counting<A>, http: &Http) {
     match first(&io).await {
         First::Http1 => {
             io.conn().speaks(Protocol::Http1);
@@ -91,15 +78,7 @@ async fn first(io: &Io) -> First {
     .await
 }
 
-async fn serve_http1<S, B>(io: Io, app: Counting<S>, http: &Http)
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+async fn serve_http1<A: App>(io: Io, app: Counting<A>, http: &Http) {
     let conn = io.conn().clone();
     let socket = io.socket();
     let mut serving = http
@@ -146,15 +125,7 @@ where
     }
 }
 
-async fn serve_http2<S, B>(io: Io, app: Counting<S>, http: &Http)
-where
-    S: Service<Request<Incoming>, Response = Response<B>> + Clone + Send + 'static,
-    S::Error: Into<BoxError>,
-    S::Future: Send,
-    B: Body + Send + 'static,
-    B::Data: Send,
-    B::Error: Into<BoxError>,
-{
+async fn serve_http2<A: App>(io: Io, app: Counting<A>, http: &Http) {
     let conn = io.conn().clone();
     let mut serving = pin!(http.http2.serve_connection(TokioIo::new(io), app));
     let mut ear = Ear::new(&conn);

@@ -359,7 +359,7 @@ impl InFlight {
             conn: conn.clone(),
             old,
         };
-        this.counter().fetch_add(1, Relaxed);
+        this.count(1);
         this
     }
 
@@ -368,10 +368,18 @@ impl InFlight {
         self.conn.registry.announces_close() || self.conn.ask() != Ask::Nothing
     }
 
-    fn counter(&self) -> &AtomicU32 {
-        match self.old {
+    fn count(&self, by: i32) {
+        let counter = match self.old {
             true => &self.conn.old_requests,
             false => &self.conn.new_requests,
+        };
+        match self.conn.protocol() {
+            // Streams run in tasks of their own.
+            Protocol::Http2 => {
+                counter.fetch_add(by.cast_unsigned(), Relaxed);
+            }
+            // One request at a time, in the task of the connection.
+            _ => counter.store(counter.load(Relaxed).wrapping_add_signed(by), Relaxed),
         }
     }
 }
@@ -380,7 +388,7 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.conn.half_read.store(false, Relaxed);
         self.conn.acted();
-        self.counter().fetch_sub(1, Relaxed);
+        self.count(-1);
         let registry = &self.conn.registry;
         if registry.is_draining() {
             let answered = u64::from(!self.conn.health);

@@ -5,7 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use http::{HeaderValue, Method, Request, Response, Version, header};
 use http_body::Body;
@@ -61,12 +61,22 @@ where
             }
             request.extensions_mut().insert(peer.clone());
         }
+        let announce = request.version() <= Version::HTTP_11;
+        let mut app = self.app.clone();
+        // Most apps are always ready; to ask at once saves moving the request.
+        let ready = app.poll_ready(&mut Context::from_waker(Waker::noop()));
         Answering {
-            announce: request.version() <= Version::HTTP_11,
+            announce,
             in_flight: Some(in_flight),
-            state: Calling::Waiting {
-                app: self.app.clone(),
-                request: Some(request),
+            state: match ready {
+                Poll::Ready(Ok(())) => Calling::Called {
+                    future: app.call(request),
+                },
+                // Asked again by the task, which gets the error or is woken.
+                _ => Calling::Waiting {
+                    app,
+                    request: Some(request),
+                },
             },
         }
     }
