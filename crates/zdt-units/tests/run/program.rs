@@ -11,6 +11,7 @@ use std::thread;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use tempfile::TempDir;
 
 use super::{LIMIT, PROGRAM, is_alive};
 
@@ -19,13 +20,17 @@ struct Program {
     child: Child,
     lines: mpsc::Receiver<String>,
     said: Vec<String>,
+    /// Where a supervisor that is killed leaves its files.
+    _directory: TempDir,
 }
 
 impl Program {
     fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
         let mut child = Command::new(PROGRAM)
             .arg("run")
             .args(arguments)
+            .env("XDG_RUNTIME_DIR", directory.path())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -36,6 +41,7 @@ impl Program {
             child,
             lines,
             said: Vec::new(),
+            _directory: directory,
         }
     }
 
