@@ -1,5 +1,6 @@
 //! The command line. Doc comments are the help text.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -18,6 +19,12 @@ pub enum Command {
     Generate(GenerateArgs),
     Restart(RestartArgs),
     Probe(Box<ProbeArgs>),
+    Run(RunArgs),
+    Demo(DemoArgs),
+    #[command(hide = true)]
+    Exec(ExecArgs),
+    #[command(hide = true)]
+    DemoApp(DemoAppArgs),
 }
 
 /// Where the services are described.
@@ -184,4 +191,85 @@ pub struct ProbeArgs {
     /// Allow a target that is not this machine
     #[arg(long)]
     pub any_host: bool,
+}
+
+/// Run a service without systemd, and restart it without losing a connection
+///
+/// The sockets stay open until the end; new connections wait in the kernel while the
+/// program restarts. SIGHUP restarts it, SIGTERM stops it; a crashed program is started again.
+///
+/// The program runs as the user who starts this, without the sandbox of the generated units.
+///
+/// Exit code: that of the program, 0 if SIGTERM ended it; 2 the command line is wrong,
+/// 3 `zdt.toml` is, 4 nothing was started.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "zdt-units run [--config FILE] [SERVICE]\n       \
+        zdt-units run --listen [NAME=]ADDRESS... [--health ADDRESS] -- PROGRAM [ARGUMENT]...",
+    after_help = "\
+Without any file:
+  zdt-units run --listen 127.0.0.1:8080 -- ./shop --site eu
+  kill -HUP $(pgrep -f 'zdt-units run')"
+)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Which service of `zdt.toml` [default: the only one]
+    pub service: Option<String>,
+
+    /// Listen here, without `zdt.toml`; the first socket is named `http`. Repeatable
+    #[arg(long, value_name = "[NAME=]ADDRESS", conflicts_with_all = ["config", "service"], requires = "program")]
+    pub listen: Vec<String>,
+
+    /// Listen here for health checks, as the socket `health`
+    #[arg(long, value_name = "ADDRESS", requires = "listen")]
+    pub health: Option<String>,
+
+    /// The program does not say `READY=1`: it counts as ready once it is started
+    #[arg(long)]
+    pub no_notify: bool,
+
+    /// What to run, with `--listen`
+    #[arg(last = true, value_name = "PROGRAM", requires = "listen")]
+    pub program: Vec<OsString>,
+}
+
+/// Become the program of a service (started by `zdt-units run`)
+#[derive(Debug, Args)]
+pub struct ExecArgs {
+    /// Go on only as a child of this process
+    #[arg(long)]
+    pub parent: Option<i32>,
+
+    #[arg(long)]
+    pub open_files: Option<u64>,
+
+    #[arg(last = true, required = true)]
+    pub command: Vec<OsString>,
+}
+
+/// Watch restarts lose nothing: a small app under load, beside the usual recipe
+///
+/// Needs no root, no systemd and no configuration, listens on a free port of
+/// 127.0.0.1, and takes about 25 seconds.
+///
+/// Exit code: 0 zdt lost nothing, 9 it lost something, 1 the measurement is not valid.
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Two restarts instead of five, in about 10 seconds
+    #[arg(long)]
+    pub quick: bool,
+
+    /// Print everything measured as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Serve on the sockets that were passed: `/` at once, `/slow?ms=` later
+#[derive(Debug, Args)]
+pub struct DemoAppArgs {
+    /// With `axum::serve` and its graceful shutdown instead of `zdt::serve`
+    #[arg(long)]
+    pub stock: bool,
 }

@@ -8,6 +8,7 @@
 pub mod cli;
 mod commands;
 pub mod config;
+mod demo;
 pub mod event;
 pub mod execute;
 pub mod exit_code;

@@ -145,7 +145,7 @@ pub enum Network {
     Outbound,
 }
 
-/// Time between the drain's own end and systemd's `SIGKILL`.
+/// Time between the drain's own end and the manager's `SIGKILL`.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
 impl Model {
@@ -171,19 +171,40 @@ impl Service {
         UnitName::service(&self.name)
     }
 
-    /// How long systemd waits for the process to end: always longer than its drain.
+    /// How long a manager waits for the process to end: always longer than its drain.
     pub fn stop_timeout(&self) -> Duration {
-        let drain = self.drain;
-        drain.grace + drain.limit + drain.linger + STOP_SLACK
+        self.drain.stop_timeout()
     }
 
     /// What the `zdt` library reads from its environment.
     pub fn library_environment(&self) -> [(&'static str, String); 4] {
+        self.drain.library_environment(&self.name)
+    }
+}
+
+impl Default for Drain {
+    fn default() -> Self {
+        Self {
+            grace: Duration::ZERO,
+            limit: Duration::from_secs(30),
+            linger: Duration::from_secs(1),
+        }
+    }
+}
+
+impl Drain {
+    /// How long a manager waits for a process that drains so.
+    pub fn stop_timeout(self) -> Duration {
+        self.grace + self.limit + self.linger + STOP_SLACK
+    }
+
+    /// What the `zdt` library in `service` reads from its environment.
+    pub fn library_environment(self, service: &Name) -> [(&'static str, String); 4] {
         [
-            ("ZDT_SERVICE", self.name.to_string()),
-            ("ZDT_DRAIN_GRACE", span(self.drain.grace)),
-            ("ZDT_DRAIN_LIMIT", span(self.drain.limit)),
-            ("ZDT_DRAIN_LINGER", span(self.drain.linger)),
+            ("ZDT_SERVICE", service.to_string()),
+            ("ZDT_DRAIN_GRACE", span(self.grace)),
+            ("ZDT_DRAIN_LIMIT", span(self.limit)),
+            ("ZDT_DRAIN_LINGER", span(self.linger)),
         ]
     }
 }

@@ -50,6 +50,9 @@ fn help_names_every_command() {
     Commands:
       generate  Write the systemd units of every service
       restart   Restart one service and prove that the new process serves
+      probe     Send requests at a fixed rate and count every one that is lost
+      run       Run a service without systemd, and restart it without losing a connection
+      demo      Watch restarts lose nothing: a small app under load, beside the usual recipe
       help      Print this message or the help of the given subcommand(s)
 
     Options:

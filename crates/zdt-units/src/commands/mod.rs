@@ -1,9 +1,14 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
 mod config_file;
+mod demo;
+mod demo_app;
+mod exec;
 mod generate;
+mod listen;
 mod probe;
 mod restart;
+mod run;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -31,6 +36,10 @@ pub fn main() -> ExitCode {
         Command::Generate(args) => generate::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Run(args) => run::run(args),
+        Command::Exec(args) => return exec::run(args),
+        Command::Demo(args) => demo::run(args),
+        Command::DemoApp(args) => demo_app::run(args),
     };
     ExitCode::from(match done {
         Ok(code) => code,

@@ -2,6 +2,7 @@
 
 mod ask;
 mod ready;
+pub mod supervisor;
 pub mod systemd;
 
 use std::fmt;

@@ -66,7 +66,7 @@ impl Address {
     }
 
     /// Whether the two cannot be listened on at the same time.
-    pub(super) fn collides(&self, other: &Self) -> bool {
+    pub fn collides(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Unix(one), Self::Unix(two)) => one == two,
             (Self::Tcp(one), Self::Tcp(two)) => one.collides(*two),

@@ -202,17 +202,11 @@ impl Build {
     }
 
     fn drain(&mut self, config: &DrainConfig) -> Option<Drain> {
-        let grace = self.duration(config.grace.as_ref(), Duration::ZERO, Duration::ZERO);
-        let limit = self.duration(
-            config.limit.as_ref(),
-            Duration::from_secs(30),
-            Duration::ZERO,
-        );
-        let linger = self.duration(
-            config.linger.as_ref(),
-            Duration::from_secs(1),
-            Duration::ZERO,
-        );
+        let default = Drain::default();
+        let least = Duration::ZERO;
+        let grace = self.duration(config.grace.as_ref(), default.grace, least);
+        let limit = self.duration(config.limit.as_ref(), default.limit, least);
+        let linger = self.duration(config.linger.as_ref(), default.linger, least);
         Some(Drain {
             grace: grace?,
             limit: limit?,

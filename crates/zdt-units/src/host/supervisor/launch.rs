@@ -1,0 +1,92 @@
+//! What a supervisor must know of a service. Pure.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::state::Limits;
+pub use super::state::Readiness;
+use crate::model::{Drain, EnvironmentFile, Name, Service};
+
+/// How one process after the other is started and stopped.
+#[derive(Clone, Debug)]
+pub struct Launch {
+    /// `ZDT_SERVICE`.
+    pub service: Name,
+    /// Looked up on `PATH` if it has no slash.
+    pub program: OsString,
+    pub arguments: Vec<OsString>,
+    pub environment: Vec<(String, String)>,
+    /// Read again at each start; they win over `environment`.
+    pub environment_files: Vec<EnvironmentFile>,
+    /// `None`: that of this process.
+    pub working_directory: Option<PathBuf>,
+    pub drain: Drain,
+    pub readiness: Readiness,
+    pub start_timeout: Duration,
+    /// From `SIGTERM` to `SIGKILL`.
+    pub stop_timeout: Duration,
+    /// After a crash; it grows with each one that follows.
+    pub restart_pause: Duration,
+    pub watchdog: Option<Duration>,
+    /// `None`: as many as this process.
+    pub open_files: Option<u64>,
+    /// The `zdt-units` that tells the process its own id, by its `exec` command.
+    pub helper: PathBuf,
+}
+
+/// This very program, even if its file was replaced meanwhile.
+pub const OWN_PROGRAM: &str = "/proc/self/exe";
+
+impl Launch {
+    /// With what a service without any setting has in `zdt.toml`.
+    pub fn new(service: Name, program: impl Into<OsString>) -> Self {
+        let drain = Drain::default();
+        Self {
+            service,
+            program: program.into(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            environment_files: Vec::new(),
+            working_directory: None,
+            drain,
+            readiness: Readiness::Notify,
+            start_timeout: Duration::from_secs(60),
+            stop_timeout: drain.stop_timeout(),
+            restart_pause: Duration::from_millis(500),
+            watchdog: None,
+            open_files: None,
+            helper: OWN_PROGRAM.into(),
+        }
+    }
+
+    pub fn of(service: &Service) -> Self {
+        let exec = &service.exec;
+        Self {
+            arguments: exec.arguments().iter().map(OsString::from).collect(),
+            environment: service.environment.clone(),
+            environment_files: service.environment_files.clone(),
+            working_directory: service
+                .working_directory
+                .as_ref()
+                .map(|path| path.as_str().into()),
+            drain: service.drain,
+            start_timeout: service.start_timeout,
+            stop_timeout: service.stop_timeout(),
+            restart_pause: service.restart_pause,
+            watchdog: service.watchdog,
+            open_files: Some(service.open_files),
+            ..Self::new(service.name.clone(), exec.program())
+        }
+    }
+
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            start: self.start_timeout,
+            stop: self.stop_timeout,
+            pause: self.restart_pause,
+            watchdog: self.watchdog,
+            ready: self.readiness,
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! Runs a service where there is no systemd: holds its sockets, starts its
+//! process, starts the next one when it ends, and never closes a port meanwhile.
+//!
+//! It is never in the path of the data: connections are accepted by the process,
+//! and wait in the kernel while there is none.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+//! # let service: zdt_units::model::Service = todo!();
+//! use zdt_units::host::supervisor::{Held, Launch, Supervisor};
+//!
+//! let held = Held::bind(&service.sockets)?;
+//! let (supervisor, mut events) = Supervisor::start(Launch::of(&service), held)?;
+//! println!("{}", supervisor.restart().await?);
+//! let code = supervisor.stop().await;
+//! while let Some(event) = events.next().await {
+//!     println!("{event}");
+//! }
+//! # Ok(()) }
+//! ```
+
+mod drive;
+mod environment;
+mod event;
+mod launch;
+mod message;
+mod notify;
+mod process;
+mod sockets;
+mod state;
+
+use std::io;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use self::drive::{Ask, Driver};
+pub use self::event::{Event, Exit, RestartReport, WhyKilled};
+pub use self::launch::{Launch, OWN_PROGRAM, Readiness};
+pub use self::sockets::{BindErrors, Held};
+
+/// A running service. Without any handle left its process is killed.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    asks: mpsc::UnboundedSender<Ask>,
+    ended: watch::Receiver<Option<u8>>,
+}
+
+/// What happens to the service, in order.
+#[derive(Debug)]
+pub struct Events(mpsc::UnboundedReceiver<Event>);
+
+/// Why a restart did not end with a process that serves.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum RestartError {
+    #[error("{0}; it is started again and again, and the sockets stay open")]
+    Failed(String),
+    #[error("the service is being stopped")]
+    Stopping,
+}
+
+impl Supervisor {
+    /// Starts the service on `held`, which stays open until it is stopped.
+    ///
+    /// Makes this process the one that inherits orphans (`PR_SET_CHILD_SUBREAPER`),
+    /// so that what a service leaves behind can be waited for.
+    pub fn start(launch: Launch, held: Held) -> io::Result<(Self, Events)> {
+        nix::sys::prctl::set_child_subreaper(true)?;
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (told, events) = mpsc::unbounded_channel();
+        let (end, ended) = watch::channel(None);
+        let driver = Driver::new(launch, held, asked, told)?;
+        tokio::spawn(async move {
+            let code = driver.run().await;
+            end.send_replace(Some(code));
+        });
+        Ok((Self { asks, ended }, Events(events)))
+    }
+
+    /// Replaces the process, and returns when the new one is ready. During
+    /// another restart: when the one after it is.
+    pub async fn restart(&self) -> Result<RestartReport, RestartError> {
+        let (answer, answered) = oneshot::channel();
+        let _ = self.asks.send(Ask::Restart(Some(answer)));
+        answered.await.unwrap_or(Err(RestartError::Stopping))
+    }
+
+    /// As [`restart`](Self::restart), without waiting.
+    pub fn begin_restart(&self) {
+        let _ = self.asks.send(Ask::Restart(None));
+    }
+
+    /// Lets the process drain and end, and returns what to exit with: its own
+    /// status, 0 if the signal ended it.
+    pub async fn stop(&self) -> u8 {
+        self.begin_stop();
+        self.ended().await
+    }
+
+    /// As [`stop`](Self::stop), without waiting.
+    pub fn begin_stop(&self) {
+        let _ = self.asks.send(Ask::Stop);
+    }
+
+    /// Ends everything at once; what is being served is lost.
+    pub fn kill(&self) {
+        let _ = self.asks.send(Ask::Kill);
+    }
+
+    /// Returns when the service was stopped.
+    pub async fn ended(&self) -> u8 {
+        let mut ended = self.ended.clone();
+        match ended.wait_for(Option::is_some).await {
+            Ok(code) => code.unwrap_or_default(),
+            Err(_) => crate::exit_code::UNEXPECTED,
+        }
+    }
+}
+
+impl Events {
+    /// The next event; `None` after the last.
+    pub async fn next(&mut self) -> Option<Event> {
+        self.0.recv().await
+    }
+
+    /// Returns when a process is ready, with its number, or `None` if none will be.
+    pub async fn until_ready(&mut self) -> Option<u32> {
+        while let Some(event) = self.next().await {
+            if let Event::Ready { pid, .. } = event {
+                return Some(pid);
+            }
+        }
+        None
+    }
+}

@@ -1,0 +1,317 @@
+//! Binds the sockets of a service and holds them while its processes come and go.
+//! The options are those of the generated socket units.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::libc;
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrStorage, UnixAddr, bind, getsockname,
+    listen, setsockopt, socket, sockopt,
+};
+use nix::unistd::{Group, User, chown};
+
+use crate::model::{Ipv6, Listen, Name, Socket, TcpAddress, UserName};
+
+/// As `DeferAcceptSec=` of the generated units.
+const DEFER_ACCEPT_SECS: usize = 5;
+
+/// `TCP_DEFER_ACCEPT` of `tcp(7)`: seconds until a silent connection is handed over.
+#[derive(Clone, Copy, Debug)]
+struct DeferAccept;
+
+nix::setsockopt_impl!(
+    DeferAccept,
+    libc::IPPROTO_TCP,
+    libc::TCP_DEFER_ACCEPT,
+    usize,
+    sockopt::SetUsize
+);
+
+/// Listening sockets; they close when this is dropped.
+#[derive(Debug)]
+pub struct Held(Vec<HeldSocket>);
+
+#[derive(Debug)]
+pub(super) struct HeldSocket {
+    pub(super) name: Name,
+    pub(super) fd: OwnedFd,
+    place: Place,
+}
+
+#[derive(Clone, Debug)]
+enum Place {
+    Tcp(SocketAddr),
+    /// With the inode, so that only our own file is removed.
+    Unix(PathBuf, u64),
+}
+
+/// Addresses that could not be listened on; each with what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{}", list(.0))]
+pub struct BindErrors(Vec<BindError>);
+
+#[derive(Debug)]
+struct BindError {
+    address: String,
+    what: &'static str,
+    source: io::Error,
+}
+
+fn list(errors: &[BindError]) -> String {
+    let lines: Vec<String> = errors.iter().map(BindError::to_string).collect();
+    lines.join("\nerror: ")
+}
+
+impl fmt::Display for BindError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            address,
+            what,
+            source,
+        } = self;
+        write!(f, "failed to {what} `{address}`: {source}")?;
+        let hint = match source.raw_os_error().map(Errno::from_raw) {
+            Some(Errno::EADDRINUSE) => {
+                "; stop the program that listens there (`ss -xtlnp` names it)"
+            }
+            Some(Errno::EADDRNOTAVAIL) => {
+                "; this machine has no such address (`ip addr` lists them)"
+            }
+            Some(Errno::EACCES | Errno::EPERM) if !address.starts_with('/') => {
+                "; ports below 1024 want root or `CAP_NET_BIND_SERVICE`"
+            }
+            Some(Errno::ENOENT) => "; create its directory first",
+            _ => "",
+        };
+        f.write_str(hint)
+    }
+}
+
+impl Held {
+    /// Binds and listens on all of `sockets`, or on none.
+    pub fn bind(sockets: &[Socket]) -> Result<Self, BindErrors> {
+        let mut held = Vec::new();
+        let mut errors = Vec::new();
+        for socket in sockets {
+            for (address, bound) in bind_all(socket) {
+                match bound {
+                    Ok((fd, place)) => held.push(HeldSocket {
+                        name: socket.name.clone(),
+                        fd,
+                        place,
+                    }),
+                    Err((what, source)) => errors.push(BindError {
+                        address,
+                        what,
+                        source,
+                    }),
+                }
+            }
+        }
+        let held = Self(held);
+        match errors.is_empty() {
+            true => Ok(held),
+            false => Err(BindErrors(errors)),
+        }
+    }
+
+    /// The name and the address of each, with the port that it really has.
+    pub fn addresses(&self) -> impl Iterator<Item = (&Name, String)> {
+        self.0.iter().map(|socket| {
+            let address = match &socket.place {
+                Place::Tcp(address) => address.to_string(),
+                Place::Unix(path, _) => path.display().to_string(),
+            };
+            (&socket.name, address)
+        })
+    }
+
+    /// The first TCP address.
+    pub fn tcp(&self) -> Option<SocketAddr> {
+        self.0.iter().find_map(|socket| match socket.place {
+            Place::Tcp(address) => Some(address),
+            Place::Unix(..) => None,
+        })
+    }
+
+    pub(super) fn sockets(&self) -> &[HeldSocket] {
+        &self.0
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        for socket in &self.0 {
+            if let Place::Unix(path, inode) = &socket.place
+                && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
+            {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+type Step<T> = Result<T, (&'static str, io::Error)>;
+
+fn bind_all(socket: &Socket) -> Vec<(String, Step<(OwnedFd, Place)>)> {
+    let backlog = backlog(socket.backlog);
+    match &socket.listen {
+        Listen::Tcp {
+            addresses,
+            ipv6,
+            defer_accept,
+        } => addresses
+            .iter()
+            .map(|address| {
+                let bound = tcp(*address, *ipv6).and_then(|fd| {
+                    if *defer_accept {
+                        setsockopt(&fd, DeferAccept, &DEFER_ACCEPT_SECS)
+                            .map_err(at("defer accepting on"))?;
+                    }
+                    listen(&fd, backlog).map_err(at("listen on"))?;
+                    let place = tcp_place(&fd)?;
+                    Ok((fd, place))
+                });
+                (address.to_string(), bound)
+            })
+            .collect(),
+        Listen::Unix {
+            paths,
+            mode,
+            user,
+            group,
+        } => paths
+            .iter()
+            .map(|path| {
+                let file = Path::new(path.as_str());
+                let bound = unix(file).and_then(|fd| {
+                    // Nobody can connect before `listen`, so the mode is never too wide.
+                    own(file, *mode, user.as_ref(), group.as_ref())?;
+                    listen(&fd, backlog).map_err(at("listen on"))?;
+                    let meta = fs::symlink_metadata(file).map_err(|error| ("look at", error))?;
+                    Ok((fd, Place::Unix(file.to_owned(), meta.ino())))
+                });
+                (path.to_string(), bound)
+            })
+            .collect(),
+    }
+}
+
+/// The kernel cuts it to `net.core.somaxconn`.
+fn backlog(wanted: u32) -> Backlog {
+    i32::try_from(wanted)
+        .ok()
+        .and_then(|wanted| Backlog::new(wanted).ok())
+        .unwrap_or(Backlog::MAXALLOWABLE)
+}
+
+fn at<E: Into<io::Error>>(what: &'static str) -> impl Fn(E) -> (&'static str, io::Error) {
+    move |error| (what, error.into())
+}
+
+fn tcp(address: TcpAddress, ipv6: Option<Ipv6>) -> Step<OwnedFd> {
+    let what = at("bind");
+    let to = address.bind();
+    let family = match to.is_ipv4() {
+        true => AddressFamily::Inet,
+        false => AddressFamily::Inet6,
+    };
+    let fd = stream_socket(family).map_err(&what)?;
+    setsockopt(&fd, sockopt::ReuseAddr, &true).map_err(&what)?;
+    // Connections inherit it from the listener.
+    setsockopt(&fd, sockopt::TcpNoDelay, &true).map_err(&what)?;
+    if address.is_ipv6_wildcard() {
+        let only = ipv6 == Some(Ipv6::Only);
+        setsockopt(&fd, sockopt::Ipv6V6Only, &only).map_err(&what)?;
+    }
+    bind(fd.as_raw_fd(), &SockaddrStorage::from(to)).map_err(&what)?;
+    Ok(fd)
+}
+
+fn tcp_place(fd: &OwnedFd) -> Step<Place> {
+    let bound: SockaddrStorage = getsockname(fd.as_raw_fd()).map_err(at("look at"))?;
+    let v4 = bound
+        .as_sockaddr_in()
+        .map(|v4| SocketAddr::V4((*v4).into()));
+    let v6 = || {
+        bound
+            .as_sockaddr_in6()
+            .map(|v6| SocketAddr::V6((*v6).into()))
+    };
+    v4.or_else(v6)
+        .map(Place::Tcp)
+        .ok_or_else(|| ("look at", io::Error::other("it is not a TCP address")))
+}
+
+fn unix(path: &Path) -> Step<OwnedFd> {
+    let what = at("bind");
+    let fd = stream_socket(AddressFamily::Unix).map_err(&what)?;
+    let address = UnixAddr::new(path).map_err(&what)?;
+    match bind(fd.as_raw_fd(), &address) {
+        Err(Errno::EADDRINUSE) if is_left_behind(path) => {
+            fs::remove_file(path).map_err(at("replace"))?;
+            bind(fd.as_raw_fd(), &address).map_err(&what)?;
+        }
+        other => other.map_err(&what)?,
+    }
+    Ok(fd)
+}
+
+/// Blocking, as systemd passes them: a program sets what it wants.
+fn stream_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
+    socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
+}
+
+/// Whether the file is a socket that no process listens on.
+fn is_left_behind(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|meta| meta.file_type().is_socket());
+    is_socket
+        && UnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+fn own(path: &Path, mode: u32, user: Option<&UserName>, group: Option<&UserName>) -> Step<()> {
+    if user.is_some() || group.is_some() {
+        let what = at("change the owner of");
+        let uid = match user {
+            Some(name) => Some(
+                User::from_name(name.as_str())
+                    .map_err(&what)?
+                    .ok_or_else(|| missing("user", name))?
+                    .uid,
+            ),
+            None => None,
+        };
+        let gid = match group {
+            Some(name) => Some(
+                Group::from_name(name.as_str())
+                    .map_err(&what)?
+                    .ok_or_else(|| missing("group", name))?
+                    .gid,
+            ),
+            None => None,
+        };
+        chown(path, uid, gid).map_err(&what)?;
+    }
+    fs::set_permissions(path, fs::Permissions::from_mode(mode)).map_err(at("change the mode of"))
+}
+
+fn missing(kind: &str, name: &UserName) -> (&'static str, io::Error) {
+    let error = io::Error::other(format!("there is no {kind} `{name}`"));
+    ("change the owner of", error)
+}
+
+impl HeldSocket {
+    /// A descriptor of the same socket, to be given away.
+    pub(super) fn share(&self) -> io::Result<OwnedFd> {
+        self.fd.as_fd().try_clone_to_owned()
+    }
+}
