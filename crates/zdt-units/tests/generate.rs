@@ -124,3 +124,29 @@ fn nothing_newer_than_the_oldest_systemd_is_written() {
         }
     }
 }
+
+/// `systemd/` is what the example's `zdt.toml` gives, to be read without
+/// running anything.
+#[test]
+fn the_committed_units_are_fresh() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join("examples/shop/zdt.toml")).unwrap();
+    let model = Model::read("zdt.toml", &text).unwrap();
+    let mut names = Vec::new();
+    for unit in render(&model, "zdt.toml") {
+        let path = root.join("systemd").join(unit.name.to_string());
+        if std::env::var_os("BLESS").is_some() {
+            fs::write(&path, unit.to_string()).unwrap();
+        }
+        assert_eq!(fs::read_to_string(&path).unwrap(), unit.to_string());
+        names.push(unit.name.to_string());
+    }
+    names.push("README.md".to_owned());
+    names.sort();
+    let mut found: Vec<_> = fs::read_dir(root.join("systemd"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    found.sort();
+    assert_eq!(found, names);
+}
