@@ -76,3 +76,9 @@ pub use self::listen::{
 pub use self::serve::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 #[cfg(feature = "serve")]
 pub use self::serve::{App, Cut, Serve, ServeError, Served, serve};
+
+/// The programs in the documents compile.
+#[cfg(all(doctest, feature = "axum"))]
+#[doc = include_str!("../../../README.md")]
+#[doc = include_str!("../../../docs/library.md")]
+struct Documents;

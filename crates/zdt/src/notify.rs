@@ -1,7 +1,8 @@
 //! Tells the service manager what the process does: `sd_notify(3)`.
 //!
-//! `sd-notify` writes the datagrams; by hand is only the barrier, which it
-//! lacks, and the rule that a reload names its time. Every function does
+//! `sd-notify` writes the datagrams; by hand are only the barrier and abstract
+//! addresses (`@name`), which it lacks, and the rule that a reload names its
+//! time. Every function does
 //! nothing and succeeds when no manager listens (`NOTIFY_SOCKET` is not set).
 
 use std::io;
@@ -129,5 +130,24 @@ pub fn barrier(limit: Duration) -> io::Result<()> {
 }
 
 fn send(states: &[State<'_>]) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    if let Some(name) = abstract_address() {
+        use std::os::linux::net::SocketAddrExt;
+        let address = std::os::unix::net::SocketAddr::from_abstract_name(name)?;
+        let message: String = states.iter().map(|state| format!("{state}\n")).collect();
+        let socket = std::os::unix::net::UnixDatagram::unbound()?;
+        return socket.send_to_addr(message.as_bytes(), &address).map(drop);
+    }
     sd_notify::notify(states)
+}
+
+/// The name behind the `@` of an address without a file.
+#[cfg(target_os = "linux")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service manager tells by the environment"
+)]
+fn abstract_address() -> Option<String> {
+    let address = std::env::var("NOTIFY_SOCKET").ok()?;
+    address.strip_prefix('@').map(str::to_owned)
 }

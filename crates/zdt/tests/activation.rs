@@ -241,6 +241,31 @@ fn an_address_is_bound_only_where_nothing_was_meant_for_us() {
     assert_eq!(said(starter), [r#"Some("127.0.0.1:80") 1"#]);
 }
 
+/// A manager in a container may have no place for a socket file.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_manager_with_an_abstract_address_is_told() {
+    use std::os::linux::net::SocketAddrExt as _;
+    let name = format!("zdt-test-{}", std::process::id());
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let manager = UnixDatagram::bind_addr(&address).unwrap();
+    manager
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    let mut command = service("serve", vec![tcp()], "http");
+    command.env("NOTIFY_SOCKET", format!("@{name}"));
+    let mut child = command.spawn().unwrap();
+    let mut bytes = [0; 4096];
+    let mut told = String::new();
+    while !told.contains("READY=1") {
+        let length = manager.recv(&mut bytes).unwrap();
+        told.push_str(&String::from_utf8_lossy(&bytes[..length]));
+    }
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert!(child.wait().unwrap().success());
+}
+
 #[test]
 fn the_manager_is_told_every_step() {
     let dir = tempfile::tempdir().unwrap();
