@@ -59,7 +59,7 @@ pub struct GenerateArgs {
 /// Restart one service and prove that the new process serves
 ///
 /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any
-/// change, 7 look now.
+/// change, 7 look now, 9 done but the old process was killed with requests in it.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
     /// The service's name in `zdt.toml`

@@ -130,6 +130,8 @@ pub struct Left {
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
     Completed,
+    /// It serves, but the old process was killed with requests in it.
+    Lossy,
     /// Before anything was changed.
     Stopped,
     RolledBack,

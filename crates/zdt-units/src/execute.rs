@@ -1,6 +1,7 @@
 //! Carries out a plan. The only loop over steps, and it makes no choices: order,
 //! limits and the way back are in the plan.
 
+use std::cell::Cell;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
@@ -40,7 +41,9 @@ impl Interrupts {
 pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(Event)) -> Outcome {
     let started = Instant::now();
     let restart_id = run.restart_id;
+    let killed = Cell::new(false);
     let mut emit = |kind| {
+        killed.set(killed.get() || matches!(kind, EventKind::Killed { .. }));
         sink(Event {
             v: VERSION,
             restart_id: restart_id.to_owned(),
@@ -57,6 +60,7 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         changed: false,
     };
     let outcome = match walk.steps(Phase::Forward, &run.plan.steps).await {
+        Ok(()) if killed.get() => Outcome::Lossy,
         Ok(()) => Outcome::Completed,
         Err(OnFailure::Stop) => Outcome::Stopped,
         Err(OnFailure::LookNow) => Outcome::LookNow,

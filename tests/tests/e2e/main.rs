@@ -84,6 +84,10 @@ const TESTS: &[(&str, Test)] = &[
         orchestrate::a_port_that_closed_behind_an_active_unit_is_noticed,
     ),
     (
+        "a_killed_process_is_told_by_the_exit_code",
+        orchestrate::a_killed_process_is_told_by_the_exit_code,
+    ),
+    (
         "default_settings_close_the_port",
         crash::default_settings_close_the_port,
     ),

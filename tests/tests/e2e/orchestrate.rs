@@ -2,6 +2,7 @@
 
 use std::error::Error;
 
+use zdt_e2e::client::Client;
 use zdt_e2e::machine::{Machine, Output};
 
 use crate::units;
@@ -112,6 +113,26 @@ pub(crate) fn a_port_that_closed_behind_an_active_unit_is_noticed(
     // What the message says mends it.
     machine.systemctl(&["restart", "app.socket"])?.ok()?;
     restart(machine, &[])?.ok()?;
+    Ok(())
+}
+
+/// A stop timeout below the drain has the old process killed with a request in
+/// it. The new one serves, and the exit code says that something was lost.
+pub(crate) fn a_killed_process_is_told_by_the_exit_code(
+    machine: &Machine,
+) -> Result<(), Box<dyn Error>> {
+    install(machine)?;
+    let directory = "/etc/systemd/system/app.service.d";
+    machine.run(&["mkdir", "-p", directory])?.ok()?;
+    let impatient = "[Service]\nTimeoutStopSec=500ms\n";
+    machine.write_file(&format!("{directory}/impatient.conf"), impatient, 0o644)?;
+    machine.systemctl(&["daemon-reload"])?.ok()?;
+    let mut client = Client::tcp(machine, units::ADDRESS)?;
+    client.send_get("/slow?ms=6000")?;
+    let killed = restart(machine, &[])?;
+    assert_eq!(killed.code, Some(9), "{}", killed.stderr);
+    assert!(client.answer().is_err());
+    assert_eq!(restart(machine, &[])?.code, Some(0));
     Ok(())
 }
 

@@ -74,6 +74,7 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
     };
     Ok(match execute(run, &mut host, &mut sink).await {
         Outcome::Completed => exit_code::DONE,
+        Outcome::Lossy => exit_code::LOST,
         Outcome::Stopped => exit_code::STOPPED,
         Outcome::RolledBack => exit_code::ROLLED_BACK,
         Outcome::LookNow => exit_code::LOOK_NOW,

@@ -12,6 +12,8 @@ use crate::report::human;
 #[derive(Clone, Copy)]
 enum Reply {
     Done,
+    /// Done, but the old process had to be killed.
+    Kills,
     Refuses,
     Fails,
     Hangs,
@@ -36,8 +38,13 @@ impl Host for FakeHost {
         let reply = self.replies[self.asked.len()];
         self.asked.push(action.kind().to_owned());
         sleep(Duration::from_millis(250)).await;
+        if matches!(reply, Reply::Kills) {
+            tell(EventKind::Killed {
+                unit: "shop.service".to_owned(),
+            });
+        }
         match reply {
-            Reply::Done => {
+            Reply::Done | Reply::Kills => {
                 if let Action::ConfirmInstance { unit, before, .. } = action {
                     tell(EventKind::Replaced {
                         unit: unit.to_string(),
@@ -137,7 +144,7 @@ async fn run(
     (host.asked, read, outcome)
 }
 
-use Reply::{Done, Fails, Hangs, Refuses};
+use Reply::{Done, Fails, Hangs, Kills, Refuses};
 
 #[tokio::test(start_paused = true)]
 async fn a_restart_goes_through_its_steps_in_order() {
@@ -152,6 +159,13 @@ async fn a_restart_goes_through_its_steps_in_order() {
         0.500s  3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service`
         0.750s  done
     "#);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_process_is_not_a_clean_restart() {
+    let (_, read, outcome) = run(&queue_plan(), &[Kills, Done, Done], &[]).await;
+    assert_eq!(outcome, Outcome::Lossy);
+    assert!(read.ends_with("done, but requests were lost\n"), "{read}");
 }
 
 #[tokio::test(start_paused = true)]

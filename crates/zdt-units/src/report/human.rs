@@ -56,6 +56,7 @@ pub fn lines(event: &Event) -> String {
         EventKind::LeftAs { service, sockets } => left(service, sockets),
         EventKind::Finished { outcome } => match outcome {
             Outcome::Completed => format!("{at}  done\n"),
+            Outcome::Lossy => format!("{at}  done, but requests were lost\n"),
             Outcome::Stopped => format!("{at}  stopped before anything was changed\n"),
             Outcome::RolledBack => format!("{at}  rolled back; the release of before serves\n"),
             Outcome::LookNow => format!("{at}  failed and not taken back: look now\n"),
