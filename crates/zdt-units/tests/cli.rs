@@ -97,7 +97,8 @@ fn help_of_restart() {
     $ zdt-units restart --help
     Restart one service and prove that the new process serves
 
-    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now.
+    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now, 9 done
+    but the old process was killed with requests in it.
 
     Usage: zdt-units restart [OPTIONS] <SERVICE>
 
