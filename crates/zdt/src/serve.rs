@@ -278,7 +278,7 @@ impl Serve {
         };
         probes.send_replace(true);
         while probing.join_next().await.is_some() {}
-        stop::close_health(&registry).await;
+        stop::close_health(&registry, self.knobs).await;
         let _ = notify::status(&served.to_string());
         Ok(served)
     }

@@ -411,7 +411,8 @@ async fn probes_are_answered_from_the_first_to_the_last_moment() {
     };
     let health = zdt::Health::new().listen(probes);
     let told = health.clone();
-    let mut server = Server::start(|serve| serve.health(health));
+    let linger = Duration::from_secs(5);
+    let mut server = Server::start(|serve| serve.health(health).linger(linger));
     assert_eq!((probe("/livez").await, probe("/readyz").await), (200, 503));
 
     // A client that comes before the app is ready waits, and is answered.
@@ -426,9 +427,15 @@ async fn probes_are_answered_from_the_first_to_the_last_moment() {
     server.drain.start();
     while probe("/readyz").await != 503 {}
     assert_eq!(probe("/livez").await, 200);
+    // A probe that is accepted and silent while the process ends.
+    let mut late = TcpStream::connect(address).await.unwrap();
+    assert_eq!(probe("/livez").await, 200);
     server.release.send(()).await.unwrap();
     drop(slow);
-    server.served().await;
+    let ended = tokio::spawn(server.served());
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(get_on(&mut late, "/livez").await.status, 200);
+    ended.await.unwrap();
 }
 
 /// For those who keep `axum::serve`: the same connection, the same answer.

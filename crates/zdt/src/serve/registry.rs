@@ -181,10 +181,6 @@ impl Registry {
         self.short.store(short, Relaxed);
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
     /// Looks at every connection and passes on what `decide` asks of it.
     pub(super) fn scan(&self, now: Instant, mut decide: impl FnMut(&Conn, Seen) -> Ask) {
         for (_, entry) in self.lock().iter_mut() {

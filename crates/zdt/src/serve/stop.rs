@@ -174,27 +174,31 @@ fn say(phase: Phase, census: &Census) {
     let _ = notify::status(&text).and_then(|()| notify::extend_timeout(EXTENSION));
 }
 
-/// Answers the last probes, which nothing else waits for.
-pub(super) async fn close_health(registry: &Registry) {
+/// Answers the last probes, by the same rule as everything else: one that was
+/// accepted and has sent nothing is not closed in its face.
+pub(super) async fn close_health(registry: &Registry, knobs: Knobs) {
     let ended = async {
-        while !registry.is_empty() {
-            let mut waiting = false;
-            registry.scan(Instant::now(), |conn, seen| {
-                let busy = conn.health && !matches!(seen.doing, Doing::Idle | Doing::Silent);
-                waiting |= busy;
-                match busy {
-                    true => Ask::Nothing,
-                    false => Ask::CloseQuiet,
+        let mut ticks = interval(LOOK);
+        loop {
+            let mut open = 0;
+            registry.scan(Instant::now(), |conn, seen| match conn.health {
+                true => {
+                    open += 1;
+                    ask(Phase::Finishing, seen, knobs)
                 }
+                false => Ask::Nothing,
             });
-            if !waiting {
+            if open == 0 {
                 return;
             }
-            registry.changed.notified().await;
+            tokio::select! {
+                () = registry.changed.notified() => {}
+                _ = ticks.tick() => {}
+            }
         }
     };
     // A probe that does not end loses nothing but itself.
-    let _ = timeout(CLOSING, ended).await;
+    let _ = timeout(knobs.linger + CLOSING, ended).await;
 }
 
 #[cfg(test)]
