@@ -5,8 +5,8 @@
 //! and wait in the kernel while there is none.
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
-//! # let service: zdt_units::model::Service = todo!();
+//! # use zdt_units::model::Service;
+//! # async fn example(service: Service) -> Result<(), Box<dyn std::error::Error>> {
 //! use zdt_units::host::supervisor::{Held, Launch, Supervisor};
 //!
 //! let held = Held::bind(&service.sockets)?;
