@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::render::{DEFAULT_SYSTEMD, Manager, OLDEST_SYSTEMD, Target};
+
 /// Restarts that lose no connection: writes systemd units, restarts services, proves it.
 #[derive(Debug, Parser)]
 #[command(name = "zdt-units", version, max_term_width = 100)]
@@ -35,6 +37,35 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 }
 
+/// What the units are written for.
+#[derive(Debug, Args)]
+pub struct TargetArgs {
+    /// The oldest systemd that is to read the units; what it does not know is left out
+    #[arg(
+        long,
+        value_name = "RELEASE",
+        default_value_t = DEFAULT_SYSTEMD,
+        value_parser = clap::value_parser!(u32).range(i64::from(OLDEST_SYSTEMD)..)
+    )]
+    pub target_systemd: u32,
+
+    /// Units for `systemd --user`: no user of its own, and less of a sandbox
+    #[arg(long)]
+    pub user: bool,
+}
+
+impl TargetArgs {
+    pub fn target(&self) -> Target {
+        Target {
+            systemd: self.target_systemd,
+            manager: match self.user {
+                true => Manager::User,
+                false => Manager::System,
+            },
+        }
+    }
+}
+
 /// Write the systemd units of every service
 ///
 /// Without `--out` they are printed, each under the path it belongs to.
@@ -42,6 +73,9 @@ pub struct ConfigArgs {
 pub struct GenerateArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub target: TargetArgs,
 
     /// Write the units into this directory, each file at once or not at all
     #[arg(long, value_name = "DIR", conflicts_with = "stdout")]

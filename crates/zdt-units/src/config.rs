@@ -26,6 +26,7 @@ pub struct Config {
 pub struct ServiceConfig {
     pub name: At<String>,
     pub exec: Option<At<Vec<At<String>>>>,
+    pub documentation: Vec<At<String>>,
     pub listen: Option<At<Vec<At<String>>>>,
     pub sockets: Vec<SocketConfig>,
     pub after: Vec<At<String>>,
@@ -48,6 +49,7 @@ pub struct ServiceConfig {
 pub struct SocketConfig {
     pub at: std::ops::Range<usize>,
     pub name: Option<At<String>>,
+    pub unit: Option<At<String>>,
     pub listen: Option<At<Vec<At<String>>>>,
     pub backlog: Option<At<i64>>,
     pub mode: Option<At<String>>,
@@ -145,6 +147,7 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
     let config = ServiceConfig {
         name,
         exec: table.strings("exec", problems),
+        documentation: items(table.string_or_strings("documentation", problems)),
         listen: table.string_or_strings("listen", problems),
         sockets: table
             .tables("socket", problems)
@@ -194,6 +197,7 @@ fn socket(mut table: Table<'_>, problems: &mut Vec<Problem>) -> SocketConfig {
     let config = SocketConfig {
         at: table.at.clone(),
         name: table.string("name", problems),
+        unit: table.string("unit", problems),
         listen: table.string_or_strings("listen", problems),
         backlog: table.integer("backlog", problems),
         mode: table.string("mode", problems),

@@ -9,7 +9,7 @@ mod value;
 use std::time::Duration;
 
 pub use address::{Address, Reach, TcpAddress};
-pub use value::{AbsolutePath, Exec, Mistake, Name, UnitName, UserName, span};
+pub use value::{AbsolutePath, DocUri, Exec, Mistake, Name, UnitName, UserName, span};
 
 use crate::config::{Config, Mistakes};
 
@@ -24,6 +24,8 @@ pub struct Model {
 pub struct Service {
     pub name: Name,
     pub exec: Exec,
+    /// Where its operators read more.
+    pub documentation: Vec<DocUri>,
     /// Never empty; the main one first, the health listener last.
     pub sockets: Vec<Socket>,
     pub health: Option<Health>,

@@ -5,7 +5,7 @@ mod escape;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{AbsolutePath, Exec, UnitName, UserName, span};
+use crate::model::{AbsolutePath, DocUri, Exec, UnitName, UserName, span};
 
 /// One file, ready to be written under its unit's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +85,12 @@ impl Value {
     pub fn units<'a>(units: impl IntoIterator<Item = &'a UnitName>) -> Self {
         let units: Vec<_> = units.into_iter().map(UnitName::as_str).collect();
         Self(units.join(" "))
+    }
+
+    /// URIs with a space between.
+    pub fn uris(uris: &[DocUri]) -> Self {
+        let uris: Vec<_> = uris.iter().map(|uri| escape::whole(uri.as_str())).collect();
+        Self(uris.join(" "))
     }
 
     /// A path that may be missing, in the notation of `EnvironmentFile=`.

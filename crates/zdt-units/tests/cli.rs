@@ -76,6 +76,14 @@ fn help_of_generate() {
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
+          --target-systemd <RELEASE>
+              The oldest systemd that is to read the units; what it does not know is left out
+              
+              [default: 252]
+
+          --user
+              Units for `systemd --user`: no user of its own, and less of a sandbox
+
           --out <DIR>
               Write the units into this directory, each file at once or not at all
 

@@ -8,27 +8,35 @@ use std::path::Path;
 use super::{Failed, config_file};
 use crate::cli::GenerateArgs;
 use crate::exit_code;
-use crate::render::render;
+use crate::render::{Manager, Target, render};
 use crate::report::diff;
 use crate::unit_file::UnitFile;
 
-/// Where units belong, for the headings on standard output.
-const UNIT_DIRECTORY: &str = "/etc/systemd/system";
-
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
-    let units = render(&read.model, &read.source);
+    let target = args.target.target();
+    let rendered = render(&read.model, &read.source, target);
+    let notes: String = rendered
+        .notes
+        .iter()
+        .map(|note| format!("note: {note}\n"))
+        .collect();
+    let _ = io::stderr().write_all(notes.as_bytes());
     match &args.out {
-        None => print(&units),
-        Some(directory) if args.check => check(&units, directory),
-        Some(directory) => write(&units, directory),
+        None => print(&rendered.units, target),
+        Some(directory) if args.check => check(&rendered.units, directory),
+        Some(directory) => write(&rendered.units, directory),
     }
 }
 
-fn print(units: &[UnitFile]) -> Result<u8, Failed> {
+fn print(units: &[UnitFile], target: Target) -> Result<u8, Failed> {
+    let directory = match target.manager {
+        Manager::System => "/etc/systemd/system",
+        Manager::User => "~/.config/systemd/user",
+    };
     let blocks: Vec<String> = units
         .iter()
-        .map(|unit| format!("# {UNIT_DIRECTORY}/{}\n{unit}", unit.name))
+        .map(|unit| format!("# {directory}/{}\n{unit}", unit.name))
         .collect();
     super::print(&blocks.join("\n"))?;
     Ok(exit_code::DONE)

@@ -8,8 +8,8 @@ use std::time::Duration;
 use self::sockets::name_units;
 use super::value::{Mistake, argument, duration, program, variable};
 use super::{
-    AbsolutePath, Address, Drain, EnvironmentFile, Exec, Health, Model, Name, Network, Sandbox,
-    Service, Socket, Strategy, UnitName, User, UserName, cross,
+    AbsolutePath, Address, DocUri, Drain, EnvironmentFile, Exec, Health, Model, Name, Network,
+    Sandbox, Service, Socket, Strategy, UnitName, User, UserName, cross,
 };
 use crate::config::{
     At, Config, DrainConfig, HealthConfig, Problem, SandboxConfig, ServiceConfig, list, nearest,
@@ -67,6 +67,11 @@ impl Build {
     fn service(&mut self, config: &ServiceConfig) -> Option<Service> {
         let name = self.parse(&config.name, Name::parse);
         let exec = self.exec(config);
+        let documentation = config
+            .documentation
+            .iter()
+            .filter_map(|uri| self.parse(uri, DocUri::parse))
+            .collect();
         let health = config.health.as_ref().map(|health| self.health(health));
         let health_socket = config
             .health
@@ -123,6 +128,7 @@ impl Build {
         };
         Some(Service {
             exec: exec?,
+            documentation,
             sockets,
             health,
             drain: drain?,

@@ -41,7 +41,7 @@ macro_rules! reads_as_str {
     )*};
 }
 
-reads_as_str!(Name UnitName AbsolutePath UserName);
+reads_as_str!(Name UnitName AbsolutePath UserName DocUri);
 
 /// The name of a service or a socket: a letter, then at most 30 of `A-Za-z0-9_-`.
 ///
@@ -162,6 +162,26 @@ impl UserName {
     /// A service's own user, made by systemd when it starts.
     pub(super) fn of_service(name: &Name) -> Self {
         Self(name.as_str().to_owned())
+    }
+}
+
+/// Where to read more, as `Documentation=` takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DocUri(String);
+
+impl DocUri {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let known = ["http://", "https://", "file:", "info:", "man:"]
+            .iter()
+            .any(|scheme| text.len() > scheme.len() && text.starts_with(scheme));
+        if known && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(
+            Mistake::new(format!("`{text}` is not a place to read more")).hint(
+                "write a URI that begins with `https://`, `http://`, `file:`, `info:` or `man:`",
+            ),
+        )
     }
 }
 

@@ -1,10 +1,14 @@
 //! What the process may not do. A sandboxed service without a network scores 0.2
 //! (`SAFE`) in `systemd-analyze security`.
 
-use crate::model::{Network, Sandbox, Service, User};
+use super::Manager;
+use crate::model::{Name, Network, Sandbox, Service, User};
 use crate::unit_file::{Section, Value};
 
-pub(super) fn write(service: &Service, section: &mut Section) {
+pub(super) fn write(service: &Service, manager: Manager, section: &mut Section) {
+    if manager == Manager::User {
+        return of_user(service, section);
+    }
     let Sandbox::On { network, state } = &service.sandbox else {
         match &service.user {
             User::Named(user) | User::Dynamic(user) => section.set("User", user),
@@ -24,12 +28,8 @@ pub(super) fn write(service: &Service, section: &mut Section) {
         }
         User::Root => {}
     }
-    if let Some(state) = state {
-        section
-            .set("StateDirectory", Value::text(state.as_str()))
-            .set("StateDirectoryMode", "0700");
-    }
-    for (key, value) in FENCE {
+    state_directory(state.as_ref(), section);
+    for (key, value) in FENCE_OF_ROOT.iter().chain(FENCE) {
         section.set(key, *value);
     }
     match network {
@@ -47,9 +47,28 @@ pub(super) fn write(service: &Service, section: &mut Section) {
     }
 }
 
-const FENCE: &[(&str, &str)] = &[
-    ("UMask", "0077"),
-    ("NoNewPrivileges", "yes"),
+/// A user's own manager has no rights to give up and few to take away.
+fn of_user(service: &Service, section: &mut Section) {
+    let Sandbox::On { state, .. } = &service.sandbox else {
+        return;
+    };
+    section.comment("--- sandbox, as far as a user's own manager can ---");
+    state_directory(state.as_ref(), section);
+    for (key, value) in FENCE {
+        section.set(key, *value);
+    }
+}
+
+fn state_directory(state: Option<&Name>, section: &mut Section) {
+    if let Some(state) = state {
+        section
+            .set("StateDirectory", Value::text(state.as_str()))
+            .set("StateDirectoryMode", "0700");
+    }
+}
+
+/// Only the manager of the system can do these.
+const FENCE_OF_ROOT: &[(&str, &str)] = &[
     ("CapabilityBoundingSet", ""),
     ("AmbientCapabilities", ""),
     ("ProtectSystem", "strict"),
@@ -66,13 +85,19 @@ const FENCE: &[(&str, &str)] = &[
     ("ProtectControlGroups", "yes"),
     ("ProtectProc", "invisible"),
     ("ProcSubset", "pid"),
+    ("RemoveIPC", "yes"),
+    ("KeyringMode", "private"),
+];
+
+/// Any manager can do these.
+const FENCE: &[(&str, &str)] = &[
+    ("UMask", "0077"),
+    ("NoNewPrivileges", "yes"),
     ("RestrictNamespaces", "yes"),
     ("RestrictRealtime", "yes"),
     ("RestrictSUIDSGID", "yes"),
     ("LockPersonality", "yes"),
     ("MemoryDenyWriteExecute", "yes"),
-    ("RemoveIPC", "yes"),
-    ("KeyringMode", "private"),
     ("SystemCallArchitectures", "native"),
     ("SystemCallFilter", "@system-service"),
     ("SystemCallFilter", "~@privileged @resources"),

@@ -1,17 +1,17 @@
 //! `NAME.service`: the process, and the settings without which a restart could lose something.
 
-use super::{MANUAL, header, sandbox};
+use super::{Manager, Target, header, sandbox};
 use crate::model::{Service, span};
 use crate::unit_file::{Section, UnitFile, Value};
 
-pub(super) fn unit(service: &Service, source: &str) -> UnitFile {
+pub(super) fn unit(service: &Service, source: &str, target: Target) -> UnitFile {
     let name = service.unit();
     UnitFile {
         header: header(&name, source),
         sections: vec![
             unit_section(service),
-            service_section(service),
-            install(service),
+            service_section(service, target),
+            install(service, target),
         ],
         name,
     }
@@ -20,10 +20,11 @@ pub(super) fn unit(service: &Service, source: &str) -> UnitFile {
 fn unit_section(service: &Service) -> Section {
     let sockets = || service.sockets.iter().map(|socket| &socket.unit);
     let mut section = Section::new("Unit");
-    section
-        .set("Description", Value::text(service.name.as_str()))
-        .set("Documentation", MANUAL)
-        .set("Requires", Value::units(sockets()));
+    section.set("Description", Value::text(service.name.as_str()));
+    if !service.documentation.is_empty() {
+        section.set("Documentation", Value::uris(&service.documentation));
+    }
+    section.set("Requires", Value::units(sockets()));
     if !service.after.is_empty() {
         // With `Requires=` a failing unit would take the socket down with it.
         section.set("Wants", Value::units(&service.after));
@@ -35,7 +36,7 @@ fn unit_section(service: &Service) -> Section {
     section
 }
 
-fn service_section(service: &Service) -> Section {
+fn service_section(service: &Service, target: Target) -> Section {
     let mut section = Section::new("Service");
     section
         .set("Type", "notify")
@@ -82,13 +83,17 @@ fn service_section(service: &Service) -> Section {
         section.set("WatchdogSec", limit);
     }
     section.set("LimitNOFILE", service.open_files);
-    sandbox::write(service, &mut section);
+    sandbox::write(service, target.manager, &mut section);
     section
 }
 
-fn install(service: &Service) -> Section {
+fn install(service: &Service, target: Target) -> Section {
     let mut section = Section::new("Install");
-    section.set("WantedBy", "multi-user.target").set(
+    let at_boot = match target.manager {
+        Manager::System => "multi-user.target",
+        Manager::User => "default.target",
+    };
+    section.set("WantedBy", at_boot).set(
         "Also",
         Value::units(service.sockets.iter().map(|socket| &socket.unit)),
     );

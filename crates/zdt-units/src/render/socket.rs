@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{MANUAL, header};
+use super::header;
 use crate::model::{Ipv6, Listen, Service, Socket, TcpAddress};
 use crate::unit_file::{Section, UnitFile, Value};
 
@@ -11,8 +11,10 @@ pub(super) fn unit(service: &Service, socket: &Socket, source: &str) -> UnitFile
     unit.set(
         "Description",
         Value::text(&format!("{}: socket `{}`", service.name, socket.name)),
-    )
-    .set("Documentation", MANUAL);
+    );
+    if !service.documentation.is_empty() {
+        unit.set("Documentation", Value::uris(&service.documentation));
+    }
 
     let mut listening = Section::new("Socket");
     for address in socket.listen.addresses() {

@@ -1,6 +1,6 @@
 //! The sockets of one service, from both ways of writing them.
 
-use super::super::value::mode;
+use super::super::value::{Mistake, mode};
 use super::super::{AbsolutePath, Address, Listen, Name, Socket, TcpAddress, UnitName, UserName};
 use super::{Build, Place};
 use crate::config::{At, HealthConfig, Problem, ServiceConfig, SocketConfig};
@@ -12,6 +12,8 @@ const HEALTH: &str = "health";
 /// A socket whose unit is not named yet.
 pub(super) struct Unnamed {
     pub(super) name: At<Name>,
+    /// What its unit is to be called, if the file says so.
+    pub(super) unit: Option<Name>,
     pub(super) listen: Listen,
     pub(super) backlog: u32,
 }
@@ -28,6 +30,7 @@ impl Build {
             match self.listen(config, "http", listen, None) {
                 Some(listen) => sockets.push(Unnamed {
                     name,
+                    unit: None,
                     listen,
                     backlog: DEFAULT_BACKLOG,
                 }),
@@ -50,14 +53,15 @@ impl Build {
             let name = &socket.name;
             if let Some(first) = sockets[..index]
                 .iter()
-                .find(|other| other.name.value == name.value)
+                .find(|other| other.name.value == name.value && other.unit == socket.unit)
             {
                 self.problems.push(
                     Problem::new(&name.at, format!("two sockets are named `{}`", name.value))
                         .label("the second one")
                         .also(&first.name.at, "the first one")
                         .hint(
-                            "a program finds its sockets by name; `listen` alone is named `http`",
+                            "a program finds its sockets by name; `listen` alone is named `http`. \
+                             To pass both under one name, give the second a `unit` of its own",
                         ),
                 );
             }
@@ -79,11 +83,19 @@ impl Build {
                 at: name.at.clone(),
             })
         });
+        let unit = config
+            .unit
+            .as_ref()
+            .map(|unit| self.parse(unit, socket_unit));
         let listen = config.listen.as_ref()?;
         let shown = config.name.as_ref().map_or("", |name| name.value.as_str());
         let listen = self.listen(service, shown, listen, Some(config));
         Some(Unnamed {
             name: name?,
+            unit: match unit {
+                None => None,
+                Some(unit) => Some(unit?),
+            },
             listen: listen?,
             backlog: u32::try_from(backlog?).expect("the range was checked"),
         })
@@ -210,6 +222,7 @@ impl Build {
                 value: Name::parse(HEALTH).expect("`health` is a name"),
                 at: text.at.clone(),
             },
+            unit: None,
             listen: match address {
                 Address::Tcp(address) => Listen::Tcp {
                     addresses: vec![address],
@@ -229,6 +242,11 @@ impl Build {
     }
 }
 
+/// With or without `.socket`.
+fn socket_unit(text: &str) -> Result<Name, Mistake> {
+    Name::parse(text.strip_suffix(".socket").unwrap_or(text))
+}
+
 /// The main socket's unit is named like the service; it comes first.
 pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<Socket> {
     let main = sockets
@@ -239,9 +257,10 @@ pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<Socket> {
         .into_iter()
         .enumerate()
         .map(|(index, socket)| Socket {
-            unit: match index == main {
-                true => UnitName::socket(service.as_str()),
-                false => UnitName::socket(&format!("{service}-{}", socket.name.value)),
+            unit: match (&socket.unit, index == main) {
+                (Some(unit), _) => UnitName::socket(unit.as_str()),
+                (None, true) => UnitName::socket(service.as_str()),
+                (None, false) => UnitName::socket(&format!("{service}-{}", socket.name.value)),
             },
             name: socket.name.value,
             listen: socket.listen,
