@@ -17,11 +17,32 @@ pub(crate) use reader::{list, nearest};
 #[derive(Debug, Default)]
 pub struct Config {
     pub services: Vec<ServiceConfig>,
+    /// Units of others, with names of this file.
+    pub foreign: Vec<ForeignConfig>,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
 }
 
-/// `[service.NAME]`.
+/// `[service.NAME]` with `unit`.
+#[derive(Debug)]
+pub struct ForeignConfig {
+    pub name: At<String>,
+    pub unit: At<String>,
+    pub after: Vec<At<String>>,
+    pub health: Option<ForeignHealthConfig>,
+}
+
+/// `health = { … }` of a unit of others.
+#[derive(Debug)]
+pub struct ForeignHealthConfig {
+    pub at: std::ops::Range<usize>,
+    pub command: Option<At<Vec<At<String>>>>,
+    pub successes: Option<At<i64>>,
+    pub interval: Option<At<String>>,
+    pub timeout: Option<At<String>>,
+}
+
+/// `[service.NAME]`, over the template that it names.
 #[derive(Debug)]
 pub struct ServiceConfig {
     pub name: At<String>,
@@ -32,6 +53,7 @@ pub struct ServiceConfig {
     pub after: Vec<At<String>>,
     pub environment: Vec<(At<String>, At<String>)>,
     pub environment_files: Vec<At<String>>,
+    pub credentials: Vec<(At<String>, At<String>)>,
     pub user: Option<At<String>>,
     pub working_directory: Option<At<String>>,
     pub health: Option<HealthConfig>,
@@ -41,7 +63,28 @@ pub struct ServiceConfig {
     pub watchdog: Option<At<String>>,
     pub sandbox: SandboxConfig,
     pub strategy: Option<At<String>>,
+    pub instances: Option<At<i64>>,
     pub nofile: Option<At<i64>>,
+    pub handover: Option<At<bool>>,
+    pub release: Option<ReleaseConfig>,
+    pub migrate: Option<MigrateConfig>,
+    pub bake: Option<At<String>>,
+}
+
+/// `release = { … }`.
+#[derive(Debug)]
+pub struct ReleaseConfig {
+    pub root: Option<At<String>>,
+    pub keep: Option<At<i64>>,
+    pub keep_days: Option<At<i64>>,
+}
+
+/// `migrate = { … }`.
+#[derive(Debug)]
+pub struct MigrateConfig {
+    pub command: Option<At<Vec<At<String>>>>,
+    pub down: Option<At<Vec<At<String>>>>,
+    pub timeout: Option<At<String>>,
 }
 
 /// `[[service.NAME.socket]]`.
@@ -97,6 +140,7 @@ impl Config {
             // What the parser made of a broken text would only give mistakes that are not there.
             return Self {
                 services: Vec::new(),
+                foreign: Vec::new(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -113,13 +157,27 @@ impl Config {
                 .hint("this program reads `version = 1`"),
             );
         }
-        let services = root
-            .named_tables("service", &mut problems)
-            .into_iter()
-            .map(|(name, table)| service(name, table, &mut problems))
-            .collect();
+        let templates = root.named_tables("template", &mut problems);
+        let (mut services, mut foreign) = (Vec::new(), Vec::new());
+        for (name, table) in root.named_tables("service", &mut problems) {
+            match table.has("unit") {
+                true => foreign.extend(foreign_unit(name, table, &mut problems)),
+                false => {
+                    let table = on_template(table, &templates, &mut problems);
+                    complain_of_what_is_missing(&name, &table, &mut problems);
+                    services.push(service(name, table, &mut problems));
+                }
+            }
+        }
+        for (name, table) in templates {
+            service(name, table, &mut problems);
+        }
         root.finish(&mut problems);
-        Self { services, problems }
+        Self {
+            services,
+            foreign,
+            problems,
+        }
     }
 }
 
@@ -128,7 +186,32 @@ fn syntax(error: &toml::de::Error, text: &str) -> Problem {
     Problem::new(&at, error.message())
 }
 
-fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ServiceConfig {
+/// Lays `table` over the template that it names.
+fn on_template<'a>(
+    mut table: Table<'a>,
+    templates: &[(At<String>, Table<'a>)],
+    problems: &mut Vec<Problem>,
+) -> Table<'a> {
+    let Some(wanted) = table.string("template", problems) else {
+        return table;
+    };
+    let named = |name: &str| templates.iter().find(|(known, _)| known.value == name);
+    if let Some((_, template)) = named(&wanted.value) {
+        return table.over(template);
+    }
+    let known: Vec<&str> = templates.iter().map(|(name, _)| &*name.value).collect();
+    let problem = Problem::new(
+        &wanted.at,
+        format!("there is no `[template.{}]`", wanted.value),
+    );
+    problems.push(match nearest(&wanted.value, &known) {
+        Some(meant) => problem.label(format!("did you mean `{meant}`?")),
+        None => problem.hint(format!("the templates of this file are {}", list(&known))),
+    });
+    table
+}
+
+fn complain_of_what_is_missing(name: &At<String>, table: &Table<'_>, problems: &mut Vec<Problem>) {
     if !table.has("exec") {
         problems.push(
             Problem::new(
@@ -144,6 +227,36 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
                 .hint("add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too"),
         );
     }
+}
+
+fn foreign_unit(
+    name: At<String>,
+    mut table: Table<'_>,
+    problems: &mut Vec<Problem>,
+) -> Option<ForeignConfig> {
+    let unit = table.string("unit", problems);
+    let after = items(table.strings("after", problems));
+    let health = table.table("health", problems).map(|mut table| {
+        let config = ForeignHealthConfig {
+            at: table.at.clone(),
+            command: table.strings("command", problems),
+            successes: table.integer("successes", problems),
+            interval: table.string("interval", problems),
+            timeout: table.string("timeout", problems),
+        };
+        table.finish(problems);
+        config
+    });
+    table.finish(problems);
+    Some(ForeignConfig {
+        name,
+        unit: unit?,
+        after,
+        health,
+    })
+}
+
+fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ServiceConfig {
     let config = ServiceConfig {
         name,
         exec: table.strings("exec", problems),
@@ -157,6 +270,7 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         after: items(table.strings("after", problems)),
         environment: table.string_table("environment", problems),
         environment_files: items(table.strings("environment_files", problems)),
+        credentials: table.string_table("credentials", problems),
         user: table.string("user", problems),
         working_directory: table.string("working_directory", problems),
         health: table
@@ -175,7 +289,49 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
             Some(StringOrTable::Table(table)) => sandbox(table, problems),
         },
         strategy: table.string("strategy", problems),
+        instances: table.integer("instances", problems),
         nofile: table.integer("nofile", problems),
+        handover: table.boolean("handover", problems),
+        release: table
+            .table("release", problems)
+            .map(|table| release(table, problems)),
+        migrate: table
+            .table("migrate", problems)
+            .map(|table| migrate(table, problems)),
+        bake: table.string("bake", problems),
+    };
+    table.finish(problems);
+    config
+}
+
+fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
+    if !table.has("root") {
+        problems.push(
+            Problem::new(&table.at, "`release` does not say where releases are kept").hint(
+                "add `root = \"/srv/NAME\"`: releases go below it, and `current` points to one",
+            ),
+        );
+    }
+    let config = ReleaseConfig {
+        root: table.string("root", problems),
+        keep: table.integer("keep", problems),
+        keep_days: table.integer("keep_days", problems),
+    };
+    table.finish(problems);
+    config
+}
+
+fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
+    if !table.has("command") {
+        problems.push(
+            Problem::new(&table.at, "`migrate` does not say what to run")
+                .hint("add `command = [\"{{release.path}}/bin/app\", \"migrate\"]`"),
+        );
+    }
+    let config = MigrateConfig {
+        command: table.strings("command", problems),
+        down: table.strings("down", problems),
+        timeout: table.string("timeout", problems),
     };
     table.finish(problems);
     config

@@ -4,12 +4,16 @@
 mod address;
 mod build;
 mod cross;
+mod text;
 mod value;
 
 use std::time::Duration;
 
 pub use address::{Address, Reach, TcpAddress};
-pub use value::{AbsolutePath, DocUri, Exec, Mistake, Name, UnitName, UserName, span};
+pub use text::{Piece, Slot, Text};
+pub use value::{
+    AbsolutePath, CredentialName, DocUri, Exec, Mistake, Name, PathText, UnitName, UserName, span,
+};
 
 use crate::config::{Config, Mistakes};
 
@@ -17,6 +21,28 @@ use crate::config::{Config, Mistakes};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Model {
     pub services: Vec<Service>,
+    /// Units of others, under names of this file.
+    pub foreign: Vec<Foreign>,
+}
+
+/// A unit that is not generated from this file and takes part in its order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Foreign {
+    pub name: Name,
+    pub unit: UnitName,
+    pub after: Vec<UnitName>,
+    pub health: Option<CommandHealth>,
+}
+
+/// A command whose success says that a unit is well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CommandHealth {
+    /// The program is looked up on `PATH` if it has no slash.
+    pub command: Vec<String>,
+    /// How many successes in a row.
+    pub successes: u32,
+    pub interval: Duration,
+    pub timeout: Duration,
 }
 
 /// One program that serves on sockets which outlive it.
@@ -34,10 +60,12 @@ pub struct Service {
     /// Other units to start before this one.
     pub after: Vec<UnitName>,
     /// In the order of the text.
-    pub environment: Vec<(String, String)>,
+    pub environment: Vec<(String, Text)>,
     pub environment_files: Vec<EnvironmentFile>,
+    /// Secrets: files that only this process can read, in `$CREDENTIALS_DIRECTORY`.
+    pub credentials: Vec<(CredentialName, PathText)>,
     pub user: User,
-    pub working_directory: Option<AbsolutePath>,
+    pub working_directory: Option<PathText>,
     pub sandbox: Sandbox,
     /// How long a new process may take until it says that it is ready.
     pub start_timeout: Duration,
@@ -46,6 +74,32 @@ pub struct Service {
     pub watchdog: Option<Duration>,
     /// How many files the process may have open.
     pub open_files: u64,
+    /// Whether the program gives its connections to the next process.
+    pub handover: bool,
+    pub release: Option<Release>,
+    pub migrate: Option<Migrate>,
+    /// How long a new process has to stay up until a restart counts as done.
+    pub bake: Duration,
+}
+
+/// Where releases are kept, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Release {
+    /// Releases go to `releases/NAME` below it, and `current` points to the one that runs.
+    pub root: AbsolutePath,
+    /// How many are kept at least.
+    pub keep: u32,
+    /// Older ones are removed after so many days; `None`: never for their age.
+    pub keep_days: Option<u32>,
+}
+
+/// What a release does to its data before it serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migrate {
+    pub command: Vec<Text>,
+    /// Takes it back, run from the newer release.
+    pub down: Option<Vec<Text>>,
+    pub timeout: Duration,
 }
 
 /// One socket: what is bound together and handed over under one name.
@@ -111,11 +165,17 @@ pub struct Drain {
 pub enum Strategy {
     /// Stop, then start; new connections wait in the kernel meanwhile.
     Queue,
+    /// A second process serves while the first one is replaced.
+    Standby,
+    /// Several equal processes on the same sockets, replaced one after the other.
+    Rolling { instances: u32 },
+    /// The process replaces itself when it is told to reload.
+    Reload,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EnvironmentFile {
-    pub path: AbsolutePath,
+    pub path: PathText,
     /// Written with a leading `-`: may be missing.
     pub optional: bool,
 }
@@ -150,6 +210,9 @@ pub enum Network {
 /// Time between the drain's own end and the manager's `SIGKILL`.
 const STOP_SLACK: Duration = Duration::from_secs(10);
 
+/// A standby that nobody stops is gone after a quarter of an hour, or later.
+const LEAST_STANDBY: Duration = Duration::from_secs(15 * 60);
+
 impl Model {
     /// Reads `text`, which came from `file`, or says everything that is wrong with it.
     pub fn read(file: &str, text: &str) -> Result<Self, Mistakes> {
@@ -169,13 +232,38 @@ impl Model {
 }
 
 impl Service {
+    /// What operators start and stop, and what other units wait for.
     pub fn unit(&self) -> UnitName {
-        UnitName::service(&self.name)
+        match self.strategy {
+            Strategy::Rolling { .. } => UnitName::target(&self.name),
+            Strategy::Queue | Strategy::Standby | Strategy::Reload => UnitName::service(&self.name),
+        }
+    }
+
+    /// What starts when a connection comes and nothing runs.
+    pub fn activated(&self) -> UnitName {
+        self.instances().swap_remove(0)
+    }
+
+    /// The units whose processes serve in the long run.
+    pub fn instances(&self) -> Vec<UnitName> {
+        match self.strategy {
+            Strategy::Rolling { instances } => (1..=instances)
+                .map(|number| UnitName::instance(&self.name, number))
+                .collect(),
+            Strategy::Queue | Strategy::Standby | Strategy::Reload => vec![self.unit()],
+        }
     }
 
     /// How long a manager waits for the process to end: always longer than its drain.
     pub fn stop_timeout(&self) -> Duration {
         self.drain.stop_timeout()
+    }
+
+    /// How long a standby lives at most: longer than the restart it stands in for.
+    pub fn standby_timeout(&self) -> Duration {
+        let restart = self.stop_timeout() + 2 * self.start_timeout + self.bake;
+        (2 * restart).max(LEAST_STANDBY)
     }
 
     /// What the `zdt` library reads from its environment.

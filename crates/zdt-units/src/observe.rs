@@ -23,7 +23,7 @@ pub struct WatchedSocket {
 impl Watched {
     pub fn of(service: &Service) -> Self {
         Self {
-            service: service.unit(),
+            service: service.activated(),
             sockets: service
                 .sockets
                 .iter()

@@ -84,6 +84,11 @@ pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused>
     refuse::check(observed)?;
     let steps = match service.strategy {
         Strategy::Queue => queue(service, observed),
+        strategy => {
+            let unit = service.unit();
+            let reasons = vec![Refusal::Strategy { strategy, unit }];
+            return Err(Refused { reasons });
+        }
     };
     Ok(Plan {
         service: service.name.clone(),
@@ -166,6 +171,9 @@ impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Queue => "queue",
+            Self::Standby => "standby",
+            Self::Rolling { .. } => "rolling",
+            Self::Reload => "reload",
         })
     }
 }

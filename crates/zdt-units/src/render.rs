@@ -51,14 +51,14 @@ pub struct Rendered {
 }
 
 /// All units of `model`, which came from the file called `source`: for each
-/// service its sockets, then the service itself.
+/// service its sockets, then what runs it.
 pub fn render(model: &Model, source: &str, target: Target) -> Rendered {
     let mut units = Vec::new();
     for service in &model.services {
         for socket in &service.sockets {
             units.push(socket::unit(service, socket, source));
         }
-        units.push(service::unit(service, source, target));
+        units.extend(service::units(service, source, target));
     }
     let notes = fit::fit(&mut units, target);
     Rendered { units, notes }

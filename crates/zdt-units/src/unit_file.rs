@@ -5,7 +5,9 @@ mod escape;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{AbsolutePath, DocUri, Exec, UnitName, UserName, span};
+use crate::model::{
+    AbsolutePath, CredentialName, DocUri, Exec, PathText, Text, UnitName, UserName, span,
+};
 
 /// One file, ready to be written under its unit's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,7 +79,7 @@ impl Value {
     }
 
     /// `NAME=value` for `Environment=`.
-    pub fn assignment(name: &str, value: &str) -> Self {
+    pub fn assignment(name: &str, value: &Text) -> Self {
         Self(escape::assignment(name, value))
     }
 
@@ -94,8 +96,18 @@ impl Value {
     }
 
     /// A path that may be missing, in the notation of `EnvironmentFile=`.
-    pub fn optional_path(path: &AbsolutePath) -> Self {
-        Self(format!("-{}", escape::whole(path.as_str())))
+    pub fn optional_path(path: &PathText) -> Self {
+        Self(format!("-{}", escape::whole_text(path.text())))
+    }
+
+    /// `NAME:PATH` for `LoadCredential=`.
+    pub fn credential(name: &CredentialName, path: &PathText) -> Self {
+        Self(format!("{name}:{}", escape::whole_text(path.text())))
+    }
+
+    /// The number of an instance, filled in by systemd.
+    pub fn instance() -> Self {
+        Self("ZDT_INSTANCE=%i".to_owned())
     }
 
     /// Permission bits: `0660`.
@@ -142,6 +154,12 @@ impl From<&UserName> for Value {
 impl From<&AbsolutePath> for Value {
     fn from(path: &AbsolutePath) -> Self {
         Self(escape::whole(path.as_str()))
+    }
+}
+
+impl From<&PathText> for Value {
+    fn from(path: &PathText) -> Self {
+        Self(escape::whole_text(path.text()))
     }
 }
 

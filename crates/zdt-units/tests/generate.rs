@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use zdt_units::model::Model;
-use zdt_units::render::{DEFAULT_SYSTEMD, Directive, Target, render};
+use zdt_units::render::{
+    DEFAULT_SYSTEMD, Directive, Manager, OLDEST_SYSTEMD, Rendered, Target, render,
+};
 use zdt_units::unit_file::UnitFile;
 
 fn cases() -> Vec<PathBuf> {
@@ -28,26 +30,56 @@ fn cases() -> Vec<PathBuf> {
     cases
 }
 
-fn generated(case: &Path) -> Vec<UnitFile> {
+/// `expected` is for the default target; `expected-257` and `expected-user` are
+/// for that release and for a user's own manager.
+fn targets(case: &Path) -> Vec<(PathBuf, Target)> {
+    let mut targets = vec![(case.join("expected"), Target::default())];
+    for entry in fs::read_dir(case).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap().to_owned();
+        let target = match name.strip_prefix("expected-") {
+            None => continue,
+            Some("user") => Target {
+                manager: Manager::User,
+                ..Target::default()
+            },
+            Some(release) => Target {
+                systemd: release.parse().unwrap(),
+                ..Target::default()
+            },
+        };
+        targets.push((path, target));
+    }
+    targets
+}
+
+fn rendered(case: &Path, target: Target) -> Rendered {
     let text = fs::read_to_string(case.join("zdt.toml")).unwrap();
     let model = Model::read("zdt.toml", &text).unwrap_or_else(|mistakes| {
         panic!("{}: {:?}", case.display(), mistakes.problems());
     });
-    render(&model, "zdt.toml", Target::default()).units
+    render(&model, "zdt.toml", target)
+}
+
+fn generated(case: &Path) -> Vec<UnitFile> {
+    rendered(case, Target::default()).units
 }
 
 #[test]
 fn every_case_gives_the_expected_files_and_no_others() {
-    for case in cases() {
-        let units: BTreeMap<String, String> = generated(&case)
-            .iter()
+    for (directory, target) in cases().iter().flat_map(|case| targets(case)) {
+        let rendered = rendered(directory.parent().unwrap(), target);
+        let units = rendered.units.iter();
+        let mut files: BTreeMap<String, String> = units
             .map(|unit| (unit.name.to_string(), unit.to_string()))
             .collect();
-        let directory = case.join("expected");
+        if !rendered.notes.is_empty() {
+            files.insert("notes.txt".to_owned(), rendered.notes.join("\n") + "\n");
+        }
         if std::env::var_os("BLESS").is_some() {
             let _ = fs::remove_dir_all(&directory);
             fs::create_dir(&directory).unwrap();
-            for (name, text) in &units {
+            for (name, text) in &files {
                 fs::write(directory.join(name), text).unwrap();
             }
         }
@@ -60,16 +92,16 @@ fn every_case_gives_the_expected_files_and_no_others() {
             })
             .collect();
         assert_eq!(
-            units.keys().collect::<Vec<_>>(),
+            files.keys().collect::<Vec<_>>(),
             expected.keys().collect::<Vec<_>>(),
             "{}",
-            case.display()
+            directory.display()
         );
-        for (name, text) in &units {
+        for (name, text) in &files {
             assert!(
                 *text == expected[name],
-                "{}/expected/{name} is not what is generated:\n{text}",
-                case.display()
+                "{}/{name} is not what is generated:\n{text}",
+                directory.display()
             );
         }
     }
@@ -111,15 +143,24 @@ fn systemd_loads_every_case_without_a_word() {
 
 #[test]
 fn nothing_newer_than_the_wanted_systemd_is_written() {
-    for case in cases() {
-        for unit in generated(&case) {
-            for section in &unit.sections {
-                for directive in section.directives() {
-                    let known = Directive::named(directive)
-                        .unwrap_or_else(|| panic!("`{directive}` is not in `render/directive.rs`"));
-                    assert!(known.since <= DEFAULT_SYSTEMD, "{known:?}");
-                }
+    for systemd in [OLDEST_SYSTEMD, 245, 249, DEFAULT_SYSTEMD, 253, 257, 262] {
+        let target = Target {
+            systemd,
+            ..Target::default()
+        };
+        for unit in cases().iter().flat_map(|case| rendered(case, target).units) {
+            for directive in unit
+                .sections
+                .iter()
+                .flat_map(|section| section.directives())
+            {
+                let known = Directive::named(directive)
+                    .unwrap_or_else(|| panic!("`{directive}` is not in `render/directive.rs`"));
+                assert!(known.since <= systemd, "{}: {known:?}", unit.name);
             }
+            // The one value that an older release would misread.
+            let reloads = unit.to_string().contains("Type=notify-reload");
+            assert!(!reloads || systemd >= 253, "{}", unit.name);
         }
     }
 }

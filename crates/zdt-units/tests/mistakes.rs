@@ -39,6 +39,11 @@ fn values_that_are_wrong_together() {
 }
 
 #[test]
+fn templates_releases_and_units_of_others() {
+    check("more");
+}
+
+#[test]
 fn text_that_is_no_toml() {
     check("syntax");
 }

@@ -22,7 +22,7 @@ use tokio::time::{sleep, timeout};
 use zdt_units::host::supervisor::{
     Event, Events, Exit, Held, Launch, RestartError, Supervisor, WhyKilled,
 };
-use zdt_units::model::{Listen, Name, Socket, TcpAddress, UnitName};
+use zdt_units::model::{Listen, Name, PathText, Socket, TcpAddress, Text, UnitName};
 use zdt_units::probe::{Live, Load, Pattern, Report, Stream, run_live};
 
 use self::parts::Part;
@@ -211,7 +211,7 @@ async fn a_process_is_told_what_it_was_given() {
     ));
     launch.environment = vec![("GIVEN".to_owned(), "given".to_owned())];
     launch.environment_files = vec![zdt_units::model::EnvironmentFile {
-        path: zdt_units::model::AbsolutePath::parse(file.to_str().unwrap()).unwrap(),
+        path: PathText::parse(Text::literal(file.to_str().unwrap())).unwrap(),
         optional: false,
     }];
     launch.working_directory = Some("/".into());

@@ -102,6 +102,15 @@ fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {
             exit_code::USAGE,
             format!("there is no service `{name}` in `zdt.toml`"),
         );
+        let foreign = model.foreign.iter().find(|unit| unit.name.as_str() == name);
+        if let Some(foreign) = foreign {
+            let unit = &foreign.unit;
+            return Failed::said(
+                exit_code::USAGE,
+                format!("`{name}` is `{unit}`, whose sockets are not ours to keep open"),
+            )
+            .hint(format!("restart it with `systemctl restart {unit}`"));
+        }
         match nearest(name, &known) {
             Some(meant) => failed.hint(format!("did you mean `{meant}`?")),
             None => failed.hint(format!("there is {}", list(&known))),

@@ -10,7 +10,7 @@ use super::{Failed, config_file, listen};
 use crate::cli::RunArgs;
 use crate::exit_code;
 use crate::host::supervisor::{Events, Held, Launch, Readiness, Supervisor};
-use crate::model::{Model, Name, Service, Socket, User};
+use crate::model::{Model, Name, Service, Socket, Strategy, User};
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
     let (mut launch, sockets) = match args.listen.is_empty() {
@@ -41,6 +41,19 @@ fn from_file(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
     let model = config_file::read(&args.config)?.model;
     let service = chosen(&model, args.service.as_deref())?;
     let name = &service.name;
+    if !service.credentials.is_empty() {
+        return Err(Failed::said(
+            exit_code::REFUSED,
+            format!("service `{name}` has credentials, and only systemd hands those out"),
+        )
+        .hint("for a trial take them out of a copy of `zdt.toml`, and set CREDENTIALS_DIRECTORY yourself"));
+    }
+    if let Strategy::Rolling { instances } = service.strategy {
+        say(
+            name,
+            format_args!("runs one process, not {instances} instances"),
+        );
+    }
     let own = Uid::effective();
     match &service.user {
         User::Named(user) if !is_account(own, user.as_str()) && own.is_root() => {

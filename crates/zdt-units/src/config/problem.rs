@@ -61,6 +61,14 @@ pub struct Mistakes {
 impl Mistakes {
     pub(crate) fn new(file: &str, text: &str, mut problems: Vec<Problem>) -> Self {
         problems.sort_by_key(|problem| (problem.at.start, problem.at.end));
+        // A mistake in a template is met once for each service that uses it.
+        let mut seen: Vec<Problem> = Vec::with_capacity(problems.len());
+        for problem in problems {
+            if !seen.contains(&problem) {
+                seen.push(problem);
+            }
+        }
+        let problems = seen;
         Self {
             file: file.to_owned(),
             text: text.to_owned(),

@@ -6,7 +6,7 @@
 use std::ops::Range;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::{DeString, DeTable, DeValue};
 
 use super::problem::Problem;
 
@@ -26,9 +26,13 @@ const SYNONYMS: &[(&str, &str)] = &[
     ("depends_on", "after"),
     ("env", "environment"),
     ("env_file", "environment_files"),
+    ("extends", "template"),
     ("port", "listen"),
+    ("replicas", "instances"),
+    ("secrets", "credentials"),
     ("services", "service"),
     ("sockets", "socket"),
+    ("workers", "instances"),
 ];
 
 /// One table, its place, and which of its keys were asked for.
@@ -36,7 +40,8 @@ const SYNONYMS: &[(&str, &str)] = &[
 pub(super) struct Table<'a> {
     /// Where the table's name stands.
     pub(super) at: Range<usize>,
-    entries: &'a DeTable<'a>,
+    /// What was written here, then what it falls back to.
+    layers: Vec<&'a DeTable<'a>>,
     asked: Vec<&'static str>,
 }
 
@@ -44,19 +49,39 @@ impl<'a> Table<'a> {
     pub(super) fn new(entries: &'a DeTable<'a>, at: Range<usize>) -> Self {
         Self {
             at,
-            entries,
+            layers: vec![entries],
             asked: Vec::new(),
         }
     }
 
+    /// Keys that are not here are looked up in `base`, and so in the tables inside.
+    pub(super) fn over(mut self, base: &Self) -> Self {
+        self.layers.extend(&base.layers);
+        self
+    }
+
     fn take(&mut self, key: &'static str) -> Option<(Range<usize>, &'a Spanned<DeValue<'a>>)> {
         self.asked.push(key);
-        let (name, value) = self.entries.get_key_value(key)?;
+        let (name, value) = self.get(key)?;
         Some((name.span(), value))
     }
 
+    fn get(&self, key: &str) -> Option<(&'a Spanned<DeString<'a>>, &'a Spanned<DeValue<'a>>)> {
+        let mut layers = self.layers.iter();
+        layers.find_map(|entries| entries.get_key_value(key))
+    }
+
     pub(super) fn has(&self, key: &str) -> bool {
-        self.entries.contains_key(key)
+        self.get(key).is_some()
+    }
+
+    /// The tables under `key`, the first of which is where `entries` are.
+    fn inside(&self, key: &str, at: Range<usize>, entries: &'a DeTable<'a>) -> Self {
+        let mut table = Table::new(entries, at);
+        let values = self.layers.iter().filter_map(|layer| layer.get(key));
+        let below = values.skip(1).map_while(|value| value.get_ref().as_table());
+        table.layers.extend(below);
+        table
     }
 
     pub(super) fn string(
@@ -149,10 +174,14 @@ impl<'a> Table<'a> {
         let Some(table) = self.table(key, problems) else {
             return Vec::new();
         };
-        let mut pairs: Vec<_> = table
-            .entries
-            .iter()
-            .filter_map(|(name, value)| {
+        let own_first = table.layers.iter().enumerate();
+        let mut pairs: Vec<_> = own_first
+            .flat_map(|(depth, entries)| entries.iter().map(move |entry| (depth, entry)))
+            .filter(|(depth, (name, _))| {
+                let mut above = table.layers[..*depth].iter();
+                !above.any(|layer| layer.contains_key(name.get_ref().as_ref()))
+            })
+            .filter_map(|(_, (name, value))| {
                 let value = string(value, &format!("`{key}.{}`", name.get_ref()), problems)?;
                 Some((
                     At {
@@ -174,7 +203,7 @@ impl<'a> Table<'a> {
     ) -> Option<Table<'a>> {
         let (name, value) = self.take(key)?;
         match value.get_ref().as_table() {
-            Some(entries) => Some(Table::new(entries, name)),
+            Some(entries) => Some(self.inside(key, name, entries)),
             None => {
                 problems.push(wrong_type(value, &format!("`{key}`"), "a table"));
                 None
@@ -218,7 +247,8 @@ impl<'a> Table<'a> {
             return Vec::new();
         };
         let mut named = Vec::new();
-        for (name, value) in outer.entries.iter() {
+        let entries = outer.layers.iter().flat_map(|layer| layer.iter());
+        for (name, value) in entries {
             match value.get_ref().as_table() {
                 Some(entries) => named.push((
                     At {
@@ -249,7 +279,7 @@ impl<'a> Table<'a> {
                 value: text.to_string(),
                 at: value.span(),
             })),
-            DeValue::Table(entries) => Some(StringOrTable::Table(Table::new(entries, name))),
+            DeValue::Table(entries) => Some(StringOrTable::Table(self.inside(key, name, entries))),
             _ => {
                 problems.push(wrong_type(
                     value,
@@ -263,7 +293,8 @@ impl<'a> Table<'a> {
 
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) {
-        for (name, _) in self.entries.iter() {
+        // What is below has a name of its own and was read under it.
+        for (name, _) in self.layers[0].iter() {
             let key = name.get_ref().as_ref();
             if self.asked.contains(&key) {
                 continue;

@@ -1,16 +1,20 @@
 //! What only shows when all services of a file are seen together.
 
-use std::collections::BTreeMap;
-
-use super::build::Place;
+use super::build::{Place, Planned};
 use super::{Address, Ipv6, Listen, Model, TcpAddress};
-use crate::config::{Problem, ServiceConfig};
+use crate::config::{ForeignConfig, Problem, ServiceConfig};
 
-pub(super) fn check(services: &[ServiceConfig], places: &[Place], problems: &mut Vec<Problem>) {
+pub(super) fn check(
+    services: &[ServiceConfig],
+    foreign: &[ForeignConfig],
+    places: &[Place],
+    units: &[Planned],
+    problems: &mut Vec<Problem>,
+) {
     collisions(places, problems);
     narrowed(places, problems);
-    unit_names(services, problems);
-    cycles(services, problems);
+    unit_names(units, problems);
+    cycles(services, foreign, problems);
 }
 
 /// Two sockets that cannot both be listened on.
@@ -83,55 +87,48 @@ fn has_ipv4(places: &[Place], port: u16) -> bool {
     )
 }
 
-/// Services and sockets whose unit files would have the same name.
-fn unit_names(services: &[ServiceConfig], problems: &mut Vec<Problem>) {
-    let mut taken: BTreeMap<String, &ServiceConfig> = BTreeMap::new();
-    for service in services {
-        taken.insert(service.name.value.clone(), service);
-    }
-    for service in services {
-        let named = service
-            .sockets
-            .iter()
-            .filter_map(|socket| socket.name.as_ref());
-        let health = service
-            .health
-            .as_ref()
-            .and_then(|health| health.listen.as_ref());
-        let sockets = named
-            .map(|name| (name.value.as_str(), &name.at))
-            .chain(health.map(|listen| ("health", &listen.at)));
-        for (socket, at) in sockets {
-            let stem = format!("{}-{socket}", service.name.value);
-            let Some(other) = taken.get(&stem) else {
-                continue;
-            };
-            problems.push(
-                Problem::new(
-                    at,
-                    format!(
-                        "socket `{socket}` of service `{}` and service `{stem}` would both be `{stem}.socket`",
-                        service.name.value
-                    ),
-                )
-                .also(&other.name.at, "this service")
-                .hint("rename one of them"),
-            );
-        }
+/// Units that would be one file.
+fn unit_names(units: &[Planned], problems: &mut Vec<Problem>) {
+    for (index, second) in units.iter().enumerate() {
+        let mut before = units[..index].iter();
+        let Some(first) = before.find(|first| first.unit == second.unit) else {
+            continue;
+        };
+        problems.push(
+            Problem::new(
+                &second.at,
+                format!(
+                    "{} and {} would both be `{}`",
+                    first.what, second.what, second.unit
+                ),
+            )
+            .also(&first.at, &first.what)
+            .hint("rename one of them"),
+        );
     }
 }
 
 /// Services that wait for each other would never start.
-fn cycles(services: &[ServiceConfig], problems: &mut Vec<Problem>) {
+fn cycles(services: &[ServiceConfig], foreign: &[ForeignConfig], problems: &mut Vec<Problem>) {
+    let ours = services.iter().map(|ours| (&ours.name, &ours.after));
+    let theirs = foreign.iter().map(|theirs| (&theirs.name, &theirs.after));
+    let all: Vec<_> = ours.chain(theirs).collect();
     let before = |name: &str| {
-        services
-            .iter()
-            .find(|service| service.name.value == name)
-            .map_or(&[][..], |service| service.after.as_slice())
+        let found = all.iter().find(|(service, _)| service.value == name);
+        found.map_or(&[][..], |(_, after)| after.as_slice())
     };
-    let stem = |unit: &str| unit.strip_suffix(".service").unwrap_or(unit).to_owned();
-    for service in services {
-        let start = service.name.value.clone();
+    // A unit may be named in full.
+    let stem = |unit: &str| {
+        let alias = foreign.iter().find(|theirs| theirs.unit.value == unit);
+        let kinds = [".service", ".target"];
+        let ours = kinds.iter().find_map(|kind| unit.strip_suffix(kind));
+        match alias {
+            Some(theirs) => theirs.name.value.clone(),
+            None => ours.unwrap_or(unit).to_owned(),
+        }
+    };
+    for (name, _) in &all {
+        let start = name.value.clone();
         let mut paths: Vec<Vec<String>> = vec![vec![start.clone()]];
         let mut seen = vec![start.clone()];
         while let Some(path) = paths.pop() {

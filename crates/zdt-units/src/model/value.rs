@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use super::text::Text;
+
 /// Why a value does not do, and how to mend it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mistake {
@@ -41,7 +43,7 @@ macro_rules! reads_as_str {
     )*};
 }
 
-reads_as_str!(Name UnitName AbsolutePath UserName DocUri);
+reads_as_str!(Name UnitName AbsolutePath UserName DocUri CredentialName);
 
 /// The name of a service or a socket: a letter, then at most 30 of `A-Za-z0-9_-`.
 ///
@@ -86,6 +88,25 @@ const UNIT_TYPES: &[&str] = &[
 impl UnitName {
     pub fn service(name: &Name) -> Self {
         Self(format!("{name}.service"))
+    }
+
+    pub(super) fn target(name: &Name) -> Self {
+        Self(format!("{name}.target"))
+    }
+
+    /// One of several equal services.
+    pub(super) fn instance(name: &Name, number: u32) -> Self {
+        Self(format!("{name}@{number}.service"))
+    }
+
+    /// What all instances are made from.
+    pub fn template(name: &Name) -> Self {
+        Self(format!("{name}@.service"))
+    }
+
+    /// The unit that serves while `name` is replaced.
+    pub fn standby(name: &Name) -> Self {
+        Self(format!("{name}-standby.service"))
     }
 
     pub(super) fn socket(stem: &str) -> Self {
@@ -185,50 +206,84 @@ impl DocUri {
     }
 }
 
+/// A path with values that may not be filled in yet.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PathText(Text);
+
+impl PathText {
+    pub fn parse(text: Text) -> Result<Self, Mistake> {
+        AbsolutePath::parse(&text.of_instance(1)).map(|_| Self(text))
+    }
+
+    pub fn text(&self) -> &Text {
+        &self.0
+    }
+}
+
+/// The name of a secret: the file in `$CREDENTIALS_DIRECTORY`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CredentialName(String);
+
+impl CredentialName {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+        let own_directory = text.bytes().all(|byte| byte == b'.');
+        if !own_directory && text.len() <= 100 && text.bytes().all(plain) {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(
+            Mistake::new(format!("`{text}` does not do as the name of a credential"))
+                .hint("use up to 100 letters, digits, `.`, `_` and `-`"),
+        )
+    }
+}
+
 /// What is executed: no shell, no search path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exec {
-    program: AbsolutePath,
-    arguments: Vec<String>,
+    program: PathText,
+    arguments: Vec<Text>,
 }
 
 impl Exec {
-    pub(super) fn new(program: AbsolutePath, arguments: Vec<String>) -> Self {
+    pub(super) fn new(program: PathText, arguments: Vec<Text>) -> Self {
         Self { program, arguments }
     }
 
     /// An absolute path without quotes, backslashes and control characters.
-    pub fn program(&self) -> &str {
-        self.program.as_str()
+    pub fn program(&self) -> &Text {
+        self.program.text()
     }
 
     /// Without the program itself; none has a NUL in it.
-    pub fn arguments(&self) -> &[String] {
+    pub fn arguments(&self) -> &[Text] {
         &self.arguments
     }
 }
 
-pub(super) fn program(text: &str) -> Result<AbsolutePath, Mistake> {
-    if text.contains(" -") {
+pub(super) fn program(text: Text) -> Result<PathText, Mistake> {
+    let shown = text.of_instance(1);
+    if shown.contains(" -") {
         return Err(
             Mistake::new("this is a command line, and no shell reads it")
                 .hint("`exec` takes one string for the program and one for each argument"),
         );
     }
-    let path = AbsolutePath::parse(text)?;
-    if text.contains(['"', '\'', '\\']) {
+    let path = PathText::parse(text)?;
+    if shown.contains(['"', '\'', '\\']) {
         return Err(Mistake::new(format!(
-            "`{text}` has a quote or a backslash in it, which systemd refuses in a program"
+            "`{shown}` has a quote or a backslash in it, which systemd refuses in a program"
         )));
     }
     Ok(path)
 }
 
-pub(super) fn argument(text: &str) -> Result<String, Mistake> {
-    if text.contains('\0') {
-        return Err(Mistake::new("an argument cannot have a NUL in it"));
+/// An argument or the value of a variable.
+pub(super) fn without_nul(text: Text) -> Result<Text, Mistake> {
+    match text.to_string().contains('\0') {
+        true => Err(Mistake::new("a process cannot be given a NUL byte")),
+        false => Ok(text),
     }
-    Ok(text.to_owned())
 }
 
 /// Variables that the generated unit sets, or the service manager.
@@ -236,6 +291,10 @@ const RESERVED: &[(&str, &str)] = &[
     ("ZDT_DRAIN_GRACE", "set `drain.grace` instead"),
     ("ZDT_DRAIN_LIMIT", "set `drain.limit` instead"),
     ("ZDT_DRAIN_LINGER", "set `drain.linger` instead"),
+    (
+        "ZDT_INSTANCE",
+        "the unit sets it to the number of the instance",
+    ),
     ("ZDT_SERVICE", "it is the service's name in this file"),
     ("LISTEN_FDS", "the service manager sets it"),
     ("LISTEN_FDNAMES", "the service manager sets it"),

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::model::{Reach, UnitName};
+use crate::model::{Reach, Strategy, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
 
 /// Why there is no plan; never empty.
@@ -37,6 +37,11 @@ pub enum Refusal {
     PortClosed {
         socket: UnitName,
         refused: Vec<Reach>,
+    },
+    /// Units are written for it, and nothing here carries it out.
+    Strategy {
+        strategy: Strategy,
+        unit: UnitName,
     },
 }
 
@@ -108,6 +113,9 @@ impl Refusal {
             Self::NeedsReload { .. } => {
                 "let systemd read it with `systemctl daemon-reload`".to_owned()
             }
+            Self::Strategy { unit, .. } => format!(
+                "`systemctl restart {unit}` loses nothing either: connections wait until it is ready"
+            ),
             Self::PortClosed { socket, .. } => format!(
                 "its addresses changed while it ran; `systemctl restart {socket}` opens them, \
                  stops the service for that moment, and refuses clients meanwhile"
@@ -147,6 +155,10 @@ impl fmt::Display for Refusal {
             Self::NeedsReload { unit } => {
                 write!(f, "the file of `{unit}` has changed since systemd read it")
             }
+            Self::Strategy { strategy, .. } => write!(
+                f,
+                "this version writes the units of strategy `{strategy}` and does not restart by it yet"
+            ),
             Self::PortClosed { socket, refused } => {
                 let refused: Vec<_> = refused.iter().map(Reach::to_string).collect();
                 let refused: Vec<_> = refused.iter().map(String::as_str).collect();

@@ -164,3 +164,12 @@ fn an_active_socket_whose_port_is_closed_is_refused() {
       its addresses changed while it ran; `systemctl restart shop.socket` opens them, stops the service for that moment, and refuses clients meanwhile
     "#);
 }
+
+#[test]
+fn a_strategy_that_is_not_carried_out_says_what_is() {
+    let standby = SHOP.replace("[service.shop]", "[service.shop]\nstrategy = \"standby\"");
+    insta::assert_snapshot!(planned(&standby, |_| {}), @r"
+    this version writes the units of strategy `standby` and does not restart by it yet
+      `systemctl restart shop.service` loses nothing either: connections wait until it is ready
+    ");
+}

@@ -1,56 +1,169 @@
-//! `NAME.service`: the process, and the settings without which a restart could lose something.
+//! The units that run a service: the process, and the settings without which a
+//! restart could lose something.
+
+use std::time::Duration;
 
 use super::{Manager, Target, header, sandbox};
-use crate::model::{Service, span};
+use crate::model::{Service, Strategy, Text, UnitName, span};
 use crate::unit_file::{Section, UnitFile, Value};
 
-pub(super) fn unit(service: &Service, source: &str, target: Target) -> UnitFile {
-    let name = service.unit();
+/// The release that can be told `Type=notify-reload`; an older one would take
+/// the service for one that is ready as soon as it is started.
+const NOTIFY_RELOAD: u32 = 253;
+
+/// What one of the units is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// The one process, or the template of several.
+    Main,
+    /// Serves while the main process is replaced.
+    Standby,
+}
+
+/// All units of `service` but its sockets.
+pub(super) fn units(service: &Service, source: &str, target: Target) -> Vec<UnitFile> {
+    let write = |part, name| unit(service, part, name, source, target);
+    let name = &service.name;
+    match service.strategy {
+        Strategy::Queue | Strategy::Reload => vec![write(Part::Main, UnitName::service(name))],
+        Strategy::Standby => vec![
+            write(Part::Main, UnitName::service(name)),
+            write(Part::Standby, UnitName::standby(name)),
+        ],
+        Strategy::Rolling { .. } => vec![
+            write(Part::Main, UnitName::template(name)),
+            together(service, source, target),
+        ],
+    }
+}
+
+fn unit(service: &Service, part: Part, name: UnitName, source: &str, target: Target) -> UnitFile {
+    let rolling = matches!(service.strategy, Strategy::Rolling { .. });
+    let mut sections = vec![
+        unit_section(service, part),
+        service_section(service, part, &name, target),
+    ];
+    if part == Part::Main && !rolling {
+        sections.push(install(service, target));
+    }
     UnitFile {
         header: header(&name, source),
-        sections: vec![
-            unit_section(service),
-            service_section(service, target),
-            install(service, target),
-        ],
+        sections,
         name,
     }
 }
 
-fn unit_section(service: &Service) -> Section {
+/// `NAME.target`: all instances of a service.
+fn together(service: &Service, source: &str, target: Target) -> UnitFile {
+    let name = service.unit();
+    let mut section = Section::new("Unit");
+    section.set(
+        "Description",
+        Value::text(&format!("{}: all instances", service.name)),
+    );
+    documentation(service, &mut section);
+    section.set("Wants", Value::units(&service.instances()));
+    UnitFile {
+        header: header(&name, source),
+        sections: vec![section, install(service, target)],
+        name,
+    }
+}
+
+fn unit_section(service: &Service, part: Part) -> Section {
     let sockets = || service.sockets.iter().map(|socket| &socket.unit);
     let mut section = Section::new("Unit");
-    section.set("Description", Value::text(service.name.as_str()));
-    if !service.documentation.is_empty() {
-        section.set("Documentation", Value::uris(&service.documentation));
-    }
+    section.set("Description", Value::text(&description(service, part)));
+    documentation(service, &mut section);
     section.set("Requires", Value::units(sockets()));
     if !service.after.is_empty() {
         // With `Requires=` a failing unit would take the socket down with it.
         section.set("Wants", Value::units(&service.after));
     }
+    section.set("After", Value::units(sockets().chain(&service.after)));
+    if let Strategy::Rolling { .. } = service.strategy {
+        section.set("PartOf", &service.unit());
+    }
     section
-        .set("After", Value::units(sockets().chain(&service.after)))
         .comment("a crash loop must never close the port")
         .set("StartLimitIntervalSec", "0");
     section
 }
 
-fn service_section(service: &Service, target: Target) -> Section {
+fn description(service: &Service, part: Part) -> String {
+    let name = &service.name;
+    match (part, service.strategy) {
+        (Part::Standby, _) => format!("{name}: serves while {name}.service is restarted"),
+        (Part::Main, Strategy::Rolling { .. }) => format!("{name}: one of several instances"),
+        (Part::Main, _) => name.to_string(),
+    }
+}
+
+fn documentation(service: &Service, section: &mut Section) {
+    if !service.documentation.is_empty() {
+        section.set("Documentation", Value::uris(&service.documentation));
+    }
+}
+
+fn service_section(service: &Service, part: Part, name: &UnitName, target: Target) -> Section {
     let mut section = Section::new("Service");
+    let reload = service.strategy == Strategy::Reload;
+    if reload && target.systemd >= NOTIFY_RELOAD {
+        section.set("Type", "notify-reload");
+    } else {
+        section.set("Type", "notify");
+    }
     section
-        .set("Type", "notify")
         .set("NotifyAccess", "main")
         .set("ExecStart", &service.exec);
-    if service.sockets.len() > 1 {
+    if reload && target.systemd < NOTIFY_RELOAD {
+        section
+            .comment("the pause lets `RELOADING=1` arrive; the reload then waits for `READY=1`")
+            .set("ExecReload", RELOAD);
+    }
+    if !finds_its_sockets(service, name) {
         let sockets = service.sockets.iter().map(|socket| &socket.unit);
         section.set("Sockets", Value::units(sockets));
     }
     if let Some(path) = &service.working_directory {
         section.set("WorkingDirectory", path);
     }
+    environment(service, &mut section);
+    for (name, path) in &service.credentials {
+        section.set("LoadCredential", Value::credential(name, path));
+    }
+    lifetime(service, part, target, &mut section);
+    section.set("LimitNOFILE", service.open_files);
+    if service.handover {
+        section
+            .comment(
+                "one queue of connections for the next process, and room for the program's own",
+            )
+            .set("FileDescriptorStoreMax", "16");
+    }
+    sandbox::write(service, target.manager, &mut section);
+    section
+}
+
+/// `SIGHUP`, on a machine that may have no `kill` but the shell's.
+const RELOAD: &str = "/bin/sh -c \"kill -HUP $$MAINPID && exec sleep 0.2\"";
+
+/// A service is passed the socket of its own name without being told.
+fn finds_its_sockets(service: &Service, name: &UnitName) -> bool {
+    let stem = name.as_str().strip_suffix(".service");
+    let own = |unit: &UnitName| unit.as_str().strip_suffix(".socket") == stem;
+    matches!(service.sockets.as_slice(), [only] if own(&only.unit))
+}
+
+fn environment(service: &Service, section: &mut Section) {
     for (name, value) in service.library_environment() {
-        section.set("Environment", Value::assignment(name, &value));
+        section.set(
+            "Environment",
+            Value::assignment(name, &Text::literal(value)),
+        );
+    }
+    if let Strategy::Rolling { .. } = service.strategy {
+        section.set("Environment", Value::instance());
     }
     for (name, value) in &service.environment {
         section.set("Environment", Value::assignment(name, value));
@@ -62,12 +175,35 @@ fn service_section(service: &Service, target: Target) -> Section {
         };
         section.set("EnvironmentFile", value);
     }
+}
 
+/// When it is started again, and how long it may take to start and to stop.
+fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section) {
     let drain = service.drain;
+    match part {
+        Part::Main => {
+            section
+                .set("Restart", "always")
+                .comment("not below 250ms: more than 20 starts in 2 s would close the port")
+                .set("RestartSec", service.restart_pause);
+            if target.systemd >= RESTART_STEPS {
+                section
+                    .comment("a crash loop slows down, and connections wait that much longer")
+                    .set("RestartSteps", "5")
+                    .set(
+                        "RestartMaxDelaySec",
+                        SLOWEST_RESTART.max(service.restart_pause),
+                    );
+            }
+        }
+        Part::Standby => {
+            section
+                .set("Restart", "no")
+                .comment("one that was forgotten ends by itself")
+                .set("RuntimeMaxSec", service.standby_timeout());
+        }
+    }
     section
-        .set("Restart", "always")
-        .comment("not below 250ms: more than 20 starts in 2 s would close the port")
-        .set("RestartSec", service.restart_pause)
         .set("TimeoutStartSec", service.start_timeout)
         .comment(format!(
             "longer than the drain: grace {}, limit {}, linger {}",
@@ -75,17 +211,29 @@ fn service_section(service: &Service, target: Target) -> Section {
             span(drain.limit),
             span(drain.linger)
         ))
-        .set("TimeoutStopSec", service.stop_timeout())
-        .comment("helpers keep running until the main process has drained")
-        .set("KillMode", "mixed")
-        .set("KillSignal", "SIGTERM");
+        .set("TimeoutStopSec", service.stop_timeout());
+    match service.strategy {
+        Strategy::Reload => {
+            section
+                .comment("the process that was replaced is a helper now, and it drains")
+                .set("KillMode", "control-group");
+        }
+        _ => {
+            section
+                .comment("helpers keep running until the main process has drained")
+                .set("KillMode", "mixed");
+        }
+    }
+    section.set("KillSignal", "SIGTERM");
     if let Some(limit) = service.watchdog {
         section.set("WatchdogSec", limit);
     }
-    section.set("LimitNOFILE", service.open_files);
-    sandbox::write(service, target.manager, &mut section);
-    section
 }
+
+/// The release that can slow a crash loop down. An older one keeps its pace,
+/// which is not a loss worth a word.
+const RESTART_STEPS: u32 = 254;
+const SLOWEST_RESTART: Duration = Duration::from_secs(10);
 
 fn install(service: &Service, target: Target) -> Section {
     let mut section = Section::new("Install");

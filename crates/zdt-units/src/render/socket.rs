@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::header;
-use crate::model::{Ipv6, Listen, Service, Socket, TcpAddress};
+use crate::model::{Ipv6, Listen, Service, Socket, TcpAddress, UnitName};
 use crate::unit_file::{Section, UnitFile, Value};
 
 pub(super) fn unit(service: &Service, socket: &Socket, source: &str) -> UnitFile {
@@ -21,9 +21,11 @@ pub(super) fn unit(service: &Service, socket: &Socket, source: &str) -> UnitFile
         listening.set("ListenStream", listen_stream(&address));
     }
     listening.set("FileDescriptorName", Value::text(socket.name.as_str()));
-    // The main socket finds its service by its own name.
-    if socket.unit.as_str() != format!("{}.socket", service.name) {
-        listening.set("Service", &service.unit());
+    let activated = service.activated();
+    let stem = |unit: &UnitName, kind| unit.as_str().strip_suffix(kind).map(str::to_owned);
+    // A socket finds the service of its own name by itself.
+    if stem(&socket.unit, ".socket") != stem(&activated, ".service") {
+        listening.set("Service", &activated);
     }
     match &socket.listen {
         Listen::Tcp {

@@ -4,26 +4,48 @@
 //! has nothing special in it stays bare, so that a unit reads as if a person
 //! had written it.
 
+use crate::model::{Piece, Slot, Text};
+
 /// One argument of an `Exec…=` line.
-pub(super) fn argument(text: &str) -> String {
-    quote(text, Dollar::Double)
+pub(super) fn argument(text: &Text) -> String {
+    quote(text.pieces(), Dollar::Double)
 }
 
 /// The program of an `Exec…=` line: specifiers are replaced there, variables are not.
 ///
 /// The path has no quote, backslash or control character; systemd refuses those.
-pub(super) fn program(path: &str) -> String {
-    quote(path, Dollar::Keep)
+pub(super) fn program(path: &Text) -> String {
+    quote(path.pieces(), Dollar::Keep)
 }
 
 /// One `NAME=value` of an `Environment=` line.
-pub(super) fn assignment(name: &str, value: &str) -> String {
-    quote(&format!("{name}={value}"), Dollar::Keep)
+pub(super) fn assignment(name: &str, value: &Text) -> String {
+    let name = Piece::Literal(format!("{name}="));
+    quote(&[&[name], value.pieces()].concat(), Dollar::Keep)
 }
 
 /// A value that is taken whole, such as a path: only specifiers are special.
 pub(super) fn whole(text: &str) -> String {
     text.replace('%', "%%")
+}
+
+/// As [`whole`], with what is filled in by systemd.
+pub(super) fn whole_text(text: &Text) -> String {
+    let pieces = text.pieces().iter().map(|piece| match piece {
+        Piece::Literal(text) => whole(text),
+        Piece::Slot(slot) => specifier(*slot).to_owned(),
+    });
+    pieces.collect()
+}
+
+/// How systemd is told to fill in a value (`systemd.unit(5)`, "Specifiers").
+fn specifier(slot: Slot) -> &'static str {
+    match slot {
+        Slot::Instance => "%i",
+        Slot::ServiceName | Slot::ReleasePath => {
+            unreachable!("`{}` is filled in when the file is read", slot.name())
+        }
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -33,7 +55,7 @@ enum Dollar {
     Keep,
 }
 
-fn quote(text: &str, dollar: Dollar) -> String {
+fn quote(pieces: &[Piece], dollar: Dollar) -> String {
     let bare = |byte: u8| {
         byte.is_ascii_alphanumeric()
             || matches!(
@@ -41,11 +63,24 @@ fn quote(text: &str, dollar: Dollar) -> String {
                 b'/' | b'.' | b'_' | b'-' | b':' | b',' | b'=' | b'@' | b'+'
             )
     };
-    if !text.is_empty() && text.bytes().all(bare) {
-        return text.to_owned();
+    let all_bare = pieces.iter().all(|piece| match piece {
+        Piece::Literal(text) => text.bytes().all(bare),
+        Piece::Slot(_) => true,
+    });
+    let escaped = pieces.iter().map(|piece| match piece {
+        Piece::Literal(text) if all_bare => text.clone(),
+        Piece::Literal(text) => escaped(text, dollar),
+        Piece::Slot(slot) => specifier(*slot).to_owned(),
+    });
+    let escaped: String = escaped.collect();
+    match all_bare && !escaped.is_empty() {
+        true => escaped,
+        false => format!("\"{escaped}\""),
     }
-    let mut out = String::with_capacity(text.len() + 2);
-    out.push('"');
+}
+
+fn escaped(text: &str, dollar: Dollar) -> String {
+    let mut out = String::with_capacity(text.len());
     for char in text.chars() {
         match char {
             '\\' => out.push_str(r"\\"),
@@ -60,7 +95,6 @@ fn quote(text: &str, dollar: Dollar) -> String {
             other => out.push(other),
         }
     }
-    out.push('"');
     out
 }
 
@@ -150,7 +184,7 @@ mod tests {
         fn arguments_come_back_as_they_were(arguments in prop::collection::vec(text(), 0..6)) {
             // A `;` that stands alone is quoted, which the reader above cannot see.
             let arguments: Vec<_> = arguments.into_iter().filter(|word| word != ";").collect();
-            let line: Vec<_> = arguments.iter().map(|word| argument(word)).collect();
+            let line: Vec<_> = arguments.iter().map(|word| argument(&Text::literal(word))).collect();
             let line = line.join(" ");
             prop_assert!(!line.contains('\n'));
             prop_assert_eq!(read_words(&line, Dollar::Double), arguments);
@@ -158,14 +192,15 @@ mod tests {
 
         #[test]
         fn variables_come_back_as_they_were(value in text()) {
-            let line = assignment("NAME", &value);
+            let line = assignment("NAME", &Text::literal(&value));
             prop_assert!(!line.contains('\n'));
             prop_assert_eq!(read_words(&line, Dollar::Keep), vec![format!("NAME={value}")]);
         }
 
         #[test]
         fn programs_come_back_as_they_were(path in "/[a-z $%;:@éß-]{0,20}") {
-            prop_assert_eq!(read_words(&program(&path), Dollar::Keep), vec![path]);
+            let line = program(&Text::literal(&path));
+            prop_assert_eq!(read_words(&line, Dollar::Keep), vec![path]);
         }
     }
 
@@ -182,7 +217,7 @@ mod tests {
             "it's",
             "a\\b",
         ]
-        .map(argument);
+        .map(|text| argument(&Text::literal(text)));
         assert_eq!(
             written,
             [

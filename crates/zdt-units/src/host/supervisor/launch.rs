@@ -63,20 +63,28 @@ impl Launch {
     pub fn of(service: &Service) -> Self {
         let exec = &service.exec;
         Self {
-            arguments: exec.arguments().iter().map(OsString::from).collect(),
-            environment: service.environment.clone(),
+            arguments: exec
+                .arguments()
+                .iter()
+                .map(|text| text.of_instance(1).into())
+                .collect(),
+            environment: service
+                .environment
+                .iter()
+                .map(|(name, value)| (name.clone(), value.of_instance(1)))
+                .collect(),
             environment_files: service.environment_files.clone(),
             working_directory: service
                 .working_directory
                 .as_ref()
-                .map(|path| path.as_str().into()),
+                .map(|path| path.text().of_instance(1).into()),
             drain: service.drain,
             start_timeout: service.start_timeout,
             stop_timeout: service.stop_timeout(),
             restart_pause: service.restart_pause,
             watchdog: service.watchdog,
             open_files: Some(service.open_files),
-            ..Self::new(service.name.clone(), exec.program())
+            ..Self::new(service.name.clone(), exec.program().of_instance(1))
         }
     }
 

@@ -116,14 +116,13 @@ impl Start<'_> {
         }
         command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
         for file in &launch.environment_files {
-            let path = file.path.as_str();
-            match fs::read_to_string(path) {
+            let path = file.path.text().of_instance(1);
+            match fs::read_to_string(&path) {
                 Ok(text) => {
                     command.envs(environment::parse(&text));
                 }
                 Err(_) if file.optional => {}
                 Err(source) => {
-                    let path = path.to_owned();
                     return Err(StartError::EnvironmentFile { path, source });
                 }
             }

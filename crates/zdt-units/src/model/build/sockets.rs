@@ -1,5 +1,7 @@
 //! The sockets of one service, from both ways of writing them.
 
+use std::ops::Range;
+
 use super::super::value::{Mistake, mode};
 use super::super::{AbsolutePath, Address, Listen, Name, Socket, TcpAddress, UnitName, UserName};
 use super::{Build, Place};
@@ -248,7 +250,7 @@ fn socket_unit(text: &str) -> Result<Name, Mistake> {
 }
 
 /// The main socket's unit is named like the service; it comes first.
-pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<Socket> {
+pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<(Range<usize>, Socket)> {
     let main = sockets
         .iter()
         .position(|socket| socket.name.value.as_str() == "http")
@@ -256,17 +258,33 @@ pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<Socket> {
     let mut named: Vec<_> = sockets
         .into_iter()
         .enumerate()
-        .map(|(index, socket)| Socket {
-            unit: match (&socket.unit, index == main) {
-                (Some(unit), _) => UnitName::socket(unit.as_str()),
-                (None, true) => UnitName::socket(service.as_str()),
-                (None, false) => UnitName::socket(&format!("{service}-{}", socket.name.value)),
-            },
-            name: socket.name.value,
-            listen: socket.listen,
-            backlog: socket.backlog,
+        .map(|(index, socket)| match index == main {
+            true => named(service.as_str(), socket),
+            false => beside(service, socket),
         })
         .collect();
     named[..=main].rotate_right(1);
     named
+}
+
+pub(super) fn name_health(service: &Name, socket: Unnamed) -> (Range<usize>, Socket) {
+    beside(service, socket)
+}
+
+fn beside(service: &Name, socket: Unnamed) -> (Range<usize>, Socket) {
+    named(&format!("{service}-{}", socket.name.value), socket)
+}
+
+fn named(stem: &str, socket: Unnamed) -> (Range<usize>, Socket) {
+    let unit = match &socket.unit {
+        Some(unit) => UnitName::socket(unit.as_str()),
+        None => UnitName::socket(stem),
+    };
+    let named = Socket {
+        unit,
+        name: socket.name.value,
+        listen: socket.listen,
+        backlog: socket.backlog,
+    };
+    (socket.name.at, named)
 }

@@ -1,0 +1,153 @@
+//! What is run: the program, what it is given, and what it may not do.
+
+use std::time::Duration;
+
+use super::super::value::{Mistake, duration, program, variable, without_nul};
+use super::super::{
+    CredentialName, Drain, EnvironmentFile, Exec, Name, Network, PathText, Sandbox, Text,
+};
+use super::Build;
+use super::text::unknown_word;
+use crate::config::{At, DrainConfig, Problem, SandboxConfig, ServiceConfig};
+
+impl Build {
+    pub(super) fn exec(&mut self, config: &ServiceConfig) -> Option<Exec> {
+        let words = config.exec.as_ref()?;
+        let Some((first, rest)) = words.value.split_first() else {
+            self.problems.push(
+                Problem::new(&words.at, "`exec` is empty").hint("its first part is the program"),
+            );
+            return None;
+        };
+        let program = self.parse_text(first, program);
+        let arguments: Vec<_> = rest
+            .iter()
+            .filter_map(|word| self.parse_text(word, without_nul))
+            .collect();
+        Some(Exec::new(program?, arguments))
+    }
+
+    /// A program, looked up on `PATH` if it has no slash, and its arguments.
+    pub(super) fn command(&mut self, command: &At<Vec<At<String>>>) -> Option<Vec<Text>> {
+        if command
+            .value
+            .first()
+            .is_none_or(|program| program.value.is_empty())
+        {
+            self.problems.push(
+                Problem::new(&command.at, "this command is empty")
+                    .hint("its first part is the program"),
+            );
+            return None;
+        }
+        let words: Vec<_> = command
+            .value
+            .iter()
+            .filter_map(|word| self.parse_deployed(word, without_nul))
+            .collect();
+        (words.len() == command.value.len()).then_some(words)
+    }
+
+    pub(super) fn environment(&mut self, config: &ServiceConfig) -> Vec<(String, Text)> {
+        config
+            .environment
+            .iter()
+            .filter_map(|(name, value)| {
+                let name = self.parse(name, variable);
+                let value = self.parse_text(value, without_nul);
+                Some((name?, value?))
+            })
+            .collect()
+    }
+
+    pub(super) fn environment_files(&mut self, config: &ServiceConfig) -> Vec<EnvironmentFile> {
+        config
+            .environment_files
+            .iter()
+            .filter_map(|file| {
+                let optional = file.value.starts_with('-');
+                let path = At {
+                    value: file.value[usize::from(optional)..].to_owned(),
+                    at: file.at.clone(),
+                };
+                let path = self.parse_text(&path, PathText::parse)?;
+                Some(EnvironmentFile { path, optional })
+            })
+            .collect()
+    }
+
+    pub(super) fn credentials(
+        &mut self,
+        config: &ServiceConfig,
+    ) -> Vec<(CredentialName, PathText)> {
+        config
+            .credentials
+            .iter()
+            .filter_map(|(name, path)| {
+                let name = self.parse(name, CredentialName::parse);
+                let path = self.parse_text(path, PathText::parse);
+                Some((name?, path?))
+            })
+            .collect()
+    }
+
+    pub(super) fn sandbox(&mut self, config: &SandboxConfig) -> Option<Sandbox> {
+        let on = Sandbox::On {
+            network: Network::Outbound,
+            state: None,
+        };
+        match config {
+            SandboxConfig::Absent => Some(on),
+            SandboxConfig::Word(word) => self.parse(word, |text| match text {
+                "default" => Ok(on),
+                "none" => Ok(Sandbox::Off),
+                _ => Err(unknown_word("sandbox", text, &["default", "none"])),
+            }),
+            SandboxConfig::Table { network, state } => {
+                let network = match network {
+                    None => Some(Network::Outbound),
+                    Some(word) => self.parse(word, |text| match text {
+                        "none" => Ok(Network::Nothing),
+                        "outbound" => Ok(Network::Outbound),
+                        _ => Err(unknown_word("network", text, &["none", "outbound"])),
+                    }),
+                };
+                let state = match state {
+                    None => None,
+                    Some(name) => Some(self.parse(name, Name::parse)?),
+                };
+                Some(Sandbox::On {
+                    network: network?,
+                    state,
+                })
+            }
+        }
+    }
+
+    pub(super) fn restart_pause(&mut self, config: Option<&At<String>>) -> Option<Duration> {
+        let Some(text) = config else {
+            return Some(Duration::from_millis(500));
+        };
+        self.parse(text, |written| {
+            let pause = duration(written)?;
+            if pause < Duration::from_millis(250) {
+                return Err(Mistake::new(format!("`{written}` between two starts is too short"))
+                    .hint("take `250ms` or more: systemd closes the port of a service that starts more than 20 times in 2 s"));
+            }
+            Ok(pause)
+        })
+    }
+
+    pub(super) fn drain(&mut self, config: &DrainConfig) -> Option<Drain> {
+        let default = Drain::default();
+        let least = Duration::ZERO;
+        let grace = self.duration(config.grace.as_ref(), default.grace, least);
+        let limit = self.duration(config.limit.as_ref(), default.limit, least);
+        let linger = self.duration(config.linger.as_ref(), default.linger, least);
+        Some(Drain {
+            grace: grace?,
+            limit: limit?,
+            linger: linger?,
+        })
+    }
+}
