@@ -31,7 +31,7 @@ make() {
         rm -rf "$part" "$part.log"
     else
         echo "no root of $1:" >&2
-        tail -n 20 "$part.log" "$part/debootstrap/debootstrap.log" >&2 || true
+        tail -n 20 "$part.log" >&2
         rm -rf "$part" "$part.log"
         return 1
     fi
