@@ -5,7 +5,7 @@ mod escape;
 use std::fmt;
 use std::time::Duration;
 
-use crate::model::{AbsolutePath, Exec, UnitName, UserName, span};
+use crate::model::{AbsolutePath, EnvironmentFile, Exec, UnitName, UserName, span};
 
 /// One file, ready to be written under its unit's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,9 +87,10 @@ impl Value {
         Self(units.join(" "))
     }
 
-    /// A path that may be missing, in the notation of `EnvironmentFile=`.
-    pub fn optional_path(path: &AbsolutePath) -> Self {
-        Self(format!("-{}", escape::whole(path.as_str())))
+    /// One file of `EnvironmentFile=`, not the pattern that systemd takes it for.
+    pub fn environment_file(file: &EnvironmentFile) -> Self {
+        let optional = if file.optional { "-" } else { "" };
+        Self(format!("{optional}{}", escape::pattern(file.path.as_str())))
     }
 
     /// Permission bits: `0660`.
@@ -141,12 +142,7 @@ impl From<&AbsolutePath> for Value {
 
 impl From<&Exec> for Value {
     fn from(exec: &Exec) -> Self {
-        let mut line = escape::program(exec.program());
-        for argument in exec.arguments() {
-            line.push(' ');
-            line.push_str(&escape::argument(argument));
-        }
-        Self(line)
+        Self(escape::command(exec.program(), exec.arguments()))
     }
 }
 

@@ -55,11 +55,7 @@ fn service_section(service: &Service) -> Section {
         section.set("Environment", Value::assignment(name, value));
     }
     for file in &service.environment_files {
-        let value = match file.optional {
-            true => Value::optional_path(&file.path),
-            false => Value::from(&file.path),
-        };
-        section.set("EnvironmentFile", value);
+        section.set("EnvironmentFile", Value::environment_file(file));
     }
 
     let drain = service.drain;

@@ -4,16 +4,22 @@
 //! has nothing special in it stays bare, so that a unit reads as if a person
 //! had written it.
 
-/// One argument of an `Exec…=` line.
-pub(super) fn argument(text: &str) -> String {
-    quote(text, Dollar::Double)
-}
-
-/// The program of an `Exec…=` line: specifiers are replaced there, variables are not.
+/// The value of an `Exec…=` line.
 ///
 /// The path has no quote, backslash or control character; systemd refuses those.
-pub(super) fn program(path: &str) -> String {
-    quote(path, Dollar::Keep)
+pub(super) fn command(program: &str, arguments: &[String]) -> String {
+    // In the path itself no variable is replaced, but in the name that the process gets for it, unless a `:` keeps
+    // them from being replaced at all.
+    let (prefix, dollar) = match program.contains('$') {
+        true => (":", Dollar::Keep),
+        false => ("", Dollar::Double),
+    };
+    let mut line = format!("{prefix}{}", quote(program, Dollar::Keep));
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&quote(argument, dollar));
+    }
+    line
 }
 
 /// One `NAME=value` of an `Environment=` line.
@@ -24,6 +30,18 @@ pub(super) fn assignment(name: &str, value: &str) -> String {
 /// A value that is taken whole, such as a path: only specifiers are special.
 pub(super) fn whole(text: &str) -> String {
     text.replace('%', "%%")
+}
+
+/// A path that is taken for a pattern, see `glob(7)`.
+pub(super) fn pattern(path: &str) -> String {
+    let mut out = String::new();
+    for char in whole(path).chars() {
+        if matches!(char, '*' | '?' | '[' | '\\') {
+            out.push('\\');
+        }
+        out.push(char);
+    }
+    out
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,72 +83,13 @@ fn quote(text: &str, dollar: Dollar) -> String {
 }
 
 #[cfg(test)]
+mod read;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What systemd makes of a quoted line, written after its manual and not after `quote`:
-    /// words are split at spaces, quotes are taken off, C escapes replaced;
-    /// then specifiers; then, for arguments, variables.
-    fn read_words(line: &str, variables: Dollar) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut chars = line.chars().peekable();
-        loop {
-            while chars.next_if(|char| " \t\n\r".contains(*char)).is_some() {}
-            if chars.peek().is_none() {
-                return words;
-            }
-            let mut word = Vec::new();
-            let mut inside = None;
-            while let Some(char) = chars.next() {
-                match (char, inside) {
-                    ('\\', _) => unescape(&mut chars, &mut word),
-                    (quote, Some(open)) if quote == open => inside = None,
-                    (quote @ ('"' | '\''), None) => inside = Some(quote),
-                    (' ' | '\t' | '\n' | '\r', None) => break,
-                    (other, _) => word.extend(other.to_string().bytes()),
-                }
-            }
-            assert_eq!(inside, None, "a quote is left open in {line}");
-            let word = String::from_utf8(word).unwrap();
-            assert_ne!(word, ";", "a bare `;` starts another command");
-            words.push(expand(&word, variables));
-        }
-    }
-
-    fn unescape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut Vec<u8>) {
-        match chars.next().expect("nothing follows a backslash") {
-            'n' => word.push(b'\n'),
-            't' => word.push(b'\t'),
-            '\\' => word.push(b'\\'),
-            '"' => word.push(b'"'),
-            '\'' => word.push(b'\''),
-            's' => word.push(b' '),
-            'x' => {
-                let digits: String = [chars.next(), chars.next()].into_iter().flatten().collect();
-                word.push(u8::from_str_radix(&digits, 16).unwrap());
-            }
-            other => panic!("`\\{other}` is not an escape"),
-        }
-    }
-
-    fn expand(word: &str, variables: Dollar) -> String {
-        let mut out = String::new();
-        let mut chars = word.chars();
-        while let Some(char) = chars.next() {
-            let doubled = match char {
-                '%' => true,
-                '$' => variables == Dollar::Double,
-                _ => false,
-            };
-            if doubled {
-                assert_eq!(chars.next(), Some(char), "a lone `{char}` in {word}");
-            }
-            out.push(char);
-        }
-        out
-    }
 
     fn text() -> impl Strategy<Value = String> {
         let special = prop::sample::select(vec![
@@ -147,25 +106,28 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arguments_come_back_as_they_were(arguments in prop::collection::vec(text(), 0..6)) {
-            // A `;` that stands alone is quoted, which the reader above cannot see.
-            let arguments: Vec<_> = arguments.into_iter().filter(|word| word != ";").collect();
-            let line: Vec<_> = arguments.iter().map(|word| argument(word)).collect();
-            let line = line.join(" ");
+        fn commands_come_back_as_they_were(
+            program in "/[a-z $%;:@éß-]{0,20}",
+            arguments in prop::collection::vec(text(), 0..6),
+        ) {
+            let line = command(&program, &arguments);
             prop_assert!(!line.contains('\n'));
-            prop_assert_eq!(read_words(&line, Dollar::Double), arguments);
+            let mut words = arguments;
+            words.insert(0, program.clone());
+            prop_assert_eq!(read::command(&line), (program, words));
         }
 
         #[test]
         fn variables_come_back_as_they_were(value in text()) {
             let line = assignment("NAME", &value);
             prop_assert!(!line.contains('\n'));
-            prop_assert_eq!(read_words(&line, Dollar::Keep), vec![format!("NAME={value}")]);
+            prop_assert_eq!(read::assignment(&line), format!("NAME={value}"));
         }
 
         #[test]
-        fn programs_come_back_as_they_were(path in "/[a-z $%;:@éß-]{0,20}") {
-            prop_assert_eq!(read_words(&program(&path), Dollar::Keep), vec![path]);
+        fn paths_come_back_as_they_were(path in "/[a-z $%;:@éß*?\\[\\]{}\\\\-]{0,20}") {
+            prop_assert_eq!(read::whole(&whole(&path)), path.as_str());
+            prop_assert_eq!(read::pattern(&pattern(&path)), path);
         }
     }
 
@@ -182,20 +144,30 @@ mod tests {
             "it's",
             "a\\b",
         ]
-        .map(argument);
+        .map(|argument| command("/x", &[argument.to_owned()]));
         assert_eq!(
             written,
             [
-                "--site=eu",
-                "/srv/a.b",
-                r#""""#,
-                r#""a b""#,
-                r#"";""#,
-                r#""50%%""#,
-                r#""$$HOME""#,
-                r#""it's""#,
-                r#""a\\b""#,
+                "/x --site=eu",
+                "/x /srv/a.b",
+                r#"/x """#,
+                r#"/x "a b""#,
+                r#"/x ";""#,
+                r#"/x "50%%""#,
+                r#"/x "$$HOME""#,
+                r#"/x "it's""#,
+                r#"/x "a\\b""#,
             ]
         );
+    }
+
+    #[test]
+    fn a_program_is_told_its_name_as_it_is() {
+        assert_eq!(command("/$x", &["$y".to_owned()]), r#":"/$x" "$y""#);
+    }
+
+    #[test]
+    fn a_file_is_not_a_pattern() {
+        assert_eq!(pattern(r"/etc/*[a]?\100%"), r"/etc/\*\[a]\?\\100%%");
     }
 }
