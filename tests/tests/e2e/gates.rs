@@ -2,6 +2,7 @@
 //! `tests/roots.sh` makes the others.
 
 mod load;
+mod round_trip;
 
 use crate::Test;
 
@@ -13,5 +14,9 @@ pub(crate) const TESTS: &[(&str, Test)] = &[
     (
         "gates::generated_units_are_not_exposed",
         load::generated_units_are_not_exposed,
+    ),
+    (
+        "gates::what_the_model_accepts_arrives_exactly",
+        round_trip::what_the_model_accepts_arrives_exactly,
     ),
 ];
