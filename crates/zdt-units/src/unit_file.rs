@@ -6,7 +6,8 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::{
-    AbsolutePath, CredentialName, DocUri, Exec, PathText, Text, UnitName, UserName, span,
+    AbsolutePath, CredentialName, DocUri, EnvironmentFile, Exec, PathText, Text, UnitName,
+    UserName, span,
 };
 
 /// One file, ready to be written under its unit's name.
@@ -89,20 +90,21 @@ impl Value {
         Self(units.join(" "))
     }
 
+    /// One file of `EnvironmentFile=`, not the pattern that systemd takes it for.
+    pub fn environment_file(file: &EnvironmentFile) -> Self {
+        let optional = if file.optional { "-" } else { "" };
+        Self(format!("{optional}{}", escape::pattern(file.path.text())))
+    }
+
     /// URIs with a space between.
     pub fn uris(uris: &[DocUri]) -> Self {
         let uris: Vec<_> = uris.iter().map(|uri| escape::whole(uri.as_str())).collect();
         Self(uris.join(" "))
     }
 
-    /// A path that may be missing, in the notation of `EnvironmentFile=`.
-    pub fn optional_path(path: &PathText) -> Self {
-        Self(format!("-{}", escape::whole_text(path.text())))
-    }
-
     /// `NAME:PATH` for `LoadCredential=`.
     pub fn credential(name: &CredentialName, path: &PathText) -> Self {
-        Self(format!("{name}:{}", escape::whole_text(path.text())))
+        Self(format!("{name}:{}", escape::path(path.text())))
     }
 
     /// The number of an instance, filled in by systemd.
@@ -159,18 +161,13 @@ impl From<&AbsolutePath> for Value {
 
 impl From<&PathText> for Value {
     fn from(path: &PathText) -> Self {
-        Self(escape::whole_text(path.text()))
+        Self(escape::path(path.text()))
     }
 }
 
 impl From<&Exec> for Value {
     fn from(exec: &Exec) -> Self {
-        let mut line = escape::program(exec.program());
-        for argument in exec.arguments() {
-            line.push(' ');
-            line.push_str(&escape::argument(argument));
-        }
-        Self(line)
+        Self(escape::command(exec.program(), exec.arguments()))
     }
 }
 

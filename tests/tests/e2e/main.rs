@@ -13,6 +13,7 @@
 mod boot;
 mod crash;
 mod drain;
+mod gates;
 mod orchestrate;
 mod programs;
 mod restart;
@@ -29,7 +30,7 @@ use zdt_e2e::machine::{Builder, Machine};
 
 /// A test gets a fresh machine. It fails by an error or by a panic; either
 /// way the machine's journal is printed.
-type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
+pub(crate) type Test = fn(&Machine) -> Result<(), Box<dyn Error>>;
 
 const TESTS: &[(&str, Test)] = &[
     ("machine_boots", boot::machine_boots),
@@ -105,6 +106,7 @@ fn main() -> ExitCode {
     let ignored = arguments.list && missing.is_some() && !required;
     let trials = TESTS
         .iter()
+        .chain(gates::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {

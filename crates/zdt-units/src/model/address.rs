@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::path::Path;
 
 use super::value::{AbsolutePath, Mistake};
 
@@ -186,7 +185,7 @@ fn unix(text: &str) -> Result<Address, Mistake> {
             text.len()
         )));
     }
-    if text.ends_with('/') || Path::new(text).components().count() < 2 {
+    if path.is_directory() {
         return Err(Mistake::new(format!(
             "`{text}` is a directory, not a socket"
         )));

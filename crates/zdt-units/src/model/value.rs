@@ -157,6 +157,11 @@ impl AbsolutePath {
         }
         Ok(Self(text.to_owned()))
     }
+
+    /// Whether its text alone says that it is a directory.
+    pub(super) fn is_directory(&self) -> bool {
+        matches!(self.0.rsplit('/').next(), Some("" | "." | ".."))
+    }
 }
 
 /// The name of a user or a group.
@@ -250,7 +255,7 @@ impl Exec {
         Self { program, arguments }
     }
 
-    /// An absolute path without quotes, backslashes and control characters.
+    /// An absolute path of a file, without control characters and any of `"'\*?[`.
     pub fn program(&self) -> &Text {
         self.program.text()
     }
@@ -270,9 +275,15 @@ pub(super) fn program(text: Text) -> Result<PathText, Mistake> {
         );
     }
     let path = PathText::parse(text)?;
-    if shown.contains(['"', '\'', '\\']) {
+    if AbsolutePath(shown.clone()).is_directory() {
         return Err(Mistake::new(format!(
-            "`{shown}` has a quote or a backslash in it, which systemd refuses in a program"
+            "`{shown}` is a directory, not a program"
+        )));
+    }
+    // The last three since systemd 262; before, it took them as they are.
+    if let Some(char) = shown.chars().find(|char| r#""'\*?["#.contains(*char)) {
+        return Err(Mistake::new(format!(
+            "`{shown}` has a `{char}` in it, which systemd refuses in a program"
         )));
     }
     Ok(path)
@@ -389,6 +400,17 @@ mod tests {
         let bad = ["", "2shop", "-a", "a.b", "a b", "ä", &"a".repeat(32)]
             .map(|text| Name::parse(text).is_ok());
         assert_eq!((good, bad), ([true; 4], [false; 7]));
+    }
+
+    #[test]
+    fn a_program_is_a_file() {
+        let good = ["/bin/sh", "/srv/a b/$x", "/srv/..a", "/srv/../a"]
+            .map(|text| program(Text::literal(text)).is_ok());
+        let bad = [
+            "sh", "/", "/srv/", "/srv/.", "/srv/..", "/a'b", "/a*", "/sh -c",
+        ]
+        .map(|text| program(Text::literal(text)).is_ok());
+        assert_eq!((good, bad), ([true; 4], [false; 8]));
     }
 
     #[test]

@@ -169,11 +169,7 @@ fn environment(service: &Service, section: &mut Section) {
         section.set("Environment", Value::assignment(name, value));
     }
     for file in &service.environment_files {
-        let value = match file.optional {
-            true => Value::optional_path(&file.path),
-            false => Value::from(&file.path),
-        };
-        section.set("EnvironmentFile", value);
+        section.set("EnvironmentFile", Value::environment_file(file));
     }
 }
 

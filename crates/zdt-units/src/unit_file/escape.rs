@@ -6,16 +6,22 @@
 
 use crate::model::{Piece, Slot, Text};
 
-/// One argument of an `Exec…=` line.
-pub(super) fn argument(text: &Text) -> String {
-    quote(text.pieces(), Dollar::Double)
-}
-
-/// The program of an `Exec…=` line: specifiers are replaced there, variables are not.
+/// The value of an `Exec…=` line.
 ///
 /// The path has no quote, backslash or control character; systemd refuses those.
-pub(super) fn program(path: &Text) -> String {
-    quote(path.pieces(), Dollar::Keep)
+pub(super) fn command(program: &Text, arguments: &[Text]) -> String {
+    // In the path itself no variable is replaced, but in the name that the process gets for it, unless a `:` keeps
+    // them from being replaced at all.
+    let (prefix, dollar) = match program.to_string().contains('$') {
+        true => (":", Dollar::Keep),
+        false => ("", Dollar::Double),
+    };
+    let mut line = format!("{prefix}{}", quote(program.pieces(), Dollar::Keep));
+    for argument in arguments {
+        line.push(' ');
+        line.push_str(&quote(argument.pieces(), dollar));
+    }
+    line
 }
 
 /// One `NAME=value` of an `Environment=` line.
@@ -30,12 +36,30 @@ pub(super) fn whole(text: &str) -> String {
 }
 
 /// As [`whole`], with what is filled in by systemd.
-pub(super) fn whole_text(text: &Text) -> String {
-    let pieces = text.pieces().iter().map(|piece| match piece {
-        Piece::Literal(text) => whole(text),
+pub(super) fn path(text: &Text) -> String {
+    each(text.pieces(), whole)
+}
+
+/// A path that is taken for a pattern, see `glob(7)`.
+pub(super) fn pattern(path: &Text) -> String {
+    each(path.pieces(), |literal| {
+        let mut out = String::new();
+        for char in whole(literal).chars() {
+            if matches!(char, '*' | '?' | '[' | '\\') {
+                out.push('\\');
+            }
+            out.push(char);
+        }
+        out
+    })
+}
+
+fn each(pieces: &[Piece], escape: impl Fn(&str) -> String) -> String {
+    let escaped = pieces.iter().map(|piece| match piece {
+        Piece::Literal(text) => escape(text),
         Piece::Slot(slot) => specifier(*slot).to_owned(),
     });
-    pieces.collect()
+    escaped.collect()
 }
 
 /// How systemd is told to fill in a value (`systemd.unit(5)`, "Specifiers").
@@ -67,15 +91,9 @@ fn quote(pieces: &[Piece], dollar: Dollar) -> String {
         Piece::Literal(text) => text.bytes().all(bare),
         Piece::Slot(_) => true,
     });
-    let escaped = pieces.iter().map(|piece| match piece {
-        Piece::Literal(text) if all_bare => text.clone(),
-        Piece::Literal(text) => escaped(text, dollar),
-        Piece::Slot(slot) => specifier(*slot).to_owned(),
-    });
-    let escaped: String = escaped.collect();
-    match all_bare && !escaped.is_empty() {
-        true => escaped,
-        false => format!("\"{escaped}\""),
+    match each(pieces, |text| escaped(text, dollar)) {
+        bare if all_bare && !bare.is_empty() => bare,
+        quoted => format!("\"{quoted}\""),
     }
 }
 
@@ -99,72 +117,13 @@ fn escaped(text: &str, dollar: Dollar) -> String {
 }
 
 #[cfg(test)]
+mod read;
+
+#[cfg(test)]
 mod tests {
     use proptest::prelude::*;
 
     use super::*;
-
-    /// What systemd makes of a quoted line, written after its manual and not after `quote`:
-    /// words are split at spaces, quotes are taken off, C escapes replaced;
-    /// then specifiers; then, for arguments, variables.
-    fn read_words(line: &str, variables: Dollar) -> Vec<String> {
-        let mut words = Vec::new();
-        let mut chars = line.chars().peekable();
-        loop {
-            while chars.next_if(|char| " \t\n\r".contains(*char)).is_some() {}
-            if chars.peek().is_none() {
-                return words;
-            }
-            let mut word = Vec::new();
-            let mut inside = None;
-            while let Some(char) = chars.next() {
-                match (char, inside) {
-                    ('\\', _) => unescape(&mut chars, &mut word),
-                    (quote, Some(open)) if quote == open => inside = None,
-                    (quote @ ('"' | '\''), None) => inside = Some(quote),
-                    (' ' | '\t' | '\n' | '\r', None) => break,
-                    (other, _) => word.extend(other.to_string().bytes()),
-                }
-            }
-            assert_eq!(inside, None, "a quote is left open in {line}");
-            let word = String::from_utf8(word).unwrap();
-            assert_ne!(word, ";", "a bare `;` starts another command");
-            words.push(expand(&word, variables));
-        }
-    }
-
-    fn unescape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut Vec<u8>) {
-        match chars.next().expect("nothing follows a backslash") {
-            'n' => word.push(b'\n'),
-            't' => word.push(b'\t'),
-            '\\' => word.push(b'\\'),
-            '"' => word.push(b'"'),
-            '\'' => word.push(b'\''),
-            's' => word.push(b' '),
-            'x' => {
-                let digits: String = [chars.next(), chars.next()].into_iter().flatten().collect();
-                word.push(u8::from_str_radix(&digits, 16).unwrap());
-            }
-            other => panic!("`\\{other}` is not an escape"),
-        }
-    }
-
-    fn expand(word: &str, variables: Dollar) -> String {
-        let mut out = String::new();
-        let mut chars = word.chars();
-        while let Some(char) = chars.next() {
-            let doubled = match char {
-                '%' => true,
-                '$' => variables == Dollar::Double,
-                _ => false,
-            };
-            if doubled {
-                assert_eq!(chars.next(), Some(char), "a lone `{char}` in {word}");
-            }
-            out.push(char);
-        }
-        out
-    }
 
     fn text() -> impl Strategy<Value = String> {
         let special = prop::sample::select(vec![
@@ -181,26 +140,29 @@ mod tests {
 
     proptest! {
         #[test]
-        fn arguments_come_back_as_they_were(arguments in prop::collection::vec(text(), 0..6)) {
-            // A `;` that stands alone is quoted, which the reader above cannot see.
-            let arguments: Vec<_> = arguments.into_iter().filter(|word| word != ";").collect();
-            let line: Vec<_> = arguments.iter().map(|word| argument(&Text::literal(word))).collect();
-            let line = line.join(" ");
+        fn commands_come_back_as_they_were(
+            program in "/[a-z $%;:@éß-]{0,20}",
+            arguments in prop::collection::vec(text(), 0..6),
+        ) {
+            let texts: Vec<_> = arguments.iter().map(Text::literal).collect();
+            let line = command(&Text::literal(&program), &texts);
             prop_assert!(!line.contains('\n'));
-            prop_assert_eq!(read_words(&line, Dollar::Double), arguments);
+            let mut words = arguments;
+            words.insert(0, program.clone());
+            prop_assert_eq!(read::command(&line), (program, words));
         }
 
         #[test]
         fn variables_come_back_as_they_were(value in text()) {
             let line = assignment("NAME", &Text::literal(&value));
             prop_assert!(!line.contains('\n'));
-            prop_assert_eq!(read_words(&line, Dollar::Keep), vec![format!("NAME={value}")]);
+            prop_assert_eq!(read::assignment(&line), format!("NAME={value}"));
         }
 
         #[test]
-        fn programs_come_back_as_they_were(path in "/[a-z $%;:@éß-]{0,20}") {
-            let line = program(&Text::literal(&path));
-            prop_assert_eq!(read_words(&line, Dollar::Keep), vec![path]);
+        fn paths_come_back_as_they_were(path in "/[a-z $%;:@éß*?\\[\\]{}\\\\-]{0,20}") {
+            prop_assert_eq!(read::whole(&whole(&path)), path.as_str());
+            prop_assert_eq!(read::pattern(&pattern(&Text::literal(&path))), path);
         }
     }
 
@@ -217,20 +179,32 @@ mod tests {
             "it's",
             "a\\b",
         ]
-        .map(|text| argument(&Text::literal(text)));
+        .map(|argument| command(&Text::literal("/x"), &[Text::literal(argument)]));
         assert_eq!(
             written,
             [
-                "--site=eu",
-                "/srv/a.b",
-                r#""""#,
-                r#""a b""#,
-                r#"";""#,
-                r#""50%%""#,
-                r#""$$HOME""#,
-                r#""it's""#,
-                r#""a\\b""#,
+                "/x --site=eu",
+                "/x /srv/a.b",
+                r#"/x """#,
+                r#"/x "a b""#,
+                r#"/x ";""#,
+                r#"/x "50%%""#,
+                r#"/x "$$HOME""#,
+                r#"/x "it's""#,
+                r#"/x "a\\b""#,
             ]
         );
+    }
+
+    #[test]
+    fn a_program_is_told_its_name_as_it_is() {
+        let line = command(&Text::literal("/$x"), &[Text::literal("$y")]);
+        assert_eq!(line, r#":"/$x" "$y""#);
+    }
+
+    #[test]
+    fn a_file_is_not_a_pattern() {
+        let path = Text::literal(r"/etc/*[a]?\100%");
+        assert_eq!(pattern(&path), r"/etc/\*\[a]\?\\100%%");
     }
 }
