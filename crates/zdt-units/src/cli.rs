@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
 
 use crate::render::{DEFAULT_SYSTEMD, Manager, OLDEST_SYSTEMD, Target};
 
@@ -19,10 +20,15 @@ pub struct Cli {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     Generate(GenerateArgs),
+    Explain(ExplainArgs),
     Restart(RestartArgs),
     Probe(Box<ProbeArgs>),
     Run(RunArgs),
     Demo(DemoArgs),
+    /// Print the JSON Schema of `zdt.toml`, for editors
+    Schema,
+    Completions(CompletionsArgs),
+    Man(ManArgs),
     #[command(hide = true)]
     Exec(ExecArgs),
     #[command(hide = true)]
@@ -88,6 +94,33 @@ pub struct GenerateArgs {
     /// Write nothing; exit with 8 and the differences if the files in `--out` are not up to date
     #[arg(long, requires = "out")]
     pub check: bool,
+}
+
+/// Show everything that follows from `zdt.toml`, and why
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    /// Only these services
+    pub services: Vec<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub target: TargetArgs,
+}
+
+/// Print what a shell needs to complete commands and flags
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    pub shell: Shell,
+}
+
+/// Print the manual page, or write one for each command
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write `zdt-units.1` and a page for each command into this directory
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// Restart one service and prove that the new process serves

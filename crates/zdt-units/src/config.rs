@@ -3,6 +3,7 @@
 //! Reading never stops at a mistake. What a value means is decided in
 //! [`model`](crate::model); here it only has to be of the right kind.
 
+pub mod keys;
 mod problem;
 mod reader;
 

@@ -6,7 +6,7 @@ use std::fmt;
 use std::time::Duration;
 
 use crate::model::{
-    AbsolutePath, CredentialName, DocUri, EnvironmentFile, Exec, PathText, Text, UnitName,
+    AbsolutePath, CredentialName, DocUri, EnvironmentFile, Exec, Name, PathText, Text, UnitName,
     UserName, span,
 };
 
@@ -14,6 +14,8 @@ use crate::model::{
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnitFile {
     pub name: UnitName,
+    /// The service of `zdt.toml` that it is for.
+    pub service: Name,
     /// Comment lines above everything else.
     pub header: Vec<String>,
     pub sections: Vec<Section>,

@@ -48,12 +48,16 @@ fn help_names_every_command() {
     Usage: zdt-units <COMMAND>
 
     Commands:
-      generate  Write the systemd units of every service
-      restart   Restart one service and prove that the new process serves
-      probe     Send requests at a fixed rate and count every one that is lost
-      run       Run a service without systemd, and restart it without losing a connection
-      demo      Watch restarts lose nothing: a small app under load, beside the usual recipe
-      help      Print this message or the help of the given subcommand(s)
+      generate     Write the systemd units of every service
+      explain      Show everything that follows from `zdt.toml`, and why
+      restart      Restart one service and prove that the new process serves
+      probe        Send requests at a fixed rate and count every one that is lost
+      run          Run a service without systemd, and restart it without losing a connection
+      demo         Watch restarts lose nothing: a small app under load, beside the usual recipe
+      schema       Print the JSON Schema of `zdt.toml`, for editors
+      completions  Print what a shell needs to complete commands and flags
+      man          Print the manual page, or write one for each command
+      help         Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help     Print help
@@ -261,4 +265,91 @@ fn a_service_that_is_not_in_the_file_is_status_2() {
     stderr: hint: did you mean `shop`?
     exit status 2
     "#);
+}
+
+#[test]
+fn explain_gives_a_reason_for_each_line() {
+    let directory = directory_with(
+        "[service.shop]\nexec = [\"/bin/true\"]\nlisten = \"0.0.0.0:80\"\nsandbox = \"none\"\nuser = \"www-data\"\n",
+    );
+    insta::assert_snapshot!(transcript(directory.path(), &["explain", "shop"]), @"
+    $ zdt-units explain shop
+    shop
+      restart  `queue`: the process is stopped, then the next one is started; new connections wait in the kernel
+      stop     31s at most: grace 0s, limit 30s, linger 1s; killed 10s later if it is still there
+      ready    READY=1 within 60s
+      queue    4097 connections can wait on `http`: 4.1 s at 1000 new ones a second (less where net.core.somaxconn is below 4096)
+
+      shop.socket
+        Description=shop: socket `http`         what lists and the journal call it
+        ListenStream=0.0.0.0:80                 where clients connect
+        FileDescriptorName=http                 the name under which the program finds this socket
+        NoDelay=yes                             answers leave at once
+        DeferAcceptSec=5                        the client speaks first: hand a connection over when its first byte is here
+        Backlog=4096                            connections that wait while the service restarts; net.core.somaxconn caps it
+        WantedBy=sockets.target                 what `systemctl enable` adds it to
+
+      shop.service
+        Description=shop                        what lists and the journal call it
+        Requires=shop.socket                    a start opens a socket that is missing, and the program never runs without
+        After=shop.socket                       other units are started first, its own sockets among them
+        StartLimitIntervalSec=0                 a crash loop must never close the port
+        Type=notify                             a restart returns when the new process is ready, not when it was started
+        NotifyAccess=main                       only the main process may say that it is ready
+        ExecStart=/bin/true                     the program and its arguments; no shell reads them
+        Environment=ZDT_SERVICE=shop            variables of the process
+        Environment=ZDT_DRAIN_GRACE=0s
+        Environment=ZDT_DRAIN_LIMIT=30s
+        Environment=ZDT_DRAIN_LINGER=1s
+        Restart=always                          a crashed process is started again, and connections wait for it
+        RestartSec=500ms                        not below 250ms: more than 20 starts in 2 s would close the port
+        TimeoutStartSec=60s                     a process that is not ready by then is started again
+        TimeoutStopSec=41s                      longer than the drain: grace 0s, limit 30s, linger 1s
+        KillMode=mixed                          helpers keep running until the main process has drained
+        KillSignal=SIGTERM                      what starts the drain
+        LimitNOFILE=65536                       each connection is a descriptor
+        User=www-data                           who it runs as
+        WantedBy=multi-user.target              what `systemctl enable` adds it to
+        Also=shop.socket                        `systemctl enable` enables the sockets together with the service
+    exit status 0
+    ");
+    insta::assert_snapshot!(transcript(directory.path(), &["explain", "shpo"]), @"
+    $ zdt-units explain shpo
+    stderr: error: there is no service `shpo` in `zdt.toml`
+    stderr:
+    stderr: hint: did you mean `shop`?
+    exit status 2
+    ");
+}
+
+#[test]
+fn packages_get_completions_and_manual_pages() {
+    let directory = tempfile::tempdir().unwrap();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = transcript(directory.path(), &["completions", shell]);
+        assert!(script.contains("target-systemd"), "{script}");
+        assert!(script.ends_with("exit status 0\n"), "{script}");
+    }
+    let said = transcript(directory.path(), &["man", "--out", "man1"]);
+    assert_eq!(said, "$ zdt-units man --out man1\nexit status 0\n");
+    let mut pages: Vec<_> = fs::read_dir(directory.path().join("man1"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
+    pages.sort();
+    assert!(pages.contains(&"zdt-units.1".to_owned()), "{pages:?}");
+    assert!(
+        pages.contains(&"zdt-units-generate.1".to_owned()),
+        "{pages:?}"
+    );
+}
+
+#[test]
+fn an_older_systemd_gets_what_it_knows() {
+    let directory = directory_with(SHOP);
+    let old = transcript(directory.path(), &["generate", "--target-systemd=245"]);
+    assert!(!old.contains("ProcSubset=pid"), "{old}");
+    assert!(old.contains("note: left out `ProcSubset=`"), "{old}");
+    let older = transcript(directory.path(), &["generate", "--target-systemd=200"]);
+    assert!(older.ends_with("exit status 2\n"), "{older}");
 }

@@ -16,12 +16,7 @@ pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let target = args.target.target();
     let rendered = render(&read.model, &read.source, target);
-    let notes: String = rendered
-        .notes
-        .iter()
-        .map(|note| format!("note: {note}\n"))
-        .collect();
-    let _ = io::stderr().write_all(notes.as_bytes());
+    super::note(&rendered.notes);
     match &args.out {
         None => print(&rendered.units, target),
         Some(directory) if args.check => check(&rendered.units, directory),

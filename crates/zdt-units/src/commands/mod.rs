@@ -4,8 +4,10 @@ mod config_file;
 mod demo;
 mod demo_app;
 mod exec;
+mod explain;
 mod generate;
 mod listen;
+mod print;
 mod probe;
 mod restart;
 mod run;
@@ -34,6 +36,10 @@ pub fn main() -> ExitCode {
     };
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
+        Command::Explain(args) => explain::run(args),
+        Command::Schema => print::schema(),
+        Command::Completions(args) => print::completions(args),
+        Command::Man(args) => print::man(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
@@ -57,6 +63,12 @@ fn print(text: &str) -> Result<(), Failed> {
         .map_err(|source| {
             Failed::unexpected(format!("failed to write to standard output: {source}"))
         })
+}
+
+/// What could not be done as it was meant; a closed terminal is no reason to stop.
+fn note(notes: &[String]) {
+    let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
+    let _ = std::io::stderr().write_all(notes.as_bytes());
 }
 
 /// Why a command could not be carried out.

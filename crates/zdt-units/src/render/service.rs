@@ -47,6 +47,7 @@ fn unit(service: &Service, part: Part, name: UnitName, source: &str, target: Tar
         sections.push(install(service, target));
     }
     UnitFile {
+        service: service.name.clone(),
         header: header(&name, source),
         sections,
         name,
@@ -64,6 +65,7 @@ fn together(service: &Service, source: &str, target: Target) -> UnitFile {
     documentation(service, &mut section);
     section.set("Wants", Value::units(&service.instances()));
     UnitFile {
+        service: service.name.clone(),
         header: header(&name, source),
         sections: vec![section, install(service, target)],
         name,

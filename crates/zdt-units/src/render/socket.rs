@@ -54,6 +54,7 @@ pub(super) fn unit(service: &Service, socket: &Socket, source: &str) -> UnitFile
     install.set("WantedBy", "sockets.target");
 
     UnitFile {
+        service: service.name.clone(),
         name: socket.unit.clone(),
         header: header(&socket.unit, source),
         sections: vec![unit, listening, install],

@@ -1,0 +1,573 @@
+//! Every key of `zdt.toml`: what it takes and what it means. The schema for
+//! editors and the tables of `docs/zdt-toml.md` are made from this.
+
+mod reference;
+mod schema;
+
+pub use reference::reference;
+pub use schema::schema;
+
+/// A table of the file.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    /// As its header is written.
+    pub header: &'static str,
+    pub keys: &'static [Key],
+}
+
+/// One key of a table.
+#[derive(Clone, Copy, Debug)]
+pub struct Key {
+    pub name: &'static str,
+    pub kind: Kind,
+    /// In words; `required` for those that must be there.
+    pub default: &'static str,
+    /// Markdown.
+    pub meaning: &'static str,
+    /// The directives that it ends up in, in Markdown; may be empty.
+    pub becomes: &'static str,
+}
+
+/// What a key takes.
+#[derive(Clone, Copy, Debug)]
+pub enum Kind {
+    Text,
+    Duration,
+    Boolean,
+    Number(i64, i64),
+    OneOf(&'static [&'static str]),
+    /// An array of strings.
+    List,
+    TextOrList,
+    /// A table of strings under names of the user's own.
+    Pairs,
+    Table(&'static Shape),
+    OneOfOrTable(&'static [&'static str], &'static Shape),
+    /// An array of tables.
+    Tables(&'static Shape),
+    /// Tables under names of the user's own.
+    Named(&'static Shape),
+}
+
+const fn key(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    meaning: &'static str,
+    becomes: &'static str,
+) -> Key {
+    Key {
+        name,
+        kind,
+        default,
+        meaning,
+        becomes,
+    }
+}
+
+/// The file itself.
+pub const FILE: Shape = Shape {
+    header: "`zdt.toml`",
+    keys: &[
+        key(
+            "version",
+            Kind::Number(1, 1),
+            "1",
+            "The version of this format; 1 is the only one",
+            "",
+        ),
+        key(
+            "service",
+            Kind::Named(&SERVICE),
+            "required",
+            "The services, by name",
+            "",
+        ),
+        key(
+            "template",
+            Kind::Named(&SERVICE),
+            "none",
+            "What several services have in common, by name",
+            "",
+        ),
+    ],
+};
+
+pub const SERVICE: Shape = Shape {
+    header: "`[service.NAME]`",
+    keys: &[
+        key(
+            "exec",
+            Kind::List,
+            "required",
+            "The program and its arguments, a string each. No shell, no search path, no variables: `$` and `%` are \
+             themselves. The program is an absolute path without any of `\"'\\*?[`.",
+            "`ExecStart=`, quoted",
+        ),
+        key(
+            "listen",
+            Kind::TextOrList,
+            "required, unless there is a `socket` table",
+            "One address or a list: short for one socket named `http`",
+            "`ListenStream=` in `NAME.socket`",
+        ),
+        key(
+            "socket",
+            Kind::Tables(&SOCKET),
+            "none",
+            "More than one socket, or options of one; see below",
+            "a unit each",
+        ),
+        key(
+            "template",
+            Kind::Text,
+            "none",
+            "Keys that are not written here are taken from `[template.NAME]`, also those inside `health`, `drain` and \
+             the like; `socket` tables are taken as a whole.",
+            "",
+        ),
+        key(
+            "after",
+            Kind::List,
+            "none",
+            "Started before this one, if possible: services of this file, or units by their full name. Cycles are \
+             mistakes.",
+            "`Wants=` and `After=` of the service",
+        ),
+        key(
+            "strategy",
+            Kind::OneOf(&["queue", "standby", "rolling", "reload"]),
+            "`queue`",
+            "How the service is replaced; see [strategies](#strategies)",
+            "which units are written",
+        ),
+        key(
+            "instances",
+            Kind::Number(1, 1000),
+            "2 with `rolling`, else 1",
+            "How many equal processes share the sockets",
+            "`Wants=` of `NAME.target`",
+        ),
+        key(
+            "environment",
+            Kind::Pairs,
+            "none",
+            "A table of variables. Reserved: `ZDT_SERVICE`, `ZDT_INSTANCE`, `ZDT_DRAIN_*`, `LISTEN_FDS`, \
+             `LISTEN_FDNAMES`, `LISTEN_PID`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`, `INVOCATION_ID`",
+            "`Environment=`",
+        ),
+        key(
+            "environment_files",
+            Kind::List,
+            "none",
+            "Absolute paths, no patterns; one that begins with `-` may be missing",
+            "`EnvironmentFile=`",
+        ),
+        key(
+            "credentials",
+            Kind::Pairs,
+            "none",
+            "Secrets: `name = \"/path\"`. The program reads `$CREDENTIALS_DIRECTORY/name`, which nobody else can; the \
+             file itself may be readable for root only.",
+            "`LoadCredential=`",
+        ),
+        key(
+            "user",
+            Kind::Text,
+            "a user that systemd makes for this service, of its name; root with `sandbox = \"none\"`",
+            "An existing user",
+            "`User=`; without it `DynamicUser=yes` and `User=NAME`",
+        ),
+        key(
+            "working_directory",
+            Kind::Text,
+            "systemd's, `/`",
+            "An absolute path",
+            "`WorkingDirectory=`",
+        ),
+        key(
+            "sandbox",
+            Kind::OneOfOrTable(&["default", "none"], &SANDBOX),
+            "`\"default\"`",
+            "What the process may not do; see below",
+            "29 directives and more",
+        ),
+        key(
+            "health",
+            Kind::Table(&HEALTH),
+            "none",
+            "How a new process is asked whether it is ready; see below",
+            "one more socket unit, if it has `listen`",
+        ),
+        key(
+            "drain",
+            Kind::Table(&DRAIN),
+            "see below",
+            "How long a process that was told to stop goes on; see below",
+            "`Environment=ZDT_DRAIN_*`, `TimeoutStopSec=`",
+        ),
+        key(
+            "start_timeout",
+            Kind::Duration,
+            "`60s`",
+            "How long a new process may take until `READY=1`",
+            "`TimeoutStartSec=`",
+        ),
+        key(
+            "restart_sec",
+            Kind::Duration,
+            "`500ms`",
+            "The pause before a crashed process is started again; at least `250ms`",
+            "`RestartSec=`",
+        ),
+        key(
+            "watchdog",
+            Kind::Duration,
+            "none",
+            "A process that does not report for so long is killed and started again. `zdt::serve` reports by itself.",
+            "`WatchdogSec=`",
+        ),
+        key(
+            "nofile",
+            Kind::Number(64, 1 << 30),
+            "`65536`",
+            "How many descriptors the process may have",
+            "`LimitNOFILE=`",
+        ),
+        key(
+            "handover",
+            Kind::Boolean,
+            "`false`",
+            "The program gives descriptors to the next process through the manager's store. `zdt::serve` does not do \
+             so yet; a program that speaks `FDSTORE=1` itself can.",
+            "`FileDescriptorStoreMax=16`",
+        ),
+        key(
+            "release",
+            Kind::Table(&RELEASE),
+            "none",
+            "Where releases are kept; `{{release.path}}` is the one that runs; see below",
+            "",
+        ),
+        key(
+            "migrate",
+            Kind::Table(&MIGRATE),
+            "none",
+            "What a new release does to its data first; see below",
+            "",
+        ),
+        key(
+            "bake",
+            Kind::Duration,
+            "`0s`",
+            "How long a new process is to stay up until a deploy counts as done",
+            "",
+        ),
+        key(
+            "documentation",
+            Kind::TextOrList,
+            "none",
+            "Where its operators read more: `https://`, `http://`, `file:`, `info:` or `man:`",
+            "`Documentation=`",
+        ),
+    ],
+};
+
+pub const SOCKET: Shape = Shape {
+    header: "`[[service.NAME.socket]]`",
+    keys: &[
+        key(
+            "name",
+            Kind::Text,
+            "required",
+            "As `NAME` above; unique in the service, unless `unit` differs. `health` is taken where `health` has a \
+             `listen`.",
+            "`FileDescriptorName=`",
+        ),
+        key(
+            "listen",
+            Kind::TextOrList,
+            "required",
+            "One address or a list, all TCP or all Unix",
+            "`ListenStream=`, each",
+        ),
+        key(
+            "unit",
+            Kind::Text,
+            "`NAME` for the main socket, `NAME-SOCKET` for the others",
+            "What its unit is called. With it two units can pass their sockets under one name, which is how a service \
+             moves to another address without closing the old one.",
+            "the name of the file",
+        ),
+        key(
+            "backlog",
+            Kind::Number(1, 1 << 20),
+            "`4096`",
+            "Connections that may wait; `net.core.somaxconn` cuts it",
+            "`Backlog=`",
+        ),
+        key(
+            "defer_accept",
+            Kind::Boolean,
+            "`true`",
+            "TCP: a connection is handed over when its first byte has arrived. `false` for protocols in which the \
+             server speaks first.",
+            "`DeferAcceptSec=5`",
+        ),
+        key(
+            "mode",
+            Kind::Text,
+            "`\"0660\"`",
+            "Unix: permissions, in octal",
+            "`SocketMode=`",
+        ),
+        key("user", Kind::Text, "root", "Unix: owner", "`SocketUser=`"),
+        key("group", Kind::Text, "root", "Unix: group", "`SocketGroup=`"),
+    ],
+};
+
+pub const HEALTH: Shape = Shape {
+    header: "`health = { ... }`",
+    keys: &[
+        key(
+            "listen",
+            Kind::Text,
+            "none: the first address of the main socket is asked",
+            "A socket of its own, unit `NAME-health.socket`, name `health`, `Backlog=64`, no `DeferAcceptSec=`. The \
+             app has to take it.",
+            "`ListenStream=`",
+        ),
+        key(
+            "ready",
+            Kind::Text,
+            "`/readyz`",
+            "The path. 200 is ready, all else is not.",
+            "",
+        ),
+        key(
+            "successes",
+            Kind::Number(1, 1000),
+            "`1`",
+            "Good answers in a row",
+            "",
+        ),
+        key(
+            "interval",
+            Kind::Duration,
+            "`200ms`",
+            "Time between two questions",
+            "",
+        ),
+        key(
+            "timeout",
+            Kind::Duration,
+            "`30s`",
+            "Until when the last of them must be there. One question takes at most 5 s.",
+            "",
+        ),
+    ],
+};
+
+pub const DRAIN: Shape = Shape {
+    header: "`drain = { ... }`",
+    keys: &[
+        key(
+            "grace",
+            Kind::Duration,
+            "`0s`",
+            "Goes on as if nothing had happened, for a balancer with several backends to look away",
+            "`ZDT_DRAIN_GRACE`",
+        ),
+        key(
+            "limit",
+            Kind::Duration,
+            "`30s`",
+            "Time for everything in flight, after `grace`. The rest is cut and counted.",
+            "`ZDT_DRAIN_LIMIT`",
+        ),
+        key(
+            "linger",
+            Kind::Duration,
+            "`1s`",
+            "How long a connection without a request is waited for",
+            "`ZDT_DRAIN_LINGER`",
+        ),
+    ],
+};
+
+pub const SANDBOX: Shape = Shape {
+    header: "`sandbox = { ... }`",
+    keys: &[
+        key(
+            "network",
+            Kind::OneOf(&["outbound", "none"]),
+            "`outbound`",
+            "`none`: no network of its own. Inherited sockets go on working; outgoing connections and name lookups \
+             do not.",
+            "`PrivateNetwork=`, `RestrictAddressFamilies=`",
+        ),
+        key(
+            "state",
+            Kind::Text,
+            "none",
+            "A name: `/var/lib/NAME` is the one place that it may write to besides `/tmp`, which is its own",
+            "`StateDirectory=`",
+        ),
+    ],
+};
+
+pub const RELEASE: Shape = Shape {
+    header: "`release = { ... }`",
+    keys: &[
+        key(
+            "root",
+            Kind::Text,
+            "required",
+            "An absolute path: releases go to `releases/NAME` below it, and `current` points to the one that runs",
+            "`{{release.path}}` in `exec` and the like",
+        ),
+        key(
+            "keep",
+            Kind::Number(2, 1000),
+            "`5`",
+            "How many are kept at least",
+            "",
+        ),
+        key(
+            "keep_days",
+            Kind::Number(1, 36500),
+            "none",
+            "The others are removed after so many days",
+            "",
+        ),
+    ],
+};
+
+pub const MIGRATE: Shape = Shape {
+    header: "`migrate = { ... }`",
+    keys: &[
+        key(
+            "command",
+            Kind::List,
+            "required",
+            "The program and its arguments; `{{release.path}}` is the new release",
+            "",
+        ),
+        key(
+            "down",
+            Kind::List,
+            "none",
+            "Takes it back, run from the newer release",
+            "",
+        ),
+        key(
+            "timeout",
+            Kind::Duration,
+            "`5m`",
+            "How long it may take",
+            "",
+        ),
+    ],
+};
+
+/// `[service.NAME]` with `unit`.
+pub const FOREIGN: Shape = Shape {
+    header: "`[service.NAME]` with `unit`",
+    keys: &[
+        key(
+            "unit",
+            Kind::Text,
+            "required",
+            "The full name of a unit that is there already, such as `postgresql.service`",
+            "",
+        ),
+        key("after", Kind::List, "none", "As above", ""),
+        key(
+            "health",
+            Kind::Table(&FOREIGN_HEALTH),
+            "none",
+            "A command whose success says that the unit is well",
+            "",
+        ),
+    ],
+};
+
+pub const FOREIGN_HEALTH: Shape = Shape {
+    header: "its `health = { ... }`",
+    keys: &[
+        key(
+            "command",
+            Kind::List,
+            "required",
+            "The program, looked up on `PATH` if it has no slash, and its arguments",
+            "",
+        ),
+        key(
+            "successes",
+            Kind::Number(1, 1000),
+            "`1`",
+            "Successes in a row",
+            "",
+        ),
+        key(
+            "interval",
+            Kind::Duration,
+            "`200ms`",
+            "Time between two of them",
+            "",
+        ),
+        key(
+            "timeout",
+            Kind::Duration,
+            "`30s`",
+            "Until when the last of them must be there",
+            "",
+        ),
+    ],
+};
+
+#[cfg(test)]
+mod tests {
+    use crate::config::{Config, list};
+
+    use super::*;
+
+    /// What the reader lists when it meets a key that nobody knows, in the table that `text` ends in.
+    fn known_to_the_reader(text: &str) -> String {
+        let problems = Config::read(&format!("{text}\nqqqqqqqq = 1")).problems;
+        let unknown = problems
+            .into_iter()
+            .find(|problem| problem.message.contains("qqqqqqqq"))
+            .unwrap_or_else(|| panic!("`{text}` takes any key"));
+        unknown.hint.unwrap_or_default()
+    }
+
+    #[test]
+    fn what_is_described_is_what_is_read() {
+        let shapes = [
+            (FILE, ""),
+            (SERVICE, "[service.a]"),
+            (SOCKET, "[[service.a.socket]]"),
+            (HEALTH, "[service.a.health]"),
+            (DRAIN, "[service.a.drain]"),
+            (SANDBOX, "[service.a.sandbox]"),
+            (RELEASE, "[service.a.release]"),
+            (MIGRATE, "[service.a.migrate]"),
+            (FOREIGN, "[service.a]\nunit = \"a.service\""),
+            (
+                FOREIGN_HEALTH,
+                "[service.a]\nunit = \"a.service\"\n[service.a.health]",
+            ),
+        ];
+        for (shape, text) in shapes {
+            let mut names: Vec<_> = shape.keys.iter().map(|key| key.name).collect();
+            names.sort_unstable();
+            assert_eq!(
+                known_to_the_reader(text),
+                format!("the keys known here are {}", list(&names)),
+                "{}",
+                shape.header
+            );
+        }
+    }
+}

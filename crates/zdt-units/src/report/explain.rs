@@ -1,0 +1,194 @@
+//! Everything that follows from a `zdt.toml`, and why. Pure.
+
+use std::fmt::Write;
+
+use crate::model::{Foreign, Model, Service, Strategy, span};
+use crate::render::{Directive, Rendered};
+use crate::unit_file::{Line, UnitFile};
+
+/// New connections a second in the forecast of how long a queue lasts.
+const RATE: u32 = 1000;
+
+/// What is derived for each service that `wanted` accepts, then each directive of its units.
+pub(crate) fn explain(model: &Model, rendered: &Rendered, wanted: impl Fn(&str) -> bool) -> String {
+    let mut out = String::new();
+    for service in &model.services {
+        if wanted(service.name.as_str()) {
+            of_service(service, rendered, &mut out);
+        }
+    }
+    for foreign in &model.foreign {
+        if wanted(foreign.name.as_str()) {
+            of_foreign(foreign, &mut out);
+        }
+    }
+    out
+}
+
+fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
+    heading(service.name.as_str(), out);
+    let mut tell = |what: &str, text: String| {
+        // Writing to a String cannot fail.
+        let _ = writeln!(out, "  {what:<9}{text}");
+    };
+    tell("restart", strategy(service));
+    tell("stop", stop(service));
+    tell("ready", ready(service));
+    for socket in &service.sockets {
+        let queue = u64::from(socket.backlog) + 1;
+        let lasts = queue as f64 / f64::from(RATE);
+        tell(
+            "queue",
+            format!(
+                "{queue} connections can wait on `{}`: {lasts:.1} s at {RATE} new ones a second \
+                 (less where net.core.somaxconn is below {})",
+                socket.name, socket.backlog
+            ),
+        );
+    }
+    if let Some(release) = &service.release {
+        let root = &release.root;
+        tell(
+            "release",
+            format!(
+                "{root}/current, one of {root}/releases; {} are kept",
+                release.keep
+            ),
+        );
+    }
+    if let Some(migrate) = &service.migrate {
+        let words: Vec<_> = migrate
+            .command
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect();
+        tell(
+            "migrate",
+            format!(
+                "{} by a deploy, never by a restart; at most {}",
+                words.join(" "),
+                span(migrate.timeout)
+            ),
+        );
+    }
+    if !service.bake.is_zero() {
+        let bake = span(service.bake);
+        tell(
+            "bake",
+            format!("a deploy is done when the new process has stayed up for {bake}"),
+        );
+    }
+    for unit in units_of(service, rendered) {
+        of_unit(unit, out);
+    }
+}
+
+fn heading(text: &str, out: &mut String) {
+    if !out.is_empty() {
+        out.push('\n');
+    }
+    out.push_str(text);
+    out.push('\n');
+}
+
+fn strategy(service: &Service) -> String {
+    match service.strategy {
+        Strategy::Queue => {
+            "`queue`: the process is stopped, then the next one is started; new connections wait in the kernel"
+                .to_owned()
+        }
+        Strategy::Standby => format!(
+            "`standby`: a second process serves while the first one is replaced; it lives at most {}",
+            span(service.standby_timeout())
+        ),
+        Strategy::Rolling { instances } => {
+            format!("`rolling`: {instances} processes on the same sockets, replaced one after the other")
+        }
+        Strategy::Reload => {
+            "`reload`: on SIGHUP the process starts its successor, which says READY=1".to_owned()
+        }
+    }
+}
+
+fn stop(service: &Service) -> String {
+    let drain = service.drain;
+    let by_itself = drain.grace + drain.limit + drain.linger;
+    format!(
+        "{} at most: grace {}, limit {}, linger {}; killed {} later if it is still there",
+        span(by_itself),
+        span(drain.grace),
+        span(drain.limit),
+        span(drain.linger),
+        span(service.stop_timeout() - by_itself),
+    )
+}
+
+fn ready(service: &Service) -> String {
+    let said = format!("READY=1 within {}", span(service.start_timeout));
+    let Some(health) = &service.health else {
+        return said;
+    };
+    let times = match health.successes {
+        1 => "once".to_owned(),
+        times => format!("{times} times in a row"),
+    };
+    format!(
+        "{said}, then 200 from {}{} {times} within {}",
+        health.reach,
+        health.path,
+        span(health.timeout)
+    )
+}
+
+fn of_foreign(foreign: &Foreign, out: &mut String) {
+    heading(foreign.name.as_str(), out);
+    let _ = writeln!(
+        out,
+        "  `{}`, a unit of others: no file is written for it",
+        foreign.unit
+    );
+    if let Some(health) = &foreign.health {
+        let words: Vec<_> = health
+            .command
+            .iter()
+            .map(|word| format!("`{word}`"))
+            .collect();
+        let _ = writeln!(out, "  well when {} succeeds", words.join(" "));
+    }
+}
+
+fn units_of<'r>(service: &Service, rendered: &'r Rendered) -> impl Iterator<Item = &'r UnitFile> {
+    rendered
+        .units
+        .iter()
+        .filter(move |unit| unit.service == service.name)
+}
+
+fn of_unit(unit: &UnitFile, out: &mut String) {
+    let _ = writeln!(out, "\n  {}", unit.name);
+    let mut above = None;
+    let mut told = None;
+    for line in unit.sections.iter().flat_map(|section| &section.lines) {
+        let (key, value) = match line {
+            Line::Comment(text) => {
+                above = Some(text.as_str()).filter(|text| !text.starts_with("---"));
+                continue;
+            }
+            Line::Directive { key, value } => (*key, value),
+        };
+        let setting = format!("{key}={}", value.as_str());
+        // What the file itself says is more exact.
+        let in_general = Directive::named(key).map_or("", |directive| directive.why);
+        let why = above.take().unwrap_or(in_general);
+        // Said once for a directive that stands there several times.
+        let why = if told == Some(key) { "" } else { why };
+        told = Some(key);
+        let _ = match (setting.chars().count(), why) {
+            (_, "") => writeln!(out, "    {setting}"),
+            (0..=WIDTH, why) => writeln!(out, "    {setting:<WIDTH$}  {why}"),
+            (_, why) => writeln!(out, "    {setting}\n    {:WIDTH$}  {why}", ""),
+        };
+    }
+}
+
+const WIDTH: usize = 38;
