@@ -7,7 +7,7 @@ mod exec;
 mod explain;
 mod generate;
 mod listen;
-mod print;
+mod package;
 mod probe;
 mod restart;
 mod run;
@@ -37,9 +37,9 @@ pub fn main() -> ExitCode {
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
         Command::Explain(args) => explain::run(args),
-        Command::Schema => print::schema(),
-        Command::Completions(args) => print::completions(args),
-        Command::Man(args) => print::man(args),
+        Command::Schema => package::schema(),
+        Command::Completions(args) => package::completions(args),
+        Command::Man(args) => package::man(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),

@@ -1,10 +1,5 @@
 //! What a package ships beside the program: schema, completions, manual pages.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "commands are where files are written"
-)]
-
 use std::fs;
 use std::path::Path;
 
