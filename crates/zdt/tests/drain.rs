@@ -464,3 +464,23 @@ async fn behind_a_gate_axum_serve_answers_silent_connections_too() {
     let ended = timeout(Duration::from_secs(20), running).await;
     ended.expect("ends").unwrap().unwrap();
 }
+
+/// What systemd does to a socket whenever it passes it to one more process.
+/// On the one thread of this test an accept that blocks would hold up everything.
+#[tokio::test]
+async fn a_socket_that_was_made_blocking_blocks_nobody() {
+    let server = Server::start(|serve| serve);
+    for _ in 0..3 {
+        server.socket.set_nonblocking(false).unwrap();
+        let mut stream = server.connect().await;
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+            .await
+            .unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+    }
+    server.drain.start();
+    server.running.await.unwrap().unwrap();
+}

@@ -72,6 +72,8 @@ echo "$pid"
 exec chroot . /bin/sh -c '
     umount -l /.host
     rmdir /.host
+    # As container managers do: what systemd mounts for a service, such as its credentials, is to be seen by it.
+    mount --make-rshared /
     for systemd in /usr/lib/systemd/systemd /lib/systemd/systemd; do
         [ -x "$systemd" ] && exec env -i container=zdt-e2e "$systemd" --system --unit=multi-user.target
     done

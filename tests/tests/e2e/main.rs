@@ -17,6 +17,7 @@ mod gates;
 mod orchestrate;
 mod programs;
 mod restart;
+mod strategies;
 mod units;
 
 use std::any::Any;
@@ -107,6 +108,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(gates::TESTS)
+        .chain(strategies::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {

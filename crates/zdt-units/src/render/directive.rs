@@ -191,6 +191,12 @@ const DIRECTIVES: &[Directive] = &[
         "no program that it starts gains rights",
     ),
     row(
+        "NonBlocking",
+        236,
+        Takes::Restart,
+        "a start leaves the sockets non-blocking for those who accept from them already",
+    ),
+    row(
         "NotifyAccess",
         236,
         Takes::Reload,

@@ -127,6 +127,13 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
         let sockets = service.sockets.iter().map(|socket| &socket.unit);
         section.set("Sockets", Value::units(sockets));
     }
+    if let Strategy::Standby | Strategy::Rolling { .. } = service.strategy {
+        section
+            .comment(
+                "else each start would make the shared sockets blocking, and hang those who serve",
+            )
+            .set("NonBlocking", "yes");
+    }
     if let Some(path) = &service.working_directory {
         section.set("WorkingDirectory", path);
     }

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
@@ -93,6 +95,7 @@ impl AsyncSocket {
     }
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+        self.stay_nonblocking()?;
         Poll::Ready(Ok(match self {
             Self::Tcp(tcp) => {
                 let (stream, peer) = ready!(tcp.poll_accept(cx))?;
@@ -104,6 +107,24 @@ impl AsyncSocket {
                 (Stream::Unix(stream), Peer::Unix(path))
             }
         }))
+    }
+}
+
+impl AsyncSocket {
+    /// `O_NONBLOCK` belongs to the socket and not to a process. Whenever systemd
+    /// passes the socket to another process it clears the flag, unless that
+    /// unit has `NonBlocking=yes`, and from then on an accept from the empty
+    /// queue would hold up this thread and every connection on it.
+    fn stay_nonblocking(&self) -> io::Result<()> {
+        let fd = match self {
+            Self::Tcp(tcp) => tcp.as_fd(),
+            Self::Unix(unix) => unix.as_fd(),
+        };
+        let flags = OFlag::from_bits_retain(fcntl(fd, FcntlArg::F_GETFL)?);
+        if !flags.contains(OFlag::O_NONBLOCK) {
+            fcntl(fd, FcntlArg::F_SETFL(flags | OFlag::O_NONBLOCK))?;
+        }
+        Ok(())
     }
 }
 
@@ -159,7 +180,7 @@ impl Stream {
     }
 }
 
-impl std::os::fd::AsFd for Stream {
+impl AsFd for Stream {
     fn as_fd(&self) -> std::os::fd::BorrowedFd<'_> {
         each!(self, stream => stream.as_fd())
     }
