@@ -137,6 +137,14 @@ impl Machine {
         self.run(&[&["systemctl"], args].concat())
     }
 
+    /// [`Error::Unavailable`] unless the machine has the program.
+    pub fn needs(&self, name: &'static str, package: &'static str) -> Result<(), Error> {
+        match self.run(&["which", name])?.success() {
+            true => Ok(()),
+            false => Err(Error::Unavailable(Reason::Program { name, package })),
+        }
+    }
+
     /// One property of a unit, as `systemctl show` prints it.
     pub fn show(&self, unit: &str, property: &str) -> Result<String, Error> {
         let output = self

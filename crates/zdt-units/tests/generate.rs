@@ -165,28 +165,54 @@ fn nothing_newer_than_the_wanted_systemd_is_written() {
     }
 }
 
-/// `systemd/` is what the example's `zdt.toml` gives, to be read without
-/// running anything.
+/// `systemd/` is what the examples' `zdt.toml`s give, to be read without
+/// running anything: a directory for each example, and nothing else.
 #[test]
 fn the_committed_units_are_fresh() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = fs::read_to_string(root.join("examples/shop/zdt.toml")).unwrap();
-    let model = Model::read("zdt.toml", &text).unwrap();
-    let mut names = Vec::new();
-    for unit in render(&model, "zdt.toml", Target::default()).units {
-        let path = root.join("systemd").join(unit.name.to_string());
-        if std::env::var_os("BLESS").is_some() {
-            fs::write(&path, unit.to_string()).unwrap();
+    let mut expected = BTreeMap::new();
+    for example in fs::read_dir(root.join("examples")).unwrap() {
+        let example = example.unwrap();
+        if !example.path().join("zdt.toml").exists() {
+            continue;
         }
-        assert_eq!(fs::read_to_string(&path).unwrap(), unit.to_string());
-        names.push(unit.name.to_string());
+        for unit in generated(&example.path()) {
+            let path = Path::new(&example.file_name()).join(unit.name.as_str());
+            expected.insert(path, unit.to_string());
+        }
     }
-    names.push("README.md".to_owned());
-    names.sort();
-    let mut found: Vec<_> = fs::read_dir(root.join("systemd"))
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    found.sort();
-    assert_eq!(found, names);
+    assert!(!expected.is_empty(), "the examples are gone");
+
+    let committed = root.join("systemd");
+    if std::env::var_os("BLESS").is_some() {
+        for (path, text) in &expected {
+            let path = committed.join(path);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+    let mut found = BTreeMap::new();
+    for directory in fs::read_dir(&committed).unwrap() {
+        let directory = directory.unwrap().path();
+        if !directory.is_dir() {
+            continue;
+        }
+        for unit in fs::read_dir(directory).unwrap() {
+            let path = unit.unwrap().path();
+            let text = fs::read_to_string(&path).unwrap();
+            found.insert(path.strip_prefix(&committed).unwrap().to_owned(), text);
+        }
+    }
+    assert_eq!(
+        found.keys().collect::<Vec<_>>(),
+        expected.keys().collect::<Vec<_>>(),
+        "write them with `BLESS=1`; what is too many is removed by hand"
+    );
+    for (path, text) in &expected {
+        assert!(
+            *text == found[path],
+            "systemd/{} is not what is generated:\n{text}",
+            path.display()
+        );
+    }
 }

@@ -10,7 +10,7 @@ use super::{Output, Reason};
 
 #[derive(Debug)]
 pub enum Error {
-    /// This host cannot boot one.
+    /// This host cannot boot one, or the machine lacks what a test needs.
     Unavailable(Reason),
     /// The boot scripts or systemd did not get through; what they said.
     Boot { said: String },
@@ -36,7 +36,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unavailable(reason) => write!(f, "no machine can be booted here: {reason}"),
+            Self::Unavailable(reason) => write!(f, "not possible here: {reason}"),
             Self::Boot { said } => write!(f, "the machine did not boot: {}", said.trim_end()),
             Self::Start { command, .. } => write!(f, "failed to run `{command}`"),
             Self::Failed(output) => {

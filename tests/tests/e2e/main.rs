@@ -13,6 +13,7 @@
 mod boot;
 mod crash;
 mod drain;
+mod examples;
 mod gates;
 mod orchestrate;
 mod programs;
@@ -27,7 +28,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
 use libtest_mimic::{Arguments, Completion, Failed, Trial};
-use zdt_e2e::machine::{Builder, Machine};
+use zdt_e2e::machine::{self, Builder, Machine};
 
 /// A test gets a fresh machine. It fails by an error or by a panic; either
 /// way the machine's journal is printed.
@@ -93,6 +94,20 @@ const TESTS: &[(&str, Test)] = &[
         "default_settings_close_the_port",
         crash::default_settings_close_the_port,
     ),
+    ("the_shop_loses_nothing", examples::the_shop_loses_nothing),
+    (
+        "one_writer_at_a_time_and_no_entry_is_lost",
+        examples::one_writer_at_a_time_and_no_entry_is_lost,
+    ),
+    (
+        "nginx_before_a_unix_socket_loses_nothing",
+        examples::nginx_before_a_unix_socket_loses_nothing,
+    ),
+    ("two_ports_lose_nothing", examples::two_ports_lose_nothing),
+    (
+        "a_site_restarts_and_the_others_do_not_notice",
+        examples::a_site_restarts_and_the_others_do_not_notice,
+    ),
 ];
 
 fn main() -> ExitCode {
@@ -112,7 +127,7 @@ fn main() -> ExitCode {
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
-                None => run(test).map(|()| Completion::Completed),
+                None => run(test, required),
                 Some(reason) if required => Err(reason.into()),
                 Some(reason) => Ok(Completion::ignored_with(reason)),
             };
@@ -122,15 +137,20 @@ fn main() -> ExitCode {
     libtest_mimic::run(&arguments, trials).exit_code()
 }
 
-fn run(test: Test) -> Result<(), Failed> {
+fn run(test: Test, required: bool) -> Result<Completion, Failed> {
     // Also alone among processes: nextest starts one for each test.
     let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.lock"))?;
     lock.lock()?;
 
     let machine = builder().boot().map_err(|e| chain(&e))?;
     let failure = match catch_unwind(AssertUnwindSafe(|| test(&machine))) {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => chain(error.as_ref()),
+        Ok(Ok(())) => return Ok(Completion::Completed),
+        Ok(Err(error)) => match error.downcast_ref() {
+            Some(machine::Error::Unavailable(reason)) if !required => {
+                return Ok(Completion::ignored_with(reason));
+            }
+            _ => chain(error.as_ref()),
+        },
         Err(panic) => said(panic.as_ref()),
     };
     let journal = machine.journal_tail(60).unwrap_or_else(|e| chain(&e));

@@ -1,0 +1,163 @@
+//! The examples, each installed and restarted as its README says.
+
+mod nginx;
+mod sites;
+mod sqlite;
+
+use std::error::Error;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use zdt_e2e::client::Client;
+use zdt_e2e::load::Load;
+use zdt_e2e::machine::{self, Machine};
+use zdt_units::model::Model;
+use zdt_units::probe::Report;
+
+pub(crate) use self::nginx::nginx_before_a_unix_socket_loses_nothing;
+pub(crate) use self::sites::a_site_restarts_and_the_others_do_not_notice;
+pub(crate) use self::sqlite::one_writer_at_a_time_and_no_entry_is_lost;
+use crate::units;
+
+const UNITS: &str = "/opt/zdt/bin/units";
+const CONFIG: &str = "/etc/zdt/zdt.toml";
+const HTTP: &str = "127.0.0.1:80";
+
+/// The shop is the README's smallest program in the smallest units.
+pub(crate) fn the_shop_loses_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    install(machine, "shop")?;
+    let load = load(machine, HTTP, &["--rate=500", "--think=20ms"])?;
+    restart(machine, "shop", HTTP, 5)?;
+    let report = load.stop()?;
+    assert_lossless("shop, 5 restarts", &report);
+    Ok(())
+}
+
+/// Two listeners under one drain, each told by its name, and a third that
+/// answers for both.
+pub(crate) fn two_ports_lose_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    const ADMIN: &str = "127.0.0.1:9000";
+    const HEALTH: &str = "127.0.0.1:19081";
+
+    install(machine, "two-ports")?;
+    let flags = ["--rate=300", "--think=20ms"];
+    let public = load(machine, HTTP, &flags)?;
+    let admin = load(machine, ADMIN, &flags)?;
+    for _ in 0..6 {
+        restart(machine, "tickets", HTTP, 1)?;
+        // Nobody got the other's socket.
+        let said = |address| Client::tcp(machine, address)?.get("/").map(|a| a.text());
+        assert!(said(HTTP)?.starts_with("ticket "));
+        assert!(said(ADMIN)?.ends_with(" sold by this process\n"));
+        let ready = Client::tcp(machine, HEALTH)?.get("/readyz")?;
+        let pid = machine.show("tickets.service", "MainPID")?;
+        let instance = ready.header("x-zdt-instance").unwrap_or_default();
+        assert_eq!(ready.status, 200);
+        assert!(instance.contains(&format!("pid={pid} ")), "{instance}");
+        assert_eq!(Client::tcp(machine, HTTP)?.get("/readyz")?.status, 404);
+    }
+    assert_lossless("public port, 6 restarts", &public.stop()?);
+    assert_lossless("admin port, 6 restarts", &admin.stop()?);
+    control("one port", "--stream=rate=300,think=20ms", 6)
+}
+
+/// Puts an example into the machine with the commands of its README: the
+/// program where `exec` is, its own `zdt.toml`, and what that generates.
+fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error>> {
+    let directory = directory(name);
+    let zdt_toml = fs::read_to_string(directory.join("zdt.toml"))?;
+    let services = Model::read("zdt.toml", &zdt_toml)
+        .map_err(|mistakes| format!("{:?}", mistakes.problems()))?
+        .services;
+    let built = build(&directory)?;
+    for service in &services {
+        let program = machine.host_path(service.exec.program());
+        if !program.exists() {
+            fs::create_dir_all(program.parent().unwrap_or(&program))?;
+            fs::copy(&built, program)?;
+        }
+    }
+    machine.write_file(CONFIG, zdt_toml, 0o644)?;
+    let out = ["--config", CONFIG, "--out", "/etc/systemd/system"];
+    machine
+        .run(&[&[UNITS, "generate"], &out[..]].concat())?
+        .ok()?;
+    machine.systemctl(&["daemon-reload"])?.ok()?;
+    for service in &services {
+        let unit = service.unit();
+        let start = machine.systemctl(&["enable", "--now", unit.as_str()])?;
+        start.ok()?;
+    }
+    Ok(())
+}
+
+fn directory(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).join(name)
+}
+
+/// Builds an example, because `cargo test -p zdt-e2e` does not; the path of
+/// its program.
+fn build(directory: &Path) -> Result<PathBuf, Box<dyn Error>> {
+    let manifest = directory.join("Cargo.toml");
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--message-format=json", "--manifest-path"])
+        .arg(&manifest)
+        .output()?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
+    }
+    for line in String::from_utf8(output.stdout)?.lines() {
+        let message: serde_json::Value = serde_json::from_str(line)?;
+        if let Some(program) = message["executable"].as_str() {
+            return Ok(program.into());
+        }
+    }
+    Err(format!("`{}` builds no program", manifest.display()).into())
+}
+
+fn load(machine: &Machine, address: &str, flags: &[&str]) -> Result<Load, machine::Error> {
+    let flags = [&[address], flags].concat();
+    Load::start(machine, env!("CARGO_BIN_EXE_units"), &flags)
+}
+
+/// Restarts a service with `zdt-units restart`, which proves that the process
+/// is a new one. Between two restarts clients are served for a while.
+fn restart(
+    machine: &Machine,
+    service: &str,
+    address: &str,
+    count: u32,
+) -> Result<(), Box<dyn Error>> {
+    for _ in 0..count {
+        let command = [UNITS, "restart", service, "--config", CONFIG];
+        machine.run(&command)?.ok()?;
+        for _ in 0..200 {
+            Client::tcp(machine, address)?.get("/somebody-else")?;
+        }
+    }
+    Ok(())
+}
+
+fn assert_lossless(name: &str, report: &Report) {
+    println!("{name}: {}", crate::restart::summary(report));
+    assert!(report.valid, "{report}");
+    assert_eq!(report.lost(), 0, "{report}");
+}
+
+/// The recipe that everybody copies loses requests of the same stream, so the
+/// load is one that finds losses.
+fn control(name: &str, stream: &str, restarts: u32) -> Result<(), Box<dyn Error>> {
+    let machine = crate::builder().boot()?;
+    units::stock(&machine)?;
+    let load = units::load(&machine, &[stream])?;
+    for _ in 0..restarts {
+        units::restart(&machine)?;
+    }
+    let report = load.stop()?;
+    let said = crate::restart::summary(&report);
+    println!("stock, {name}, {restarts} restarts: {said}");
+    assert!(report.valid, "{report}");
+    assert!(report.lost() > 0, "the control lost nothing: {report}");
+    Ok(())
+}
