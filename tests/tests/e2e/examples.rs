@@ -72,7 +72,7 @@ fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error>> {
         .services;
     let built = build(&directory)?;
     for service in &services {
-        let program = machine.host_path(service.exec.program());
+        let program = machine.host_path(&service.exec.program().to_string());
         if !program.exists() {
             fs::create_dir_all(program.parent().unwrap_or(&program))?;
             fs::copy(&built, program)?;
