@@ -198,6 +198,7 @@ mod tests {
             rate: 1.0,
             outcomes: Outcomes::default(),
             latency: Default::default(),
+            histogram: Default::default(),
             gap: Default::default(),
             lag_max_us: 0,
             in_flight_max: 0,

@@ -54,7 +54,7 @@ use tokio::sync::watch;
 pub use address::{Address, AddressError, Target};
 pub use live::Live;
 pub use outcome::{Outcome, Outcomes};
-pub use report::{Connections, Gap, Latency, Report, StreamReport, Timeline};
+pub use report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
 pub use request::StreamError;
 pub use spec::{SpecError, parse_header, parse_stream};
 

@@ -37,6 +37,9 @@ pub struct StreamReport {
     pub outcomes: Outcomes,
     /// Of the ok answers, from the moment the request was due.
     pub latency: Latency,
+    /// The same latencies, all of them.
+    #[serde(default)]
+    pub histogram: Histogram,
     pub gap: Gap,
     /// The most that a request left later than it was due. Latency includes it.
     pub lag_max_us: u64,
@@ -59,6 +62,14 @@ pub struct Latency {
     pub p99_us: u64,
     pub p999_us: u64,
     pub max_us: u64,
+}
+
+/// How many answers took how long, in buckets that grow by a quarter each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// The longest latency that counts in each bucket; the shortest is above that of the one before.
+    pub upto_us: Vec<u64>,
+    pub counts: Vec<u64>,
 }
 
 /// The longest stretch without a success.
@@ -349,6 +360,7 @@ mod tests {
                 p999_us: 30_000,
                 max_us: 1_234_000,
             },
+            histogram: Histogram::default(),
             gap: Gap {
                 longest_ms: 31,
                 began_ms: 7,
