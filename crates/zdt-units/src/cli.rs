@@ -128,6 +128,10 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
     pub think: Duration,
 
+    /// Wait so long in the middle of the request's head
+    #[arg(long, value_name = "TIME", default_value = "0s", value_parser = humantime::parse_duration)]
+    pub head_pause: Duration,
+
     /// The path and query to ask for [default: the target's, or `/`]
     #[arg(long)]
     pub path: Option<String>,

@@ -18,6 +18,20 @@ pub(crate) struct Done {
     pub(crate) trace: Trace,
 }
 
+/// The end of one request, as an observer of the run is told. Times count from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which stream of the load.
+    pub stream: usize,
+    pub due: Duration,
+    /// When it really left.
+    pub began: Duration,
+    pub ended: Duration,
+    pub outcome: Outcome,
+    /// A kept connection was found closed before it went out on a new one.
+    pub stale: bool,
+}
+
 /// What was met on the way to the outcome.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Trace {
@@ -187,6 +201,19 @@ impl Recorder {
 
     pub(crate) fn last_end(&self) -> Duration {
         self.last_end
+    }
+}
+
+impl Done {
+    pub(crate) fn ended(&self, stream: usize) -> Ended {
+        Ended {
+            stream,
+            due: self.due,
+            began: self.began,
+            ended: self.ended,
+            outcome: self.outcome,
+            stale: self.trace.stale > 0,
+        }
     }
 }
 

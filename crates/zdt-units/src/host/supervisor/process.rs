@@ -191,11 +191,14 @@ impl Process {
 
     pub(super) fn kill(&self) {
         let _ = kill(self.main, Signal::SIGKILL);
-        self.kill_group();
+        let _ = killpg(self.group, Signal::SIGKILL);
     }
 
-    pub(super) fn kill_group(&self) {
-        let _ = killpg(self.group, Signal::SIGKILL);
+    /// Whether there was anything to kill.
+    pub(super) fn kill_group(&self) -> bool {
+        // An orphan that has ended already is none.
+        collect(self.group);
+        killpg(self.group, Signal::SIGKILL).is_ok()
     }
 
     /// Waits for the end of the main process.
@@ -241,15 +244,18 @@ impl Leftovers {
     }
 
     pub(super) fn collect(&mut self) {
-        self.0.retain(|group| {
-            let of_group = Pid::from_raw(-group.as_raw());
-            loop {
-                match waitpid(of_group, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) => return true,
-                    Ok(_) => {}
-                    Err(_) => return false,
-                }
-            }
-        });
+        self.0.retain(|group| collect(*group));
+    }
+}
+
+/// Collects those of a group that have ended and are our children; whether any are left.
+fn collect(group: Pid) -> bool {
+    let of_group = Pid::from_raw(-group.as_raw());
+    loop {
+        match waitpid(of_group, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
     }
 }
