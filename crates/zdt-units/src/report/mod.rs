@@ -3,3 +3,4 @@
 pub(crate) mod diff;
 pub mod human;
 pub mod json;
+pub(crate) mod timeline;

@@ -122,6 +122,9 @@ pub struct Client {
     pub histogram: Histogram,
     /// The longest stretch without a success around a restart.
     pub gap_ms: u64,
+    /// The longest that a request in flight at a restart waited, beyond what it takes by itself.
+    #[serde(default)]
+    pub longest_wait_ms: u64,
     pub timeline: Timeline,
 }
 
