@@ -86,7 +86,7 @@ fn few(kind: Kind, stream: Stream) -> Stream {
 
 fn judge(kind: Kind, seen: &StreamReport, options: &Options) -> Result<Usual, Unfit> {
     let status = usual_status(&seen.outcomes)
-        .ok_or_else(|| unfit(Status::NotSpoken, &without_restart(seen)))?;
+        .ok_or_else(|| unfit(Status::NotSpoken, &without_restart(kind, seen)))?;
     let is_kept = matches!(kind, Kind::KeepAlive | Kind::Idle);
     if is_kept && seen.outcomes.stale > 0 {
         return Err(unfit(
@@ -131,7 +131,11 @@ fn usual_status(outcomes: &Outcomes) -> Option<u16> {
     (count == outcomes.scheduled).then_some(status)
 }
 
-fn without_restart(seen: &StreamReport) -> String {
+fn without_restart(kind: Kind, seen: &StreamReport) -> String {
+    let outcomes = &seen.outcomes;
+    if kind == Kind::Http2 && outcomes.ok + outcomes.wrong_status == 0 {
+        return "it does not speak HTTP/2 without TLS".to_owned();
+    }
     let losses = seen.outcomes.losses();
     let what: Vec<&str> = losses.iter().map(|(what, _)| what.as_str()).collect();
     format!("without any restart: {}", what.join(", "))
@@ -239,9 +243,11 @@ mod tests {
             eof: 5,
             ..Outcomes::default()
         };
-        let why = "without any restart: closed before the answer".to_owned();
-        let unfit = Err((Status::NotSpoken, why));
-        assert_eq!(found(Kind::Http2, &seen(closed, 0, 1)), unfit);
+        let unfit = |why: &str| Err((Status::NotSpoken, why.to_owned()));
+        let why = "without any restart: closed before the answer";
+        assert_eq!(found(Kind::Silent, &seen(closed.clone(), 0, 1)), unfit(why));
+        let why = "it does not speak HTTP/2 without TLS";
+        assert_eq!(found(Kind::Http2, &seen(closed, 0, 1)), unfit(why));
     }
 
     #[test]

@@ -113,8 +113,8 @@ pub(crate) async fn measure(
                 clients: fit.len(),
                 rate,
             });
-            sleep(options.settle()).await;
-            invalid = overload(&live, usually, rate);
+            sleep(options.before()).await;
+            invalid = overload(&live, usually, rate * options.before().as_secs_f64());
         }
         let wanted = match fit.is_empty() || invalid.is_some() {
             true => 0,
@@ -201,22 +201,18 @@ trait RestartAt: Restarts {
 
 impl<R: Restarts> RestartAt for R {}
 
-/// Why the load is no fair one, before anything was restarted.
-fn overload(live: &Live, usually: f64, rate: f64) -> Option<String> {
-    if live.lost() > 0 {
-        return Some(format!(
-            "{} of {} requests were lost before the first restart: the program does not bear this load",
-            live.lost(),
-            live.scheduled()
-        ));
-    }
-    // Half a second of requests is more than any jitter.
-    let in_flight = live.in_flight() as f64;
-    (in_flight > usually * 1.5 + rate * 0.5 + 10.0).then(|| {
-        format!(
-            "{in_flight} requests wait before the first restart: the program does not bear this load"
-        )
-    })
+/// Why the load is no fair one, after so many requests and before any restart.
+fn overload(live: &Live, usually: f64, requests: f64) -> Option<String> {
+    let why = if live.lost() > 0 {
+        format!("{} of {} requests were lost", live.lost(), live.scheduled())
+    } else if live.in_flight() as f64 > usually * 1.5 + requests * 0.5 + 10.0 {
+        format!("{} of {} requests wait", live.in_flight(), live.scheduled())
+    } else {
+        return None;
+    };
+    Some(format!(
+        "{why} before the first restart: the program does not bear this load"
+    ))
 }
 
 /// Whether the probe itself was well, and what it warns of.

@@ -225,10 +225,15 @@ impl Options {
         self.post.as_ref().unwrap_or(&self.path)
     }
 
-    /// How long the load runs before the first restart and after each one: so long that
-    /// every kept connection is used.
+    /// How long the load runs after each restart: so long that every kept connection is used.
     pub(super) fn settle(&self) -> Duration {
         self.pause.max(self.idle + self.idle / 2)
+    }
+
+    /// How long it runs before the first one: so long that a load which the program does not
+    /// bear shows.
+    pub(super) fn before(&self) -> Duration {
+        self.settle().max(Duration::from_secs(1))
     }
 }
 

@@ -128,29 +128,12 @@ impl Program {
             () = answered => return Err(refused("it answers, but does not say `READY=1`")
                 .hint("if it is a program that never does, add `--no-notify`")),
         }
-        if launch.readiness == Readiness::Started {
-            let mut answered =
-                std::pin::pin!(answers(&target, &options.path, launch.start_timeout));
-            let answered = loop {
-                tokio::select! {
-                    biased;
-                    answered = &mut answered => break answered,
-                    event = events.next() => match event {
-                        Some(Event::Exited { exit, .. }) => {
-                            return Err(refused(&format!("it {exit} before it answered")));
-                        }
-                        Some(event) => seen.push(event),
-                        None => return Err(refused("it was stopped")),
-                    },
-                }
-            };
-            if !answered {
-                return Err(refused(&format!("nothing answers on `{}`", target.address)).hint(
-                    "it has to serve the socket that is passed to it as descriptor 3 (`LISTEN_FDS`); \
-                     a port that it binds by itself closes at each restart",
-                ));
-            }
-        }
+        // One that says so has had its time.
+        let limit = match launch.readiness {
+            Readiness::Notify => options.timeout,
+            Readiness::Started => launch.start_timeout,
+        };
+        until_answered(&mut events, &mut seen, &target, &options.path, limit).await?;
         say(&format!("ready on {}", target.address));
         Ok(Self {
             supervisor,
@@ -195,10 +178,39 @@ async fn until_ready(events: &mut Events, seen: &mut Vec<Event>) -> Result<(), F
     Err(refused("it was stopped"))
 }
 
+async fn until_answered(
+    events: &mut Events,
+    seen: &mut Vec<Event>,
+    target: &Target,
+    path: &str,
+    limit: Duration,
+) -> Result<(), Failed> {
+    let mut answered = std::pin::pin!(answers(target, path, limit));
+    loop {
+        tokio::select! {
+            biased;
+            answered = &mut answered => return match answered {
+                true => Ok(()),
+                false => Err(refused(&format!("nothing answers on `{}`", target.address)).hint(
+                    "it has to serve the socket that is passed to it as descriptor 3 (`LISTEN_FDS`); \
+                     a port that it binds by itself closes at each restart",
+                )),
+            },
+            event = events.next() => match event {
+                Some(Event::Exited { exit, .. }) => {
+                    return Err(refused(&format!("it {exit} before it answered")));
+                }
+                Some(event) => seen.push(event),
+                None => return Err(refused("it was stopped")),
+            },
+        }
+    }
+}
+
 fn refused(why: &str) -> Failed {
     Failed::said(
         exit_code::REFUSED,
-        format!("the program could not be started: {why}"),
+        format!("the program cannot be restarted: {why}"),
     )
 }
 
