@@ -68,11 +68,12 @@ fn zdt_serve_passes() {
 fn the_usual_recipe_closes_what_it_has_not_read() {
     let program = [PROGRAM, "demo-app", "--stock"];
     let run = run(&["--slow=/slow?ms=800"], &program, |_| {});
-    // One in a hundred of its restarts meets a request that was accepted and not read.
+    // What is accepted, and not read yet at the signal, is lost on a busy machine as well.
     let lost = ["silent", "keep-alive", "idle"];
-    run.check("axum::serve", &lost, &["new", "post"]);
-    assert_eq!(run.client("silent").losses[0].class, "eof");
-    assert_eq!(run.client("idle").losses[0].class, "stale");
+    let maybe = ["new", "slow", "post", "half-sent", "http2"];
+    run.check("axum::serve", &lost, &maybe);
+    let advice = &run.client("silent").losses[0].advice;
+    assert!(advice.contains("had sent nothing yet"), "{advice}");
 }
 
 #[test]

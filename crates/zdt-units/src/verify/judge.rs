@@ -349,3 +349,6 @@ fn invalid(measured: &Measured, clients: &[Client]) -> Option<String> {
 fn millis(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;
