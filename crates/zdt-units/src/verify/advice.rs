@@ -47,9 +47,13 @@ fn advice(kind: Kind, class: &str) -> &'static str {
         (Kind::Http2, "stale" | "eof" | "eof_reused" | "reset" | "reset_reused") => {
             "send GOAWAY at SIGTERM, finish the streams that are open, then close"
         }
-        (_, "stale" | "eof_reused" | "reset_reused") => {
-            "kept connections are closed at SIGTERM, and a request on its way is lost with them: answer \
-             with `Connection: close` first, and close those that stay idle for a while"
+        (_, "stale") => {
+            "nothing was on its way this time, but a request that is gets lost with the connection: answer \
+             with `Connection: close` before, and close what stays idle only after a while"
+        }
+        (_, "eof_reused" | "reset_reused") => {
+            "the request was on its way when the kept connection was closed: answer with \
+             `Connection: close` before, and close what stays idle only after a while"
         }
         (Kind::Silent, "eof" | "reset") => {
             "accepted connections that had sent nothing yet were closed: wait for their first request, \

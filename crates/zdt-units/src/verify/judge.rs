@@ -302,7 +302,11 @@ fn verdict(measured: &Measured, clients: &[Client]) -> Verdict {
         )
     } else if lost > 0 {
         let names = with(Status::Lost).join(", ");
-        let says = format!("{lost} of {sent} requests were lost in {restarts}, by {names}");
+        let losses = match lost {
+            1 => "1 loss".to_owned(),
+            n => format!("{n} losses"),
+        };
+        let says = format!("{losses} among {sent} requests in {restarts}: {names}");
         (VerdictKind::Lossy, says)
     } else {
         let tried = with(Status::Passed).len();

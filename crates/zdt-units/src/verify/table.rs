@@ -51,9 +51,9 @@ pub(super) enum Meeting {
     Kept,
 }
 
-/// From connecting to the first byte.
+/// From connecting to the first byte, at least.
 const SILENCE: Duration = Duration::from_millis(30);
-/// Between the halves of a head.
+/// Between the halves of a head, at least.
 const HALF_SENT: Duration = Duration::from_millis(100);
 /// Between two requests on a busy kept connection.
 const BUSY: Duration = Duration::from_millis(200);
@@ -96,21 +96,22 @@ impl Kind {
 
     /// In half a sentence.
     pub fn does(self, options: &Options) -> String {
-        let ms = |time: Duration| humantime::format_duration(time);
+        let own = humantime::format_duration(self.own_time(options));
+        let shown = humantime::format_duration;
         match self {
             Kind::New => "a new connection for each request".to_owned(),
-            Kind::Silent => format!("connects, waits {}, then sends", ms(SILENCE)),
-            Kind::KeepAlive => format!("kept connections, each used every {}", ms(BUSY)),
+            Kind::Silent => format!("connects, waits {own}, then sends"),
+            Kind::KeepAlive => format!("kept connections, each used every {}", shown(BUSY)),
             Kind::Idle => format!(
                 "kept connections that rest {} between requests",
-                ms(options.idle)
+                shown(options.idle)
             ),
             Kind::Slow => match &options.slow {
                 Some(path) => format!("requests to `{path}` in flight at the restart"),
-                None => format!("uploads in pieces over {}", ms(Self::upload())),
+                None => format!("uploads in pieces over {own}"),
             },
             Kind::Post => format!("a POST with a body to `{}`", options.post_path()),
-            Kind::HalfSent => format!("half of the request head, the rest {} later", ms(HALF_SENT)),
+            Kind::HalfSent => format!("half of the request head, the rest {own} later"),
             Kind::Http2 => "requests on kept HTTP/2 connections".to_owned(),
             Kind::WebSocket => "open WebSockets".to_owned(),
         }
@@ -138,10 +139,20 @@ impl Kind {
     /// How long a request takes by the client's own doing.
     pub(super) fn own_time(self, options: &Options) -> Duration {
         match self {
-            Kind::Silent => SILENCE,
-            Kind::HalfSent => HALF_SENT,
+            // Two are in flight at any moment.
+            Kind::Silent => SILENCE.max(every(self.rate(options)) * 2),
+            Kind::HalfSent => HALF_SENT.max(every(self.rate(options)) * 2),
             Kind::Slow if options.slow.is_none() => Self::upload(),
             _ => Duration::ZERO,
+        }
+    }
+
+    /// Requests a second of those that follow `--rate`.
+    fn rate(self, options: &Options) -> f64 {
+        match self {
+            Kind::Silent | Kind::KeepAlive | Kind::Http2 => options.rate / 2.0,
+            Kind::Post | Kind::HalfSent => options.rate / 4.0,
+            _ => options.rate,
         }
     }
 
@@ -165,19 +176,19 @@ impl Kind {
             path: options.post_path().to_owned(),
             ..stream
         };
-        let rate = options.rate;
+        let rate = self.rate(options);
         Some(match self {
             Kind::New => like(Pattern::New, rate),
             Kind::Silent => Stream {
-                think: SILENCE,
-                ..like(Pattern::New, rate / 2.0)
+                think: self.own_time(options),
+                ..like(Pattern::New, rate)
             },
             Kind::HalfSent => Stream {
-                head_pause: HALF_SENT,
-                ..like(Pattern::New, rate / 4.0)
+                head_pause: self.own_time(options),
+                ..like(Pattern::New, rate)
             },
             Kind::KeepAlive => {
-                let connections = (rate / 2.0 * BUSY.as_secs_f64()).round().max(1.0) as usize;
+                let connections = (rate * BUSY.as_secs_f64()).round().max(1.0) as usize;
                 like(
                     Pattern::KeepAlive { connections },
                     connections as f64 / BUSY.as_secs_f64(),
@@ -193,11 +204,11 @@ impl Kind {
                 Pattern::Http2 {
                     connections: HTTP2_CONNECTIONS,
                 },
-                rate / 2.0,
+                rate,
             ),
             Kind::Post => Stream {
                 body_bytes: 4 * PIECE,
-                ..post(like(Pattern::New, rate / 4.0))
+                ..post(like(Pattern::New, rate))
             },
             Kind::Slow => match &options.slow {
                 Some(path) => Stream {
@@ -235,6 +246,12 @@ impl Options {
     pub(super) fn before(&self) -> Duration {
         self.settle().max(Duration::from_secs(1))
     }
+}
+
+/// From one request to the next, in whole milliseconds.
+fn every(rate: f64) -> Duration {
+    let ms = (1000.0 / rate).ceil().clamp(1.0, 3_600_000.0);
+    Duration::from_millis(ms as u64)
 }
 
 /// Every mistake in the options.
@@ -319,16 +336,19 @@ mod tests {
     /// The shortest restart takes some ten milliseconds; others must be in flight at any moment.
     #[test]
     fn every_restart_is_met_by_construction() {
-        for kind in Kind::ALL {
-            let options = example();
-            let Some(stream) = kind.stream(&options) else {
-                continue;
-            };
-            let apart = Duration::from_secs_f64(1.0 / stream.rate);
-            match kind.meeting() {
-                Meeting::During if kind == Kind::New => assert!(apart <= Duration::from_millis(10)),
-                Meeting::Across => assert!(apart < kind.own_time(&options), "{kind}"),
-                Meeting::Kept | Meeting::During => assert!(apart < options.pause, "{kind}"),
+        let new = Kind::New.stream(&example()).unwrap();
+        assert!(every(new.rate) <= Duration::from_millis(10));
+        for rate in [3.0, 10.0, 50.0, 100.0, 2000.0] {
+            let options = Options { rate, ..example() };
+            for kind in Kind::ALL {
+                let Some(stream) = kind.stream(&options) else {
+                    continue;
+                };
+                let own = kind.own_time(&options);
+                if kind.meeting() == Meeting::Across {
+                    assert!(every(stream.rate) * 2 <= own, "{kind} at {rate}");
+                }
+                assert!(stream.timeout > own, "{kind} at {rate}");
             }
         }
     }

@@ -51,7 +51,7 @@ fn timelines(verified: &Verified, colour: Colour) -> Vec<String> {
         .map(|client| {
             let lane = Lane {
                 timeline: &client.timeline,
-                usual: Some(Duration::from_micros(client.latency.p50_us)),
+                usual: Some(shortest(client)),
             };
             let row = timeline::row(&[lane], column_ms, colour);
             format!("{:<LABEL$}{row}", client.name)
@@ -67,6 +67,17 @@ fn timelines(verified: &Verified, colour: Colour) -> Vec<String> {
     let marks = format!("{:<LABEL$}{}", "", timeline::marks(at, column_ms));
     let legend = format!("{:<LABEL$}▼ restart  {}", "", timeline::LEGEND);
     [vec![marks], rows, vec![legend]].concat()
+}
+
+/// What an answer takes when nothing is in its way.
+fn shortest(client: &Client) -> Duration {
+    let buckets = client
+        .histogram
+        .counts
+        .iter()
+        .zip(&client.histogram.upto_us);
+    let mut filled = buckets.filter(|(count, _)| **count > 0);
+    Duration::from_micros(filled.next().map_or(0, |(_, upto)| *upto))
 }
 
 fn restarts(verified: &Verified) -> Vec<String> {

@@ -112,7 +112,7 @@ async fn serve(flaw: Option<Flaw>) {
         }
     }
     match flaw {
-        Some(Flaw::ExitsAtOnce) => std::process::exit(0),
+        Some(Flaw::ExitsAtOnce) => return,
         Some(Flaw::ShutsListener) => {
             let _ = shutdown(listener.as_raw_fd(), Shutdown::Both);
         }
@@ -121,7 +121,6 @@ async fn serve(flaw: Option<Flaw>) {
     drop(listener);
     drain.send_replace(true);
     while connections.join_next().await.is_some() {}
-    std::process::exit(0);
 }
 
 impl Server {

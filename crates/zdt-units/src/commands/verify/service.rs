@@ -87,9 +87,8 @@ impl Restarts for Service<'_> {
 impl Service<'_> {
     async fn try_restart(&mut self) -> Result<Restarted, Failed> {
         let began = Instant::now();
-        let plan = match restart::prepare(&mut self.host, self.described).await? {
-            Ok(plan) => plan,
-            Err(_) => return Err(Failed::unexpected("it is refused by now")),
+        let Ok(plan) = restart::prepare(&mut self.host, self.described).await? else {
+            return Err(Failed::unexpected("it is refused by now"));
         };
         if self.interrupts.is_none() {
             self.interrupts = Some(restart::interrupts()?);
