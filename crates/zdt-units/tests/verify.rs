@@ -13,6 +13,11 @@ mod run;
 #[path = "verify/server.rs"]
 mod server;
 
+use std::fs;
+use std::io::{BufRead, BufReader};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use zdt_units::verify::result::{Status, VerdictKind};
 
 use self::run::{PROGRAM, Run, run};
@@ -181,6 +186,57 @@ fn a_run_in_which_nothing_can_be_tried_is_not_valid() {
     assert_eq!(run.code, 1, "{}", run.told);
     assert_eq!(run.client("websocket").status, Status::NotSpoken);
     assert_eq!(run.verified().restarts, []);
+}
+
+#[test]
+fn a_unix_socket_is_measured_as_well() {
+    let directory = tempfile::tempdir().unwrap();
+    let socket = directory.path().join("http.sock");
+    let listen = format!("--listen={}", socket.display());
+    let run = run(
+        &[&listen, "--only=new,silent,idle,http2"],
+        &[PROGRAM, "demo-app"],
+        |_| {},
+    );
+    run.check("a Unix socket", &[], &[]);
+    assert_eq!(run.named(Status::Passed).len(), 4);
+    assert!(!socket.exists());
+}
+
+#[test]
+fn a_restart_that_fails_is_the_verdict() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("mkdir once || exit 3; exec {PROGRAM} demo-app");
+    let run = run(&["--only=new"], &["sh", "-c", &script], |command| {
+        command.current_dir(directory.path());
+    });
+    assert_eq!(run.code, 7, "{}", run.told);
+    let verdict = &run.verified().verdict;
+    assert_eq!(verdict.kind, VerdictKind::Failed);
+    assert!(verdict.says.contains("failed with 3"), "{}", verdict.says);
+    assert_eq!(run.verified().restarts.len(), 1);
+}
+
+#[test]
+fn an_interrupt_leaves_nothing_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let script = format!("echo $$ > pid; exec {PROGRAM} demo-app");
+    let mut verify = std::process::Command::new(PROGRAM)
+        .args(["verify", "--", "sh", "-c", &script])
+        .current_dir(directory.path())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(verify.stderr.take().unwrap()).lines();
+    let loaded = |line: &Result<String, _>| line.as_ref().unwrap().contains("can be tried");
+    assert!(lines.any(|line| loaded(&line)));
+    let pid = Pid::from_raw(verify.id().try_into().unwrap());
+    kill(pid, Signal::SIGTERM).unwrap();
+    assert!(lines.any(|line| line.unwrap() == "error: interrupted"));
+    assert_eq!(verify.wait().unwrap().code(), Some(1));
+    let program = fs::read_to_string(directory.path().join("pid")).unwrap();
+    let program = Pid::from_raw(program.trim().parse().unwrap());
+    assert!(kill(program, None).is_err(), "{program} lives on");
 }
 
 #[test]
