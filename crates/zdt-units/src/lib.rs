@@ -20,5 +20,6 @@ pub mod probe;
 pub mod render;
 pub mod report;
 pub mod unit_file;
+pub mod verify;
 
 pub use commands::main;

@@ -421,6 +421,15 @@ async fn nothing_that_the_process_started_is_left() {
         .await
         .unwrap();
     until("the end of the first helper", || !is_alive(first)).await;
+    soon("the word about it", async {
+        while let Some(event) = service.events.next().await {
+            if matches!(event, Event::LeftBehind { .. }) {
+                return;
+            }
+        }
+        panic!("nothing was said of the helper");
+    })
+    .await;
     let second: u32 = read_when_there(&helper).await.parse().unwrap();
     assert!(is_alive(second));
     assert_eq!(service.stop().await, 0);

@@ -20,6 +20,7 @@ mod programs;
 mod restart;
 mod strategies;
 mod units;
+mod verify;
 
 use std::any::Any;
 use std::error::Error;
@@ -89,6 +90,14 @@ const TESTS: &[(&str, Test)] = &[
     (
         "a_killed_process_is_told_by_the_exit_code",
         orchestrate::a_killed_process_is_told_by_the_exit_code,
+    ),
+    (
+        "verify_tells_a_lossless_service_from_another",
+        verify::verify_tells_a_lossless_service_from_another,
+    ),
+    (
+        "verify_refuses_what_restart_refuses",
+        verify::verify_refuses_what_restart_refuses,
     ),
     (
         "default_settings_close_the_port",

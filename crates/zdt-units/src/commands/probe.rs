@@ -106,6 +106,7 @@ fn load(args: &ProbeArgs) -> Result<Load, ProbeError> {
         rate: args.rate,
         requests: args.requests,
         think: args.think,
+        head_pause: args.head_pause,
         method: args.method.clone(),
         path: args.path.clone().or(path).unwrap_or_else(|| "/".to_owned()),
         host: args.host.clone(),

@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime};
 
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet, yield_now};
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -15,7 +15,7 @@ use super::http1::{self, Expected, Http1};
 use super::http2::{self, Http2};
 use super::live::Live;
 use super::outcome::Outcome;
-use super::record::{Done, Recorder, Trace};
+use super::record::{Done, Ended, Recorder, Trace};
 use super::request::{Request, StreamError};
 use super::{Pattern, Stream, Target};
 
@@ -28,6 +28,7 @@ pub(crate) struct Run {
     start: Instant,
     pub(crate) started_unix_ms: u64,
     live: Live,
+    observer: Option<mpsc::UnboundedSender<Ended>>,
     books: Mutex<Books>,
 }
 
@@ -53,7 +54,11 @@ impl Books {
 }
 
 impl Run {
-    pub(crate) fn new(streams: &[Stream], live: Live) -> Run {
+    pub(crate) fn new(
+        streams: &[Stream],
+        live: Live,
+        observer: Option<mpsc::UnboundedSender<Ended>>,
+    ) -> Run {
         let since_1970 = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Run {
             start: Instant::now(),
@@ -61,6 +66,7 @@ impl Run {
                 u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
             }),
             live,
+            observer,
             books: Mutex::new(Books::new(streams)),
         }
     }
@@ -89,6 +95,10 @@ impl Run {
         books.total.record(done);
         books.streams[stream].record(done);
         drop(books);
+        if let Some(observer) = &self.observer {
+            // One that went away has seen enough.
+            let _ = observer.send(done.ended(stream));
+        }
         self.live.note_ended(done.outcome);
     }
 

@@ -180,7 +180,12 @@ fn classify_end(
 }
 
 async fn write_request(socket: &Socket, request: &Request) -> io::Result<()> {
-    socket.write_all(&request.first).await?;
+    let (half, rest) = request.first.split_at(request.head_half);
+    if !half.is_empty() {
+        socket.write_all(half).await?;
+        sleep(request.head_pause).await;
+    }
+    socket.write_all(rest).await?;
     let mut done = request.first_body;
     for (index, &piece) in request.pieces.iter().enumerate() {
         if index > 0 {

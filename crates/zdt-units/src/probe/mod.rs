@@ -49,12 +49,16 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 pub use address::{Address, AddressError, Target};
 pub use live::Live;
+pub(crate) use outcome::{Connection, End, Seen};
 pub use outcome::{Outcome, Outcomes};
-pub use report::{Connections, Gap, Latency, Report, StreamReport, Timeline};
+pub use record::Ended;
+pub(crate) use record::{Done, Recorder, Trace};
+pub use report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
+pub(crate) use report::{micros, millis, write_table};
 pub use request::StreamError;
 pub use spec::{SpecError, parse_header, parse_stream};
 
@@ -77,6 +81,8 @@ pub struct Stream {
     pub requests: Option<u64>,
     /// The wait between a connection's opening and the first byte sent on it.
     pub think: Duration,
+    /// The wait in the middle of the request's head; HTTP/2 sends heads whole.
+    pub head_pause: Duration,
     pub method: String,
     pub path: String,
     /// `None`: the target's.
@@ -122,6 +128,7 @@ impl Default for Stream {
             rate: 100.0,
             requests: None,
             think: Duration::ZERO,
+            head_pause: Duration::ZERO,
             method: "GET".to_owned(),
             path: "/".to_owned(),
             host: None,
@@ -167,7 +174,17 @@ pub async fn run(load: &Load, stop: impl Future<Output = ()>) -> Report {
 
 /// As [`run`], with counters that can be read meanwhile.
 pub async fn run_live(load: &Load, live: &Live, stop: impl Future<Output = ()>) -> Report {
-    let run = Arc::new(drive::Run::new(&load.streams, live.clone()));
+    run_observed(load, live, None, stop).await
+}
+
+/// As [`run_live`], and tells the end of each request.
+pub async fn run_observed(
+    load: &Load,
+    live: &Live,
+    observer: Option<mpsc::UnboundedSender<Ended>>,
+    stop: impl Future<Output = ()>,
+) -> Report {
+    let run = Arc::new(drive::Run::new(&load.streams, live.clone(), observer));
     let (stopper, stopped) = watch::channel(false);
     let jobs = load.streams.iter().enumerate().map(|(index, stream)| {
         let job = Arc::new(drive::Job::new(index, &load.target, stream));

@@ -4,10 +4,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use hdrhistogram::Histogram;
-
 use super::outcome::{Outcome, Outcomes};
-use super::report::{Connections, Gap, Latency, Report, StreamReport, Timeline};
+use super::report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
 
 /// One request that has ended.
 #[derive(Clone, Debug)]
@@ -18,6 +16,20 @@ pub(crate) struct Done {
     pub(crate) ended: Duration,
     pub(crate) outcome: Outcome,
     pub(crate) trace: Trace,
+}
+
+/// The end of one request, as an observer of the run is told. Times count from its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// Which stream of the load.
+    pub stream: usize,
+    pub due: Duration,
+    /// When it really left.
+    pub began: Duration,
+    pub ended: Duration,
+    pub outcome: Outcome,
+    /// A kept connection was found closed before it went out on a new one.
+    pub stale: bool,
 }
 
 /// What was met on the way to the outcome.
@@ -62,7 +74,7 @@ const LAG_WORTH_A_WARNING: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(crate) struct Recorder {
     outcomes: Outcomes,
-    histogram: Histogram<u64>,
+    histogram: hdrhistogram::Histogram<u64>,
     latency_max: Duration,
     gap: Duration,
     gap_began: Duration,
@@ -81,7 +93,7 @@ impl Recorder {
     pub(crate) fn new(bucket: Duration) -> Recorder {
         Recorder {
             outcomes: Outcomes::default(),
-            histogram: Histogram::new_with_max(3_600_000_000, 3)
+            histogram: hdrhistogram::Histogram::new_with_max(3_600_000_000, 3)
                 .expect("an hour in microseconds and 3 digits are valid bounds"),
             latency_max: Duration::ZERO,
             gap: Duration::ZERO,
@@ -171,6 +183,7 @@ impl Recorder {
                 p999_us: at(0.999),
                 max_us: whole_micros(self.latency_max),
             },
+            histogram: Histogram::of(&self.histogram),
             outcomes: self.outcomes,
             gap: Gap {
                 longest_ms: whole_millis(self.gap),
@@ -188,6 +201,35 @@ impl Recorder {
 
     pub(crate) fn last_end(&self) -> Duration {
         self.last_end
+    }
+}
+
+impl Done {
+    pub(crate) fn ended(&self, stream: usize) -> Ended {
+        Ended {
+            stream,
+            due: self.due,
+            began: self.began,
+            ended: self.ended,
+            outcome: self.outcome,
+            stale: self.trace.stale > 0,
+        }
+    }
+}
+
+impl Histogram {
+    /// Up to 0.1 ms, and from there in steps of a quarter.
+    fn of(latencies: &hdrhistogram::Histogram<u64>) -> Histogram {
+        let buckets = latencies.iter_log(100, 1.25);
+        let (upto_us, counts) = buckets
+            .map(|bucket| {
+                (
+                    bucket.value_iterated_to(),
+                    bucket.count_since_last_iteration(),
+                )
+            })
+            .unzip();
+        Histogram { upto_us, counts }
     }
 }
 
@@ -291,6 +333,21 @@ mod tests {
         assert_eq!(report.latency.max_us, 30_000);
         assert_eq!(report.latency.p50_us, 30_000);
         assert_eq!(report.lag_max_us, 25_000);
+    }
+
+    #[test]
+    fn every_answer_is_in_one_bucket_of_the_histogram() {
+        let mut recorder = Recorder::new(Duration::from_millis(10));
+        for took in [0, 1, 1, 40, 2000] {
+            recorder.record(&done(0, took, Outcome::Ok));
+        }
+        recorder.record(&done(0, 3, Outcome::Eof));
+        let Histogram { upto_us, counts } = recorder.finish("x", String::new(), 1.0).histogram;
+        let of = |us: u64| counts[upto_us.iter().position(|&upto| us <= upto).unwrap()];
+        assert_eq!([1, 1000, 40_000, 2_000_000].map(of), [1, 2, 1, 1]);
+        assert_eq!(counts.iter().sum::<u64>(), 5);
+        assert_eq!(upto_us[0], 99);
+        assert!(upto_us.is_sorted_by(|a, b| a < b), "{upto_us:?}");
     }
 
     #[test]

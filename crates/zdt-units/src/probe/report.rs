@@ -37,6 +37,9 @@ pub struct StreamReport {
     pub outcomes: Outcomes,
     /// Of the ok answers, from the moment the request was due.
     pub latency: Latency,
+    /// The same latencies, all of them.
+    #[serde(default)]
+    pub histogram: Histogram,
     pub gap: Gap,
     /// The most that a request left later than it was due. Latency includes it.
     pub lag_max_us: u64,
@@ -59,6 +62,14 @@ pub struct Latency {
     pub p99_us: u64,
     pub p999_us: u64,
     pub max_us: u64,
+}
+
+/// How many answers took how long, in buckets that grow by a quarter each.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histogram {
+    /// The longest latency that counts in each bucket; the shortest is above that of the one before.
+    pub upto_us: Vec<u64>,
+    pub counts: Vec<u64>,
 }
 
 /// The longest stretch without a success.
@@ -256,7 +267,10 @@ impl StreamReport {
 }
 
 /// Left-aligned names, right-aligned numbers.
-fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
+pub(crate) fn write_table<const N: usize>(
+    f: &mut impl fmt::Write,
+    rows: &[[String; N]],
+) -> fmt::Result {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -276,7 +290,7 @@ fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]])
     Ok(())
 }
 
-fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     if us < 1_000_000 {
         format!("{:.1} ms", us as f64 / 1e3)
     } else {
@@ -284,7 +298,7 @@ fn micros(us: u64) -> String {
     }
 }
 
-fn millis(ms: u64) -> String {
+pub(crate) fn millis(ms: u64) -> String {
     if ms < 1_000 {
         format!("{ms} ms")
     } else {
@@ -349,6 +363,7 @@ mod tests {
                 p999_us: 30_000,
                 max_us: 1_234_000,
             },
+            histogram: Histogram::default(),
             gap: Gap {
                 longest_ms: 31,
                 began_ms: 7,

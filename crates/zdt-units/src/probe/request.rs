@@ -34,6 +34,9 @@ pub(crate) struct Request {
     /// How many bytes of the body are in `first`.
     pub(crate) first_body: u64,
     pub(crate) head: http::Request<()>,
+    /// Where `first` pauses; 0 if it does not.
+    pub(crate) head_half: usize,
+    pub(crate) head_pause: Duration,
     pub(crate) pieces: Vec<u64>,
     pub(crate) pause: Duration,
     pub(crate) kind: answer::Request,
@@ -98,6 +101,11 @@ impl Request {
             first.extend(b"connection: close\r\n");
         }
         first.extend(b"\r\n");
+        let head_half = if stream.head_pause.is_zero() {
+            0
+        } else {
+            first.len() / 2
+        };
         first.extend(FILLER.iter().take(usize::try_from(first_body).unwrap_or(0)));
 
         Ok(Request {
@@ -109,6 +117,8 @@ impl Request {
                 answer::Request::Other
             },
             head,
+            head_half,
+            head_pause: stream.head_pause,
             pieces,
             pause: stream.body_pause,
         })
@@ -158,6 +168,22 @@ mod tests {
             }),
             "POST /a?b=c HTTP/1.1\r\nhost: example.org\r\nuser-agent: zdt-probe\r\nx-a: b\r\ncontent-length: 3\r\n\r\nxxx"
         );
+    }
+
+    #[test]
+    fn a_pause_in_the_head_is_in_its_middle() {
+        let stream = Stream {
+            head_pause: Duration::from_millis(1),
+            method: "POST".to_owned(),
+            body_bytes: 1000,
+            ..Stream::default()
+        };
+        let request = Request::new(&target(), &stream).unwrap();
+        let (before, after) = request.first.split_at(request.head_half);
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        assert!(text(before).starts_with("POST / HTTP/1.1\r\n"));
+        assert!(!text(before).contains("\r\n\r\n"));
+        assert!(text(after).contains("\r\n\r\nxxx"));
     }
 
     #[test]

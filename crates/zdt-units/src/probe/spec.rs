@@ -23,7 +23,7 @@ pub enum SpecError {
 }
 
 /// The keys that [`parse_stream`] knows: the flags of `zdt-units probe`.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "name",
     "rate",
     "requests",
@@ -31,6 +31,7 @@ const KEYS: [&str; 18] = [
     "keep-alive",
     "http2",
     "think",
+    "head-pause",
     "path",
     "method",
     "host",
@@ -94,6 +95,7 @@ fn set(stream: &mut Stream, key: &str, value: &str) -> Result<(), SpecError> {
             };
         }
         "think" => stream.think = duration(key, value)?,
+        "head-pause" => stream.head_pause = duration(key, value)?,
         "path" => stream.path = value.to_owned(),
         "method" => stream.method = value.to_owned(),
         "host" => stream.host = Some(value.to_owned()),
@@ -172,7 +174,7 @@ mod tests {
 
     #[test]
     fn every_key_is_a_field() {
-        let spec = r"name=a,rate=0.5,requests=9,http2=2,keep-alive=3,think=20ms,path=/p,method=POST,
+        let spec = r"name=a,rate=0.5,requests=9,http2=2,keep-alive=3,think=20ms,head-pause=30ms,path=/p,method=POST,
             host=h,header=a: b\, c,header=d:e,body-bytes=100,body-chunks=4,body-pause=10ms,
             timeout=5s,expect=201,expect-length=3,no-close-header";
         assert_eq!(
@@ -183,6 +185,7 @@ mod tests {
                 rate: 0.5,
                 requests: Some(9),
                 think: Duration::from_millis(20),
+                head_pause: Duration::from_millis(30),
                 method: "POST".to_owned(),
                 path: "/p".to_owned(),
                 host: Some("h".to_owned()),
@@ -228,7 +231,7 @@ mod tests {
         check(
             "reqests=1",
             "`reqests` is not a key of a stream; the keys are name, rate, requests, new, \
-             keep-alive, http2, think, path, method, host, header, body-bytes, body-chunks, \
+             keep-alive, http2, think, head-pause, path, method, host, header, body-bytes, body-chunks, \
              body-pause, timeout, expect, expect-length, no-close-header",
         );
     }

@@ -4,3 +4,4 @@ pub(crate) mod diff;
 pub(crate) mod explain;
 pub mod human;
 pub mod json;
+pub(crate) mod timeline;

@@ -217,7 +217,10 @@ impl Driver {
                 Action::Kill => self.process.iter().for_each(Process::kill),
                 Action::KillRest => {
                     if let Some(process) = self.process.take() {
-                        process.kill_group();
+                        if process.kill_group() {
+                            let pid = process.main();
+                            self.tell(Event::LeftBehind { pid });
+                        }
                         self.leftovers.add(process.group());
                     }
                 }

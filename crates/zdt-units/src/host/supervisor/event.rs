@@ -47,6 +47,10 @@ pub enum Event {
         pid: u32,
         why: WhyKilled,
     },
+    /// Processes that the main one had started lived on after its end, and were killed.
+    LeftBehind {
+        pid: u32,
+    },
     NotStarted {
         why: String,
     },
@@ -133,6 +137,9 @@ impl fmt::Display for Event {
                 said(f, status.as_deref())
             }
             Self::Killed { pid, why } => write!(f, "killed process {pid}: {why}"),
+            Self::LeftBehind { pid } => {
+                write!(f, "process {pid} left others behind; killed them")
+            }
             Self::NotStarted { why } => write!(f, "could not start: {why}"),
             Self::Pausing { pause } => write!(
                 f,

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -63,7 +64,7 @@ pub(super) struct Process {
 pub(super) enum StartError {
     #[error("failed to read environment file `{path}`: {source}")]
     EnvironmentFile { path: String, source: io::Error },
-    #[error("failed to share a socket: {0}")]
+    #[error("failed to share a descriptor: {0}")]
     Share(io::Error),
     #[error("failed to run `{program}`: {source}")]
     Spawn { program: String, source: io::Error },
@@ -131,6 +132,11 @@ impl Start<'_> {
             command.current_dir(directory);
         }
 
+        if launch.stdout_to_stderr {
+            let stderr = io::stderr().as_fd().try_clone_to_owned();
+            command.stdout(stderr.map_err(StartError::Share)?);
+        }
+
         let shared = self.held.sockets().iter().zip(FIRST_FD..);
         let mappings = shared
             .map(|(socket, child_fd)| {
@@ -190,11 +196,14 @@ impl Process {
 
     pub(super) fn kill(&self) {
         let _ = kill(self.main, Signal::SIGKILL);
-        self.kill_group();
+        let _ = killpg(self.group, Signal::SIGKILL);
     }
 
-    pub(super) fn kill_group(&self) {
-        let _ = killpg(self.group, Signal::SIGKILL);
+    /// Whether there was anything to kill.
+    pub(super) fn kill_group(&self) -> bool {
+        // An orphan that has ended already is none.
+        collect(self.group);
+        killpg(self.group, Signal::SIGKILL).is_ok()
     }
 
     /// Waits for the end of the main process.
@@ -240,15 +249,18 @@ impl Leftovers {
     }
 
     pub(super) fn collect(&mut self) {
-        self.0.retain(|group| {
-            let of_group = Pid::from_raw(-group.as_raw());
-            loop {
-                match waitpid(of_group, Some(WaitPidFlag::WNOHANG)) {
-                    Ok(WaitStatus::StillAlive) => return true,
-                    Ok(_) => {}
-                    Err(_) => return false,
-                }
-            }
-        });
+        self.0.retain(|group| collect(*group));
+    }
+}
+
+/// Collects those of a group that have ended and are our children; whether any are left.
+fn collect(group: Pid) -> bool {
+    let of_group = Pid::from_raw(-group.as_raw());
+    loop {
+        match waitpid(of_group, Some(WaitPidFlag::WNOHANG)) {
+            Ok(WaitStatus::StillAlive) => return true,
+            Ok(_) => {}
+            Err(_) => return false,
+        }
     }
 }

@@ -63,6 +63,34 @@ async fn a_good_server_loses_nothing_on_kept_connections() {
 }
 
 #[tokio::test]
+async fn a_head_with_a_pause_in_it_finds_who_has_no_patience() {
+    let address = server(|number, mut stream| async move {
+        if number % 5 == 0 {
+            // Half a head is there, and is dropped.
+            assert!(stream.read(&mut [0; 1024]).await.unwrap() > 0);
+            reset(stream);
+        } else {
+            serve_all(stream).await;
+        }
+    })
+    .await;
+    let half_sent = Stream {
+        head_pause: Duration::from_millis(100),
+        ..new()
+    };
+    let report = at_rate(100, address, half_sent).await;
+    assert_eq!(
+        outcomes(&report),
+        Outcomes {
+            ok: 80,
+            reset: 20,
+            ..expected(100)
+        }
+    );
+    assert!(report.total.latency.p50_us >= 100_000);
+}
+
+#[tokio::test]
 async fn kept_connections_are_used_in_turn() {
     let address = server(|number, mut stream| async move {
         while read_head(&mut stream).await.is_some() {

@@ -6,9 +6,11 @@ use std::time::Duration;
 
 use tokio::sync::{Barrier, Notify};
 
-use super::server::{OK, read_head, serve_all, server, write};
+use super::server::{OK, closed_port, read_head, serve_all, server, write};
 use super::{PATIENCE, at_rate, outcomes};
-use crate::probe::{Live, Load, Outcomes, Pattern, Stream, Target, run, run_live};
+use crate::probe::{
+    Live, Load, Outcome, Outcomes, Pattern, Stream, Target, run, run_live, run_observed,
+};
 
 fn endless() -> Stream {
     Stream {
@@ -207,4 +209,36 @@ async fn a_run_may_be_spawned_on_many_threads() {
             ..Outcomes::default()
         }
     );
+}
+
+#[tokio::test]
+async fn an_observer_is_told_each_end_once() {
+    let address = server(|_, stream| serve_all(stream)).await;
+    let (closed, _taken) = closed_port();
+    for (address, outcome) in [(address, Outcome::Ok), (closed, Outcome::Refused)] {
+        let load = Load {
+            target: Target::new(address),
+            streams: vec![
+                Stream::default(),
+                Stream {
+                    rate: 1000.0,
+                    requests: Some(50),
+                    ..Stream::default()
+                },
+            ],
+        };
+        let (observer, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let stop = tokio::time::sleep(Duration::from_millis(100));
+        let report = run_observed(&load, &Live::new(), Some(observer), stop).await;
+        let mut sums = [Outcomes::default(), Outcomes::default()];
+        while let Ok(ended) = seen.try_recv() {
+            assert_eq!(ended.outcome, outcome);
+            assert!(ended.due <= ended.began && ended.began <= ended.ended);
+            sums[ended.stream].record(ended.outcome);
+        }
+        for (sum, stream) in sums.iter().zip(&report.streams) {
+            assert_eq!(sum, &stream.outcomes);
+        }
+        assert_eq!(report.streams[1].outcomes.scheduled, 50);
+    }
 }
