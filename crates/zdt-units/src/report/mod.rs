@@ -1,5 +1,6 @@
 //! Turns values into lines for people and programs.
 
 pub(crate) mod diff;
+pub mod html;
 pub mod human;
 pub mod json;

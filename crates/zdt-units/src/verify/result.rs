@@ -14,6 +14,9 @@ pub const VERSION: u32 = 1;
 pub struct Verified {
     pub v: u32,
     pub subject: Subject,
+    /// What repeats it: the program and its arguments, as they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     pub host: Host,
     /// Where the clients connected.
     pub target: String,
@@ -122,6 +125,9 @@ pub struct Client {
     pub histogram: Histogram,
     /// The longest stretch without a success around a restart.
     pub gap_ms: u64,
+    /// The longest that a request in flight at a restart waited, beyond what it takes by itself.
+    #[serde(default)]
+    pub longest_wait_ms: u64,
     pub timeline: Timeline,
 }
 
