@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::verify::Kind;
+
 /// Restarts that lose no connection: writes systemd units, restarts services, proves it.
 #[derive(Debug, Parser)]
 #[command(name = "zdt-units", version, max_term_width = 100)]
@@ -20,6 +22,7 @@ pub enum Command {
     Restart(RestartArgs),
     Probe(Box<ProbeArgs>),
     Run(RunArgs),
+    Verify(Box<VerifyArgs>),
     Demo(DemoArgs),
     #[command(hide = true)]
     Exec(ExecArgs),
@@ -251,6 +254,112 @@ pub struct ExecArgs {
 
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// Prove that restarts lose nothing: of a service, or of any program in any language
+///
+/// Restarts it for real under a table of clients that meet a restart in different ways,
+/// and says which of them lost what, why that usually happens, and what to do.
+///
+/// A service of `zdt.toml` is restarted as by `zdt-units restart`. A program is started
+/// here with a socket (LISTEN_FDS), without root, systemd or configuration.
+///
+/// What a client is answered before the first restart counts as ok afterwards, whatever
+/// it is; a protocol that the program does not speak is told, and proves nothing.
+///
+/// Exit code: 0 nothing was lost, 9 something was, 2 the command line is wrong, 3 `zdt.toml`
+/// is, 1 the measurement is not valid, 4 refused and nothing touched, 5 stopped before any
+/// change, 7 a restart failed.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "zdt-units verify [OPTIONS] SERVICE\n       \
+        zdt-units verify [OPTIONS] [--listen ADDRESS] -- PROGRAM [ARGUMENT]...",
+    after_help = "\
+The clients:
+  new         a new connection for each request
+  silent      connects, waits, then sends
+  keep-alive  kept connections, used again and again
+  idle        kept connections that rest between requests (`--idle`)
+  slow        in flight over the restart: a slow path (`--slow`), or an upload in pieces
+  post        a POST with a body (`--post`)
+  half-sent   half of the request head, the rest later
+  http2       requests on kept HTTP/2 connections, without TLS
+  websocket   open WebSockets (`--websocket`)
+
+In the CI of any project:
+  zdt-units verify --no-notify --slow /report -- node server.js"
+)]
+pub struct VerifyArgs {
+    /// The service's name in `zdt.toml`
+    #[arg(required_unless_present = "program")]
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// How often to restart it
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]
+    pub restarts: u32,
+
+    /// Requests a second of the client `new`; the other rates follow from it
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
+
+    /// From the end of one restart to the next
+    #[arg(long, value_name = "TIME", default_value = "1s", value_parser = humantime::parse_duration)]
+    pub pause: Duration,
+
+    /// The path that most clients ask for
+    #[arg(long, default_value = "/")]
+    pub path: String,
+
+    /// A path that takes a while to answer [default: a slow upload to `--post`]
+    #[arg(long, value_name = "PATH")]
+    pub slow: Option<String>,
+
+    /// A path that reads the body of a POST [default: `--path`]
+    #[arg(long, value_name = "PATH")]
+    pub post: Option<String>,
+
+    /// A path that speaks WebSocket
+    #[arg(long, value_name = "PATH")]
+    pub websocket: Option<String>,
+
+    /// Only these clients
+    #[arg(long, value_name = "CLIENT,...", value_delimiter = ',')]
+    pub only: Vec<Kind>,
+
+    /// How long the connections of the client `idle` rest between requests
+    #[arg(long, value_name = "TIME", default_value = "500ms", value_parser = humantime::parse_duration)]
+    pub idle: Duration,
+
+    /// How long an answer may take, beyond what the client itself takes
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
+    pub timeout: Duration,
+
+    /// Listen here for the program; the first address is measured [default: a free port of 127.0.0.1]
+    #[arg(long, value_name = "[NAME=]ADDRESS", conflicts_with_all = ["config", "service"], requires = "program")]
+    pub listen: Vec<String>,
+
+    /// The program does not say `READY=1`: it counts as ready once it answers
+    #[arg(long, conflicts_with = "service")]
+    pub no_notify: bool,
+
+    /// From SIGTERM to SIGKILL [default: 41s]
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "service")]
+    pub stop_timeout: Option<Duration>,
+
+    /// Print everything measured as one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+
+    /// Also write a page with plots, to show or to keep; it needs no network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
+    /// What to start and restart
+    #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["service", "config"])]
+    pub program: Vec<OsString>,
 }
 
 /// Watch restarts lose nothing: a small app under load, beside the usual recipe

@@ -52,6 +52,7 @@ fn help_names_every_command() {
       restart   Restart one service and prove that the new process serves
       probe     Send requests at a fixed rate and count every one that is lost
       run       Run a service without systemd, and restart it without losing a connection
+      verify    Prove that restarts lose nothing: of a service, or of any program in any language
       demo      Watch restarts lose nothing: a small app under load, beside the usual recipe
       help      Print this message or the help of the given subcommand(s)
 
@@ -253,4 +254,47 @@ fn a_service_that_is_not_in_the_file_is_status_2() {
     stderr: hint: did you mean `shop`?
     exit status 2
     "#);
+}
+
+#[test]
+fn verify_wants_a_service_or_a_program() {
+    let verify = |arguments: &[&str]| {
+        let shown = transcript(Path::new("/"), &[&["verify"], arguments].concat());
+        shown.split_once('\n').unwrap().1.to_owned()
+    };
+    insta::assert_snapshot!(verify(&["--rate=0", "--path=x", "--", "true"]), @r"
+    stderr: error: --rate 0: write a number above 0
+    stderr: error: --path x: a path starts with `/` and has no spaces
+    exit status 2
+    ");
+    assert!(verify(&[]).contains("required arguments were not provided"));
+    assert!(verify(&["shop", "--", "true"]).contains("cannot be used with"));
+    assert!(verify(&["--only=tcp", "--", "true"]).contains("the clients are new, silent"));
+    insta::assert_snapshot!(verify(&["--listen=/nowhere/x.sock", "--", "true"]), @r"
+    stderr: error: failed to bind `/nowhere/x.sock`: No such file or directory (os error 2); create its directory first
+    exit status 4
+    ");
+    // Before a restart, not after all of them.
+    insta::assert_snapshot!(verify(&["--html=/nowhere/x.html", "--", "true"]), @r"
+    stderr: error: failed to write `/nowhere/x.html`: its directory is not there
+    stderr:
+    stderr: hint: create the directory first
+    exit status 2
+    ");
+    insta::assert_snapshot!(verify(&["--html=/dev/null", "--", "true"]), @r"
+    stderr: error: failed to write `/dev/null`: it is there, and not a file
+    exit status 2
+    ");
+}
+
+#[test]
+fn verify_knows_the_services_of_the_file() {
+    let directory = directory_with(SHOP);
+    insta::assert_snapshot!(transcript(directory.path(), &["verify", "shpo"]), @r"
+    $ zdt-units verify shpo
+    stderr: error: there is no service `shpo` in `zdt.toml`
+    stderr:
+    stderr: hint: did you mean `shop`?
+    exit status 2
+    ");
 }

@@ -17,6 +17,7 @@ mod orchestrate;
 mod programs;
 mod restart;
 mod units;
+mod verify;
 
 use std::any::Any;
 use std::error::Error;
@@ -86,6 +87,14 @@ const TESTS: &[(&str, Test)] = &[
     (
         "a_killed_process_is_told_by_the_exit_code",
         orchestrate::a_killed_process_is_told_by_the_exit_code,
+    ),
+    (
+        "verify_tells_a_lossless_service_from_another",
+        verify::verify_tells_a_lossless_service_from_another,
+    ),
+    (
+        "verify_refuses_what_restart_refuses",
+        verify::verify_refuses_what_restart_refuses,
     ),
     (
         "default_settings_close_the_port",

@@ -9,6 +9,7 @@ mod listen;
 mod probe;
 mod restart;
 mod run;
+mod verify;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -38,6 +39,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
+        Command::Verify(args) => verify::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoApp(args) => demo_app::run(args),
     };
@@ -93,6 +95,13 @@ impl Failed {
             *hint = Some(text.into());
         }
         self
+    }
+
+    /// Without the hint.
+    fn message(self) -> String {
+        match self {
+            Self::Mistakes(message) | Self::Said { message, .. } => message,
+        }
     }
 
     fn code(&self) -> u8 {

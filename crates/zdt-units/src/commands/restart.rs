@@ -20,7 +20,7 @@ use crate::host::systemd::Systemd;
 use crate::host::{Failure, Host};
 use crate::model::{Model, Service};
 use crate::observe::Watched;
-use crate::plan::{Request, plan};
+use crate::plan::{Plan, Refused, Request, plan};
 use crate::report::{human, json};
 
 pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
@@ -48,9 +48,8 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
         );
     };
 
-    let mut host = Systemd::connect().await.map_err(stopped)?;
-    let observed = host.observe(&Watched::of(service)).await.map_err(stopped)?;
-    let plan = match plan(&Request { service }, &observed) {
+    let mut host = connect().await?;
+    let plan = match prepare(&mut host, service).await? {
         Ok(plan) => plan,
         Err(refused) => {
             at_once(EventKind::refused(&refused));
@@ -81,6 +80,19 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
     })
 }
 
+pub(super) async fn connect() -> Result<Systemd, Failed> {
+    Systemd::connect().await.map_err(stopped)
+}
+
+/// What a restart would do now, or why it is refused.
+pub(super) async fn prepare(
+    host: &mut Systemd,
+    service: &Service,
+) -> Result<Result<Plan, Refused>, Failed> {
+    let observed = host.observe(&Watched::of(service)).await.map_err(stopped)?;
+    Ok(plan(&Request { service }, &observed))
+}
+
 /// The report must not stop a restart that has begun, so a closed terminal is nothing here.
 fn write(args: &RestartArgs, event: &Event) {
     if args.json {
@@ -91,7 +103,7 @@ fn write(args: &RestartArgs, event: &Event) {
     }
 }
 
-fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {
+pub(super) fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {
     model.service(name).ok_or_else(|| {
         let known: Vec<_> = model
             .services
@@ -110,7 +122,7 @@ fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {
 }
 
 /// SIGINT and SIGTERM, each time; from here on neither ends this process by itself.
-fn interrupts() -> Result<Interrupts, Failed> {
+pub(super) fn interrupts() -> Result<Interrupts, Failed> {
     let failed =
         |source: io::Error| Failed::unexpected(format!("failed to listen for signals: {source}"));
     let (sender, interrupts) = Interrupts::channel();
@@ -131,7 +143,7 @@ fn interrupts() -> Result<Interrupts, Failed> {
     Ok(interrupts)
 }
 
-fn restart_id() -> Result<String, Failed> {
+pub(super) fn restart_id() -> Result<String, Failed> {
     let source = "/proc/sys/kernel/random/uuid";
     let uuid = std::fs::read_to_string(source)
         .map_err(|error| Failed::unexpected(format!("failed to read `{source}`: {error}")))?;

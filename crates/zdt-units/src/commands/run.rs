@@ -1,5 +1,6 @@
 //! `zdt-units run`: a service without systemd, in the foreground.
 
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -90,17 +91,19 @@ fn chosen<'a>(model: &'a Model, name: Option<&str>) -> Result<&'a Service, Faile
 fn from_flags(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
     let sockets = listen::sockets(&args.listen, args.health.as_deref())
         .map_err(|mistakes| Failed::said(exit_code::USAGE, mistakes.join("\nerror: ")))?;
-    let (program, arguments) = args
-        .program
-        .split_first()
-        .expect("`--listen` requires a program");
+    Ok((launch(&args.program), sockets))
+}
+
+/// The words of a command that has at least one.
+pub(super) fn launch(command: &[OsString]) -> Launch {
+    let (program, arguments) = command.split_first().expect("there is a program");
     let stem = Path::new(program).file_stem().unwrap_or_default();
     let name = Name::parse(&stem.to_string_lossy())
         .or_else(|_| Name::parse("app"))
         .expect("`app` is a name");
     let mut launch = Launch::new(name, program);
     launch.arguments = arguments.to_vec();
-    Ok((launch, sockets))
+    launch
 }
 
 async fn supervise(launch: Launch, held: Held) -> io::Result<u8> {

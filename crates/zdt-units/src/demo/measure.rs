@@ -2,7 +2,6 @@
 
 use std::future::pending;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,7 +11,7 @@ use super::schedule::{QUICK, Schedule, THINK};
 use crate::host::supervisor::{
     BindErrors, Event, Events, Held, Launch, RestartError, RestartReport, Supervisor,
 };
-use crate::model::{Listen, Name, Socket, TcpAddress, UnitName};
+use crate::model::Name;
 use crate::probe::{Live, Load, Report, run_live};
 
 /// How the small app is served.
@@ -94,7 +93,7 @@ pub(crate) async fn measure(
     schedule: Schedule,
     mut progress: impl FnMut(Progress),
 ) -> Result<Measured, DemoError> {
-    let held = Held::bind(&[socket()])?;
+    let held = Held::on_free_port()?;
     let address = held.tcp().expect("the one socket is TCP");
     let (supervisor, mut events) = Supervisor::start(launch(program), held)?;
     until_ready(&mut events).await?;
@@ -137,22 +136,6 @@ pub(crate) async fn measure(
     };
     supervisor.stop().await;
     Ok(sum_up(schedule, report, &restarts?))
-}
-
-fn socket() -> Socket {
-    let name = Name::parse("http").expect("`http` is a name");
-    let any_free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
-    Socket {
-        unit: UnitName::parse("demo.socket").expect("`demo.socket` is a unit"),
-        name,
-        listen: Listen::Tcp {
-            addresses: vec![TcpAddress::One(any_free)],
-            ipv6: None,
-            // It would hide from the stock recipe what it loses.
-            defer_accept: false,
-        },
-        backlog: 4096,
-    }
 }
 
 fn launch(program: Program) -> Launch {

@@ -2,13 +2,12 @@
 //! serves it and once by the usual recipe, and shows what clients met.
 //!
 //! `app` is the program, `schedule` what happens when, `measure` does it, `text`
-//! and `timeline` show it.
+//! shows it.
 
 mod app;
 mod measure;
 mod schedule;
 mod text;
-mod timeline;
 
 use serde::Serialize;
 

@@ -1,9 +1,12 @@
 //! Puts what was measured into words that fit 80 columns. Pure.
 
+use std::time::Duration;
+
+use super::Compared;
 use super::measure::{Measured, Restarted};
-use super::schedule::{KEPT, RATE, Schedule, THINK};
-use super::{Compared, timeline};
+use super::schedule::{KEPT, QUICK, RATE, Schedule, THINK};
 use crate::config::Colour;
+use crate::report::timeline::{self, Lane};
 
 /// What is about to happen.
 pub(crate) fn introduction(schedule: Schedule) -> String {
@@ -47,16 +50,37 @@ fn timelines(runs: &Runs<'_>, colour: Colour) -> Vec<String> {
     let mut marked = None;
     for (name, run) in runs {
         // Mostly both are restarted at the same moments.
-        let marks = timeline::marks(run, column_ms);
+        let at = |restart: &Restarted| (restart.at_ms, star(restart));
+        let marks = timeline::marks(run.restarts.iter().map(at), column_ms);
         if marked.as_ref() != Some(&marks) {
             lines.push(format!("  {:<8}{marks}", ""));
             marked = Some(marks);
         }
-        let row = timeline::row(run, column_ms, colour);
+        let row = timeline::row(&lanes(run), column_ms, colour);
         lines.push(format!("  {name:<8}{row}"));
     }
-    lines.push(format!("  {:<8}{}", "", timeline::LEGEND));
+    lines.push(format!(
+        "  {:<8}▼ restart (* beside a slow request)  {}",
+        "",
+        timeline::LEGEND
+    ));
     lines
+}
+
+/// A slow answer is no slow service.
+fn lanes(run: &Measured) -> Vec<Lane<'_>> {
+    let lane = |stream: &'_ crate::probe::StreamReport| match stream.name.as_str() {
+        name if name == QUICK[0] => Some(THINK),
+        name if name == QUICK[1] => Some(Duration::ZERO),
+        _ => None,
+    };
+    let streams = run.report.streams.iter();
+    streams
+        .map(|stream| Lane {
+            timeline: &stream.timeline,
+            usual: lane(stream),
+        })
+        .collect()
 }
 
 fn restarts(runs: &Runs<'_>) -> Vec<String> {

@@ -58,6 +58,7 @@ pub use outcome::{Outcome, Outcomes};
 pub use record::Ended;
 pub(crate) use record::{Done, Recorder, Trace};
 pub use report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
+pub(crate) use report::{micros, millis, write_table};
 pub use request::StreamError;
 pub use spec::{SpecError, parse_header, parse_stream};
 

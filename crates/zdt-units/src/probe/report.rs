@@ -267,7 +267,10 @@ impl StreamReport {
 }
 
 /// Left-aligned names, right-aligned numbers.
-fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]]) -> fmt::Result {
+pub(crate) fn write_table<const N: usize>(
+    f: &mut impl fmt::Write,
+    rows: &[[String; N]],
+) -> fmt::Result {
     let mut widths = [0; N];
     for row in rows {
         for (width, cell) in widths.iter_mut().zip(row) {
@@ -287,7 +290,7 @@ fn write_table<const N: usize>(f: &mut fmt::Formatter<'_>, rows: &[[String; N]])
     Ok(())
 }
 
-fn micros(us: u64) -> String {
+pub(crate) fn micros(us: u64) -> String {
     if us < 1_000_000 {
         format!("{:.1} ms", us as f64 / 1e3)
     } else {
@@ -295,7 +298,7 @@ fn micros(us: u64) -> String {
     }
 }
 
-fn millis(ms: u64) -> String {
+pub(crate) fn millis(ms: u64) -> String {
     if ms < 1_000 {
         format!("{ms} ms")
     } else {

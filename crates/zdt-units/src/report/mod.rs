@@ -4,3 +4,4 @@ pub(crate) mod diff;
 pub mod html;
 pub mod human;
 pub mod json;
+pub(crate) mod timeline;

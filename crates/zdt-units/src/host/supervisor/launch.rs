@@ -31,6 +31,8 @@ pub struct Launch {
     pub watchdog: Option<Duration>,
     /// `None`: as many as this process.
     pub open_files: Option<u64>,
+    /// What it prints goes to the standard error of this process, whose own output is data.
+    pub stdout_to_stderr: bool,
     /// The `zdt-units` that tells the process its own id, by its `exec` command.
     pub helper: PathBuf,
 }
@@ -56,6 +58,7 @@ impl Launch {
             restart_pause: Duration::from_millis(500),
             watchdog: None,
             open_files: None,
+            stdout_to_stderr: false,
             helper: OWN_PROGRAM.into(),
         }
     }

@@ -7,6 +7,7 @@
 
 use std::fs;
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -63,7 +64,7 @@ pub(super) struct Process {
 pub(super) enum StartError {
     #[error("failed to read environment file `{path}`: {source}")]
     EnvironmentFile { path: String, source: io::Error },
-    #[error("failed to share a socket: {0}")]
+    #[error("failed to share a descriptor: {0}")]
     Share(io::Error),
     #[error("failed to run `{program}`: {source}")]
     Spawn { program: String, source: io::Error },
@@ -130,6 +131,11 @@ impl Start<'_> {
         }
         if let Some(directory) = &launch.working_directory {
             command.current_dir(directory);
+        }
+
+        if launch.stdout_to_stderr {
+            let stderr = io::stderr().as_fd().try_clone_to_owned();
+            command.stdout(stderr.map_err(StartError::Share)?);
         }
 
         let shared = self.held.sockets().iter().zip(FIRST_FD..);

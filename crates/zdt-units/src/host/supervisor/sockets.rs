@@ -4,7 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
@@ -18,7 +18,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Group, User, chown};
 
-use crate::model::{Ipv6, Listen, Name, Socket, TcpAddress, UserName};
+use crate::model::{Ipv6, Listen, Name, Socket, TcpAddress, UnitName, UserName};
 
 /// As `DeferAcceptSec=` of the generated units.
 const DEFER_ACCEPT_SECS: usize = 5;
@@ -121,6 +121,22 @@ impl Held {
             true => Ok(held),
             false => Err(BindErrors(errors)),
         }
+    }
+
+    /// One socket named `http`, on a free port of 127.0.0.1. It hands connections over at
+    /// once, so that no client is spared what a program does to silent ones.
+    pub fn on_free_port() -> Result<Self, BindErrors> {
+        let any_free = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        Self::bind(&[Socket {
+            unit: UnitName::parse("run-http.socket").expect("`run-http.socket` is a unit"),
+            name: Name::parse("http").expect("`http` is a name"),
+            listen: Listen::Tcp {
+                addresses: vec![TcpAddress::One(any_free)],
+                ipv6: None,
+                defer_accept: false,
+            },
+            backlog: 4096,
+        }])
     }
 
     /// The name and the address of each, with the port that it really has.

@@ -1,14 +1,23 @@
 //! Draws a run in one row: each column a slice of time. Pure.
 
-use super::measure::Measured;
-use super::schedule::{QUICK, THINK};
+use std::time::Duration;
+
 use crate::config::Colour;
+use crate::probe::Timeline;
 
 /// From here on a wait is worth a mark.
 const SLOWER_MS: u64 = 100;
 
 /// Fits a terminal of 80 columns with a label in front.
 const WIDEST: usize = 62;
+
+/// Requests that share a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Lane<'a> {
+    pub(crate) timeline: &'a Timeline,
+    /// What they take when nothing is wrong; `None`: they may take any time.
+    pub(crate) usual: Option<Duration>,
+}
 
 /// What clients met in one slice of time, the worst last.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,17 +30,17 @@ enum Slice {
 }
 
 /// How much time a column covers: what makes a run of `length_ms` fit.
-pub(super) fn column_ms(length_ms: u64) -> u64 {
+pub(crate) fn column_ms(length_ms: u64) -> u64 {
     let steps = [50, 100, 200, 500, 1000];
     let fits = |step: &u64| length_ms.div_ceil(*step) <= WIDEST as u64;
     steps.into_iter().find(fits).unwrap_or(length_ms.max(1))
 }
 
 /// One character a column.
-pub(super) fn row(measured: &Measured, column_ms: u64, colour: Colour) -> String {
+pub(crate) fn row(lanes: &[Lane<'_>], column_ms: u64, colour: Colour) -> String {
     let mut row = String::new();
     let mut painted = Slice::Empty;
-    for slice in slices(measured, column_ms) {
+    for slice in slices(lanes, column_ms) {
         if colour == Colour::Always && slice != painted {
             row.push_str(paint(slice));
             painted = slice;
@@ -44,23 +53,22 @@ pub(super) fn row(measured: &Measured, column_ms: u64, colour: Colour) -> String
     row
 }
 
-/// Where the restarts began; a star where a slow request was in flight.
-pub(super) fn marks(measured: &Measured, column_ms: u64) -> String {
+/// A mark at each of these times, with an addition.
+pub(crate) fn marks<'a>(at_ms: impl Iterator<Item = (u64, &'a str)>, column_ms: u64) -> String {
     let mut row = Vec::new();
-    for restart in &measured.restarts {
-        let column = usize::try_from(restart.at_ms / column_ms).unwrap_or(usize::MAX);
+    for (at_ms, addition) in at_ms {
+        let column = usize::try_from(at_ms / column_ms).unwrap_or(usize::MAX);
         if column <= WIDEST {
             row.resize(column.max(row.len()), ' ');
             row.push('▼');
-            row.extend(restart.slow_in_flight.then_some('*'));
+            row.extend(addition.chars());
         }
     }
     row.into_iter().collect()
 }
 
-/// What the characters mean.
-pub(super) const LEGEND: &str =
-    "▼ restart (* beside a slow request)  · served  ~ waited 0.1 s  X lost";
+/// What the characters of a row mean.
+pub(crate) const LEGEND: &str = "· served  ~ waited 0.1 s  X lost";
 
 fn mark(slice: Slice) -> char {
     match slice {
@@ -80,23 +88,19 @@ fn paint(slice: Slice) -> &'static str {
     }
 }
 
-fn slices(measured: &Measured, column_ms: u64) -> Vec<Slice> {
+fn slices(lanes: &[Lane<'_>], column_ms: u64) -> Vec<Slice> {
     let mut slices: Vec<Slice> = Vec::new();
-    for stream in &measured.report.streams {
-        let timeline = &stream.timeline;
-        let think = match stream.name == QUICK[0] {
-            true => THINK.as_micros(),
-            false => 0,
-        };
-        let quick = QUICK.contains(&stream.name.as_str());
+    for Lane { timeline, usual } in lanes {
         for (n, ((ok, lost), max_us)) in
             (0..).zip(timeline.ok.iter().zip(&timeline.lost).zip(&timeline.max_us))
         {
-            let waited_ms = u128::from(*max_us).saturating_sub(think) / 1000;
+            let waited_ms = usual.map_or(0, |usual| {
+                u128::from(*max_us).saturating_sub(usual.as_micros()) / 1000
+            });
             let slice = match (ok, lost) {
                 (0, 0) => continue,
                 (_, 1..) => Slice::Lost,
-                _ if quick && waited_ms >= u128::from(SLOWER_MS) => Slice::Slower,
+                _ if waited_ms >= u128::from(SLOWER_MS) => Slice::Slower,
                 _ => Slice::Served,
             };
             let column = usize::try_from(n * timeline.bucket_ms / column_ms).unwrap_or(usize::MAX);
