@@ -214,7 +214,11 @@ pub(crate) fn degenerate() -> Vec<(&'static str, Verified)> {
     let mut again = one_not_spoken.clone();
     (again.clients[0].ok, again.clients[0].retryable) = (15, 5);
 
+    let mut closed = small();
+    closed.clients[0].losses[0].class = "stale".to_owned();
+
     vec![
+        ("closed without notice", closed),
         ("nothing sent", nothing_sent),
         ("no client", no_client),
         ("everything lost", everything_lost),

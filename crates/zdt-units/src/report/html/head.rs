@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::mark;
 use super::words::{command_line, count, millis, moment, number, printable, prose};
+use super::{mark, words};
 use crate::verify::result::{Host, Status, Subject, VerdictKind, Verified};
 
 pub(super) fn program() -> String {
@@ -43,7 +43,7 @@ pub(super) fn header(verified: &Verified) -> Markup {
 fn badge(kind: VerdictKind) -> (&'static str, &'static str) {
     match kind {
         VerdictKind::Lossless => ("passed", "Passed"),
-        VerdictKind::Lossy => ("lost", "Requests lost"),
+        VerdictKind::Lossy => ("lost", "Losses found"),
         VerdictKind::Invalid => ("caution", "Not a valid measurement"),
         VerdictKind::Failed => ("lost", "Failed"),
     }
@@ -55,9 +55,16 @@ fn sentence(verified: &Verified) -> String {
     match verdict.kind {
         VerdictKind::Lossless => format!("No request was lost in {restarts}."),
         VerdictKind::Lossy => {
-            let were = if verdict.lost == 1 { "was" } else { "were" };
-            let (lost, sent) = (number(verdict.lost), count(verdict.sent, "request"));
-            format!("{lost} of {sent} {were} lost in {restarts}.")
+            let (lost, sent) = (verdict.lost, count(verdict.sent, "request"));
+            let losses = verified.clients.iter().flat_map(|client| &client.losses);
+            // A connection that was closed without notice is a loss, but not of a request.
+            let all_requests = losses.clone().all(|loss| loss.class != "stale");
+            match (all_requests, lost) {
+                (true, 1) => format!("1 of {sent} was lost in {restarts}."),
+                (true, _) => format!("{} of {sent} were lost in {restarts}.", number(lost)),
+                (false, 1) => format!("1 loss among {sent} in {restarts}."),
+                (false, _) => format!("{} losses among {sent} in {restarts}.", number(lost)),
+            }
         }
         VerdictKind::Invalid => "This run proves nothing about restarts.".to_owned(),
         VerdictKind::Failed => "A restart did not end with a process that serves.".to_owned(),
@@ -83,7 +90,7 @@ fn lede(verified: &Verified) -> Markup {
     let again: u64 = verified.clients.iter().map(|client| client.retryable).sum();
     html! {
         @match verified.verdict.kind {
-            VerdictKind::Invalid | VerdictKind::Failed => { (prose(&verified.verdict.says)) "." },
+            VerdictKind::Invalid | VerdictKind::Failed => { (prose(&words::sentence(&verified.verdict.says))) },
             VerdictKind::Lossless | VerdictKind::Lossy => {
                 (clients) " sent requests to " (subject_code(verified)) " while it was restarted. "
                 @if !lossy.is_empty() {

@@ -5,6 +5,7 @@
 mod head;
 mod histogram;
 mod plot;
+mod restarts;
 mod scale;
 mod tables;
 mod timeline;
@@ -43,7 +44,7 @@ pub fn page(verified: &Verified) -> String {
                 (head::header(verified))
                 main {
                     @if let Some(plot) = timeline::whole(verified) {
-                        (section("run", "What each client met", html! {
+                        (section("run", "What each client met", &html! {
                             p { "The longest wait at each moment, on a scale where every line is ten times the one "
                                 "below. A request counts when it was due." }
                             (legend(verified))
@@ -54,26 +55,26 @@ pub fn page(verified: &Verified) -> String {
                             }
                         }))
                     }
-                    (section("clients", "The clients", tables::clients(verified)))
+                    (section("clients", "The clients", &tables::clients(verified)))
                     @if !verified.restarts.is_empty() {
-                        (section("restarts", "The restarts", tables::restarts(&verified.restarts)))
+                        (section("restarts", "The restarts", &tables::restarts(&verified.restarts)))
                     }
                     @if let Some(plot) = histogram::histogram(verified) {
-                        (section("latency", "How long answers took", html! {
+                        (section("latency", "How long answers took", &html! {
                             p { "All answers of the run, before, during and after the restarts. The height of a bar "
                                 "is the square root of its share, so that single slow answers can be seen." }
                             figure { (plot) }
                         }))
                     }
                     @if !verified.checks.is_empty() {
-                        (section("checks", "What else was seen", tables::checks(&verified.checks)))
+                        (section("checks", "What else was seen", &tables::checks(&verified.checks)))
                     }
                     @if !verified.command.is_empty() {
-                        (section("repeat", "Repeat it", html! {
+                        (section("repeat", "Repeat it", &html! {
                             pre tabindex="0" { code { (command_line(&verified.command)) } }
                         }))
                     }
-                    (section("terms", "How to read it", terms()))
+                    (section("terms", "How to read it", &terms()))
                 }
                 footer {
                     p { "Written by " (head::program()) ". The same figures for programs: "
@@ -85,7 +86,7 @@ pub fn page(verified: &Verified) -> String {
     .into_string()
 }
 
-fn section(id: &str, heading: &str, content: Markup) -> Markup {
+fn section(id: &str, heading: &str, content: &Markup) -> Markup {
     html! {
         section aria-labelledby=(id) {
             h2 id=(id) { (heading) }
@@ -110,7 +111,7 @@ fn legend(verified: &Verified) -> Markup {
                 (entry("ready", "ready"))
             }
             @if confirmed { (entry("confirming", "the restart is confirmed")) }
-            @if verified.verdict.lost > 0 { (entry("lost", "lost requests")) }
+            @if verified.verdict.lost > 0 { (entry("lost", "losses")) }
         }
     }
 }
@@ -130,8 +131,9 @@ fn terms() -> Markup {
     };
     html! {
         dl class="terms" {
-            (term("lost", "The client sent it, or tried to, and got no whole answer, or another one than before the \
-                first restart. Nothing is sent twice, so a user without retries would have seen each of them."))
+            (term("lost", "A request that got no whole answer, or another one than before the first restart. Nothing is \
+                sent twice, so a user without retries would have seen it. A kept connection that is closed without \
+                notice counts too: a request on its way at that moment is lost."))
             (term("longest wait", "How much longer than usual a request took that was due or in flight at a restart. \
                 It was answered."))
             (term("met", "A restart that had a request of this client due or in flight. The others prove nothing for it."))

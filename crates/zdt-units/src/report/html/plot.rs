@@ -27,7 +27,7 @@ enum Names {
     Above,
 }
 
-const FRAMES: [Frame; 2] = [
+pub(super) const FRAMES: [Frame; 2] = [
     Frame {
         class: "wide",
         width: 720.0,

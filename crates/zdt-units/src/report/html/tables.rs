@@ -4,8 +4,8 @@ use maud::{Markup, html};
 
 use super::mark;
 use super::plot::px;
-use super::timeline::{phase_name, phases_in_words};
-use super::words::{micros, millis, number, prose};
+use super::restarts::{phase_name, phases_in_words};
+use super::words::{micros, millis, number, prose, sentence};
 use crate::verify::result::{Check, Client, PhaseKind, Restart, Status, Verified};
 
 /// A page with more rows is too long to read; the worst are shown.
@@ -33,12 +33,12 @@ fn columns(names: &[&str]) -> Markup {
     }
 }
 
-fn cell(name: &str, content: Markup) -> Markup {
+fn cell(name: &str, content: &Markup) -> Markup {
     html! { td role="cell" data-name=(name) { (content) } }
 }
 
 /// Says by itself what it is, and takes the whole width of a card.
-fn broad(content: Markup) -> Markup {
+fn broad(content: &Markup) -> Markup {
     html! { td role="cell" class="broad" { (content) } }
 }
 
@@ -54,19 +54,22 @@ fn one_client(client: &Client, restarts: usize) -> Markup {
                 strong { (client.name) }
                 span class="soft" { (prose(&client.does)) }
             }
-            (broad(fate(client)))
-            (cell("longest wait", of_answers(millis(client.longest_wait_ms))))
-            (cell("median", of_answers(micros(client.latency.p50_us))))
-            (cell("99 % within", of_answers(micros(client.latency.p99_us))))
-            (cell("restarts met", if tried { figure(format!("{} of {restarts}", client.met)) } else { nothing() }))
+            (broad(&fate(client)))
+            (cell("longest wait", &of_answers(millis(client.longest_wait_ms))))
+            (cell("median", &of_answers(micros(client.latency.p50_us))))
+            (cell("99 % within", &of_answers(micros(client.latency.p99_us))))
+            (cell("restarts met", &if tried { figure(format!("{} of {restarts}", client.met)) } else { nothing() }))
         }
         @if client.note.is_some() || !client.losses.is_empty() {
             tr role="row" class="why" {
                 td role="cell" colspan="6" {
-                    @for loss in &client.losses {
+                    // What several have in common is said once, after the last of them.
+                    @for losses in client.losses.chunk_by(|one, next| one.advice == next.advice) {
                         p {
-                            strong class="loss" { (number(loss.count)) " lost: " (prose(&loss.what)) ". " }
-                            (prose(&sentence(&loss.advice)))
+                            @for loss in losses {
+                                strong class="loss" { (number(loss.count)) " lost: " (prose(&loss.what)) ". " }
+                            }
+                            (prose(&sentence(&losses[0].advice)))
                         }
                     }
                     @if let Some(note) = &client.note { p { (prose(&sentence(note))) } }
@@ -79,8 +82,8 @@ fn one_client(client: &Client, restarts: usize) -> Markup {
 /// What became of its requests, as a bar and in words.
 fn fate(client: &Client) -> Markup {
     let word = match client.status {
-        Status::Passed => format!("none of {} lost", number(client.sent)),
-        Status::Lost => format!("{} of {} lost", number(client.lost), number(client.sent)),
+        Status::Passed => format!("none lost of {}", number(client.sent)),
+        Status::Lost => format!("{} lost of {}", number(client.lost), number(client.sent)),
         Status::NotSpoken => "not spoken".to_owned(),
         Status::NotTried => "not tried".to_owned(),
         Status::NotMet => "met no restart".to_owned(),
@@ -149,18 +152,18 @@ pub(super) fn restarts(all: &[Restart]) -> Markup {
                             strong { (restart.nth) }
                             span class="soft" { "at " (millis(restart.began_ms)) }
                         }
-                        (cell("took", html! {
+                        (cell("took", &html! {
                             @if restart.failed.is_some() {
                                 span class="fate" { (mark("lost")) " failed" }
                             } @else { (millis(took(restart))) }
                         }))
-                        (broad(html! {
+                        (broad(&html! {
                             (phase_bar(restart, longest))
                             span class="soft" { (phases_in_words(restart)) }
                             (remarks(restart))
                         }))
-                        (cell("longest wait", html! { (millis(restart.longest_wait_ms)) }))
-                        (cell("lost", html! {
+                        (cell("longest wait", &html! { (millis(restart.longest_wait_ms)) }))
+                        (cell("lost", &html! {
                             @if restart.lost > 0 { strong class="loss" { (number(restart.lost)) } } @else { "0" }
                         }))
                     }
@@ -232,16 +235,4 @@ pub(super) fn checks(checks: &[Check]) -> Markup {
             }
         }
     }
-}
-
-/// With a capital and a full stop.
-fn sentence(fragment: &str) -> String {
-    let mut chars = fragment.chars();
-    let first = chars.next().map(|first| first.to_uppercase().to_string());
-    let end = if fragment.ends_with(['.', '!', '?']) {
-        ""
-    } else {
-        "."
-    };
-    format!("{}{}{end}", first.unwrap_or_default(), chars.as_str())
 }

@@ -6,43 +6,49 @@ use std::fmt::Write;
 use maud::{Markup, html};
 
 use super::plot::{AXIS, Described, Frame, Said, axis, latency_grid, plot, px, text_width};
+use super::restarts::{LINE, apart, bands, flags, middles, numbers, phases_in_words};
 use super::scale::{Decades, Time};
 use super::words::{count, micros, millis, number};
 use crate::probe::Timeline;
-use crate::verify::result::{Client, PhaseKind, Restart, Verified};
+use crate::verify::result::{Client, Restart, Verified};
 
 /// No slice of time is drawn narrower.
 const SLICE: f64 = 2.0;
 /// Losses nearer to each other share a mark.
 const CROSS: f64 = 9.0;
-const LINE: f64 = 14.0;
+const NEAREST_BANDS: f64 = 8.0;
+
+/// A stretch of the run, as it is drawn.
+struct View<'a> {
+    restarts: &'a [Restart],
+    clients: Vec<&'a Client>,
+    /// In milliseconds from the start of the load.
+    range: (u64, u64),
+    /// Where the axis counts from.
+    zero_ms: u64,
+    since: &'static str,
+    /// Of a client, within the range.
+    lost: fn(&Client, &[Slice]) -> u64,
+}
 
 /// The whole run. `None`: nothing was sent.
 pub(super) fn whole(verified: &Verified) -> Option<Markup> {
-    let to_ms = length_ms(verified);
-    let rows = rows(verified);
-    if rows.is_empty() {
-        return None;
-    }
+    let view = View {
+        restarts: &verified.restarts,
+        clients: senders(verified)?,
+        range: (0, length_ms(verified)),
+        zero_ms: 0,
+        since: "since the load began",
+        lost: |client, _| client.lost,
+    };
     let described = Described {
         id: "run",
         title: "Longest waits over time, by client".to_owned(),
-        words: in_words(verified, &rows),
+        words: in_words(verified, &view.clients),
     };
-    let unit = Time::new((0, to_ms), 0, 1.0).unit().name;
     Some(plot(&described, |frame| {
-        let time = Time::new((0, to_ms), 0, frame.length());
-        let head = numbers(frame, &time, &verified.restarts);
-        let axis_name = format!("{unit} since the load began");
-        drawn(
-            frame,
-            &time,
-            (0, to_ms),
-            verified,
-            &rows,
-            (head, LINE + 6.0),
-            &axis_name,
-        )
+        let head = numbers(frame, &view.time(frame), &verified.restarts);
+        view.drawn(frame, &head, LINE + 6.0)
     }))
 }
 
@@ -60,33 +66,71 @@ pub(super) fn close_up(verified: &Verified) -> Option<(&Restart, Markup)> {
     if (range.1 - range.0) * 2 > whole_ms {
         return None;
     }
-    let rows = rows(verified);
-    if rows.is_empty() {
-        return None;
-    }
+    let view = View {
+        restarts: &verified.restarts,
+        clients: senders(verified)?,
+        range,
+        zero_ms: restart.began_ms,
+        since: "since the restart was asked for",
+        lost: |_, slices| slices.iter().map(|slice| u64::from(slice.lost)).sum(),
+    };
+    let (nth, phases) = (restart.nth, phases_in_words(restart));
     let described = Described {
         id: "close-up",
-        title: format!("Restart {}, close up", restart.nth),
-        words: format!(
-            "The same clients around restart {}: {}.",
-            restart.nth,
-            phases_in_words(restart)
-        ),
+        title: format!("Restart {nth}, close up"),
+        words: format!("The same clients around restart {nth}: {phases}."),
     };
-    let unit = Time::new(range, 0, 1.0).unit().name;
     let drawing = plot(&described, |frame| {
-        let time = Time::new(range, restart.began_ms, frame.length());
-        let head = flags(frame, &time, restart);
-        let axis_name = format!("{unit} since the restart was asked for");
-        drawn(frame, &time, range, verified, &rows, head, &axis_name)
+        let (head, height) = flags(frame, &view.time(frame), restart);
+        view.drawn(frame, &head, height)
     });
     Some((restart, drawing))
 }
 
-/// The clients that sent something.
-fn rows(verified: &Verified) -> Vec<&Client> {
+impl View<'_> {
+    fn time(&self, frame: &Frame) -> Time {
+        Time::new(self.range, self.zero_ms, frame.length())
+    }
+
+    /// The height of the plot, and its content below `head`.
+    fn drawn(&self, frame: &Frame, head: &Markup, head_height: f64) -> (f64, Markup) {
+        let time = self.time(frame);
+        let answers = self.clients.iter().flat_map(|client| waits(client));
+        // Losses are marked above the longest wait.
+        let decades = Decades::over(answers, frame.row - 12.0);
+        let end = head_height + frame.top(self.clients.len() - 1) + frame.row;
+        let is_seen = |restart: &&Restart| {
+            restart.began_ms <= self.range.1 && restart.ended_ms >= self.range.0
+        };
+        let restarts: Vec<&Restart> = self.restarts.iter().filter(is_seen).collect();
+        // Bands that would cover everything are only marked above it.
+        let band_end = match apart(&middles(frame, &time, &restarts)) < NEAREST_BANDS {
+            true => head_height + 2.0,
+            false => end,
+        };
+        let axis_name = format!("{} {}", time.unit().name, self.since);
+        let content = html! {
+            (bands(frame, &time, &restarts, (head_height - 4.0, band_end)))
+            (head)
+            @for (at, client) in self.clients.iter().enumerate() {
+                @let top = head_height + frame.top(at);
+                @let slices = slices(&client.timeline, self.range, frame);
+                (latency_grid(frame, top, &decades))
+                path class="waits" d=(outline(frame, &time, &slices, &decades, top + frame.row)) {}
+                (losses(frame, &time, &slices, top + 4.0))
+                (frame.row_name(top, &client.name, &[fate((self.lost)(client, &slices))]))
+            }
+            (axis(frame, end + 6.0, &time.ticks(frame.apart), &axis_name))
+        };
+        (end + 6.0 + AXIS, content)
+    }
+}
+
+/// `None`: there is none.
+fn senders(verified: &Verified) -> Option<Vec<&Client>> {
     let sent = |client: &&Client| client.sent > 0;
-    verified.clients.iter().filter(sent).collect()
+    let senders: Vec<&Client> = verified.clients.iter().filter(sent).collect();
+    (!senders.is_empty()).then_some(senders)
 }
 
 fn length_ms(verified: &Verified) -> u64 {
@@ -103,44 +147,8 @@ fn worst(restarts: &[Restart]) -> Option<&Restart> {
     restarts.iter().max_by_key(harm)
 }
 
-/// The height of the plot and its content, below a head of that height.
-fn drawn(
-    frame: &Frame,
-    time: &Time,
-    range: (u64, u64),
-    verified: &Verified,
-    rows: &[&Client],
-    (head, head_height): (Markup, f64),
-    axis_name: &str,
-) -> (f64, Markup) {
-    let decades = Decades::over(
-        rows.iter().flat_map(|client| waits(client)),
-        frame.row - 12.0,
-    );
-    let end = head_height + frame.top(rows.len() - 1) + frame.row;
-    let seen: Vec<&Restart> = verified
-        .restarts
-        .iter()
-        .filter(|restart| restart.began_ms <= range.1 && restart.ended_ms >= range.0)
-        .collect();
-    let content = html! {
-        (bands(frame, time, &seen, (head_height - 4.0, end)))
-        (head)
-        @for (at, client) in rows.iter().enumerate() {
-            @let top = head_height + frame.top(at);
-            @let slices = slices(&client.timeline, range, frame);
-            (latency_grid(frame, top, &decades))
-            path class="waits" d=(outline(frame, time, &slices, &decades, top + frame.row)) {}
-            (losses(frame, time, &slices, top + 4.0))
-            (frame.row_name(top, &client.name, &[fate(client)]))
-        }
-        (axis(frame, end + 6.0, &time.ticks(frame.apart), axis_name))
-    };
-    (end + 6.0 + AXIS, content)
-}
-
-fn fate(client: &Client) -> Said {
-    match client.lost {
+fn fate(lost: u64) -> Said {
+    match lost {
         0 => Said {
             class: "soft",
             text: "none lost".to_owned(),
@@ -256,137 +264,6 @@ fn losses(frame: &Frame, time: &Time, slices: &[Slice], y: f64) -> Markup {
     }
 }
 
-/// The phases of all restarts, over all rows, and a line where the new process was ready.
-fn bands(frame: &Frame, time: &Time, restarts: &[&Restart], (top, end): (f64, f64)) -> Markup {
-    let of = |kind: PhaseKind| {
-        let phases = restarts.iter().flat_map(|restart| &restart.phases);
-        let mut path = String::new();
-        for phase in phases.filter(|phase| phase.kind == kind) {
-            let from = frame.left + time.at(phase.from_ms);
-            let width = (frame.left + time.at(phase.to_ms) - from).max(1.5);
-            let (from, width, height) = (px(from), px(width), px(end - top));
-            write!(path, "M{from} {}h{width}v{height}h-{width}z", px(top))
-                .expect("a String takes all");
-        }
-        path
-    };
-    let ready: String = restarts
-        .iter()
-        .filter_map(|restart| ready_ms(restart))
-        .map(|ms| format!("M{} {}V{}", px(frame.left + time.at(ms)), px(top), px(end)))
-        .collect();
-    html! {
-        @for (kind, class) in PHASES {
-            @let path = of(kind);
-            @if !path.is_empty() { path class=(class) d=(path) {} }
-        }
-        @if !ready.is_empty() { path class="ready" d=(ready) {} }
-    }
-}
-
-const PHASES: [(PhaseKind, &str); 3] = [
-    (PhaseKind::Stopping, "stopping"),
-    (PhaseKind::Starting, "starting"),
-    (PhaseKind::Confirming, "confirming"),
-];
-
-fn ready_ms(restart: &Restart) -> Option<u64> {
-    let confirming = |phase: &&crate::verify::result::Phase| phase.kind == PhaseKind::Confirming;
-    let ready_ms = restart
-        .phases
-        .iter()
-        .find(confirming)
-        .map(|phase| phase.from_ms);
-    match restart.failed {
-        None => Some(ready_ms.unwrap_or(restart.ended_ms)),
-        Some(_) => None,
-    }
-}
-
-/// The number of each restart above it, as far as there is room.
-fn numbers(frame: &Frame, time: &Time, restarts: &[Restart]) -> Markup {
-    let middles: Vec<f64> = restarts
-        .iter()
-        .map(|restart| frame.left + (time.at(restart.began_ms) + time.at(restart.ended_ms)) / 2.0)
-        .collect();
-    let nearest = middles
-        .windows(2)
-        .map(|two| two[1] - two[0])
-        .fold(f64::INFINITY, f64::min);
-    let in_full = nearest > text_width("restart 10 ");
-    let mut free = 0.0;
-    let mut labels = Vec::new();
-    for (restart, middle) in restarts.iter().zip(middles) {
-        let text = match in_full {
-            true => format!("restart {}", restart.nth),
-            false => restart.nth.to_string(),
-        };
-        let half = text_width(&text) / 2.0;
-        let middle = middle.clamp(frame.left + half, frame.left + frame.length() - half);
-        if middle - half > free {
-            free = middle + half + 6.0;
-            labels.push((middle, text));
-        }
-    }
-    html! {
-        @for (middle, text) in labels {
-            text class="figure middle" x=(px(middle)) y="11" { (text) }
-        }
-    }
-}
-
-/// A flag for each moment of one restart, each on a line of its own.
-fn flags(frame: &Frame, time: &Time, restart: &Restart) -> (Markup, f64) {
-    let mut flags: Vec<(u64, String)> = restart
-        .phases
-        .iter()
-        .map(|phase| {
-            let took = millis(phase.to_ms.saturating_sub(phase.from_ms));
-            (phase.from_ms, format!("{}, {took}", phase_name(phase.kind)))
-        })
-        .collect();
-    match ready_ms(restart) {
-        Some(at) if flags.iter().all(|(from, _)| *from != at) => {
-            flags.push((at, "ready".to_owned()))
-        }
-        Some(_) => {}
-        None => flags.push((restart.ended_ms, "failed".to_owned())),
-    }
-    let height = flags.len() as f64 * LINE + 6.0;
-    let right = frame.left + frame.length();
-    let drawing = html! {
-        @for (line, (at, text)) in flags.iter().enumerate() {
-            @let x = frame.left + time.at(*at);
-            @let y = 11.0 + line as f64 * LINE;
-            @let before = x + 5.0 + text_width(text) > right;
-            path class="pole" d=(format!("M{} {}V{}", px(x), px(y - 9.0), px(height - 4.0))) {}
-            text class=(if before { "figure end" } else { "figure" })
-                x=(px(if before { x - 5.0 } else { x + 5.0 })) y=(px(y)) { (text) }
-        }
-    };
-    (drawing, height)
-}
-
-pub(super) fn phase_name(kind: PhaseKind) -> &'static str {
-    match kind {
-        PhaseKind::Stopping => "stopping",
-        PhaseKind::Starting => "starting",
-        PhaseKind::Confirming => "ready, confirming",
-    }
-}
-
-/// `stopping 1.48 s, starting 46 ms`.
-pub(super) fn phases_in_words(restart: &Restart) -> String {
-    let phases = restart.phases.iter().map(|phase| {
-        let took = millis(phase.to_ms.saturating_sub(phase.from_ms));
-        format!("{} {took}", phase_name(phase.kind))
-    });
-    match phases.collect::<Vec<_>>().join(", ") {
-        none if none.is_empty() => "no phase was seen".to_owned(),
-        phases => phases,
-    }
-}
-
 fn in_words(verified: &Verified, rows: &[&Client]) -> String {
     let clients = rows.iter().map(|client| {
         let longest = micros(waits(client).max().unwrap_or_default());
@@ -403,4 +280,67 @@ fn in_words(verified: &Verified, rows: &[&Client]) -> String {
         millis(verified.elapsed_ms),
         clients.join(" ")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::plot::FRAMES;
+    use super::*;
+
+    /// A minute in buckets of a millisecond, with one slow answer and one loss.
+    fn minute() -> Timeline {
+        let mut timeline = Timeline {
+            bucket_ms: 1,
+            ok: vec![1; 60_000],
+            lost: vec![0; 60_000],
+            max_us: vec![1000; 60_000],
+        };
+        timeline.max_us[41_234] = 5_000_000;
+        timeline.lost[12_345] = 1;
+        timeline
+    }
+
+    #[test]
+    fn no_spike_and_no_loss_is_thinned_away() {
+        for frame in &FRAMES {
+            let slices = slices(&minute(), (0, 60_000), frame);
+            assert!(slices.len() as f64 <= frame.length() / SLICE);
+            let slow: Vec<_> = slices.iter().filter(|s| s.max_us != Some(1000)).collect();
+            assert_eq!((slow.len(), slow[0].max_us), (1, Some(5_000_000)));
+            assert!(slow[0].from_ms <= 41_234 && 41_234 < slow[0].to_ms);
+            let lost: Vec<_> = slices.iter().filter(|s| s.lost > 0).collect();
+            assert_eq!((lost.len(), lost[0].lost), (1, 1));
+            assert!(lost[0].from_ms <= 12_345 && 12_345 < lost[0].to_ms);
+        }
+    }
+
+    #[test]
+    fn a_close_up_has_the_slices_of_its_range_alone() {
+        let slices = slices(&minute(), (12_300, 12_400), &FRAMES[0]);
+        assert_eq!((slices.len(), slices[0].from_ms), (100, 12_300));
+        assert_eq!(slices[45].lost, 1);
+    }
+
+    #[test]
+    fn time_without_answers_is_left_open() {
+        let slices = [
+            (0, Some(1000)),
+            (1, Some(100_000)),
+            (2, None),
+            (3, Some(1000)),
+        ];
+        let slices = slices.map(|(from_ms, max_us)| Slice {
+            from_ms,
+            to_ms: from_ms + 1,
+            max_us,
+            lost: 0,
+        });
+        let frame = &FRAMES[1];
+        let time = Time::new((0, 29), 0, frame.length());
+        let decades = Decades::over([1000, 100_000].into_iter(), 40.0);
+        assert_eq!(
+            outline(frame, &time, &slices, &decades, 50.0),
+            "M40 50V49h10V10h10V50M70 50V49h10V50"
+        );
+    }
 }

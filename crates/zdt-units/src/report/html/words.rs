@@ -64,6 +64,18 @@ pub(super) fn prose(text: &str) -> Markup {
     }
 }
 
+/// With a capital and a full stop.
+pub(super) fn sentence(fragment: &str) -> String {
+    let mut chars = fragment.chars();
+    let first = chars.next().map(|first| first.to_uppercase().to_string());
+    let end = if fragment.ends_with(['.', '!', '?']) {
+        ""
+    } else {
+        "."
+    };
+    format!("{}{}{end}", first.unwrap_or_default(), chars.as_str())
+}
+
 /// A program's words go to a page, so control characters stay out.
 pub(super) fn printable(text: &str) -> String {
     let shown = |char: char| if char.is_control() { ' ' } else { char };
