@@ -420,6 +420,10 @@ pub struct VerifyArgs {
     #[arg(long)]
     pub json: bool,
 
+    /// Also write a page with plots, to show or to keep; it needs no network
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+
     /// What to start and restart
     #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["service", "config"])]
     pub program: Vec<OsString>,

@@ -373,6 +373,17 @@ fn verify_wants_a_service_or_a_program() {
     stderr: error: failed to bind `/nowhere/x.sock`: No such file or directory (os error 2); create its directory first
     exit status 4
     ");
+    // Before a restart, not after all of them.
+    insta::assert_snapshot!(verify(&["--html=/nowhere/x.html", "--", "true"]), @r"
+    stderr: error: failed to write `/nowhere/x.html`: its directory is not there
+    stderr:
+    stderr: hint: create the directory first
+    exit status 2
+    ");
+    insta::assert_snapshot!(verify(&["--html=/dev/null", "--", "true"]), @r"
+    stderr: error: failed to write `/dev/null`: it is there, and not a file
+    exit status 2
+    ");
 }
 
 #[test]

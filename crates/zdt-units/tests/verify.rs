@@ -63,8 +63,19 @@ fn a_program_without_a_flaw_passes() {
 #[test]
 fn zdt_serve_passes() {
     let program = [PROGRAM, "demo-app"];
-    let run = run(&["--slow=/slow?ms=800"], &program, |_| {});
+    let directory = tempfile::tempdir().unwrap();
+    let page = directory.path().join("report.html");
+    let html = format!("--html={}", page.display());
+    let run = run(&["--slow=/slow?ms=800", &html], &program, |_| {});
     run.check("zdt::serve", &[], &[]);
+    let page = std::fs::read_to_string(page).unwrap();
+    assert_eq!(page, zdt_units::report::html::page(run.verified()));
+    assert!(page.contains("No request was lost in 2\u{a0}restarts."));
+    let again = &run.verified().command;
+    assert_eq!(
+        (again[0].as_str(), &again[again.len() - 2..]),
+        ("zdt-units", &program.map(str::to_owned)[..])
+    );
     assert_eq!(run.named(Status::Passed).len(), ALL.len() - 1);
     assert_eq!(run.named(Status::NotTried).len(), 1);
 }

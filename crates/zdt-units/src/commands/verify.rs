@@ -7,12 +7,14 @@
     reason = "whether colour is wanted is told by the environment"
 )]
 
+mod page;
 mod program;
 mod service;
 
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use self::page::Page;
 use super::{Failed, print};
 use crate::cli::VerifyArgs;
 use crate::config::Colour;
@@ -23,6 +25,7 @@ use crate::verify::{About, Kind, Options, Progress, check, shown};
 
 pub(super) fn run(args: &VerifyArgs) -> Result<u8, Failed> {
     let options = options(args)?;
+    let page = args.html.as_deref().map(Page::begin).transpose()?;
     // A limit that cannot be raised shows as faults of the client, if it is ever reached.
     let _ = crate::probe::raise_file_limit();
     // One thread: the process that it starts is told when this very thread ends.
@@ -37,6 +40,9 @@ pub(super) fn run(args: &VerifyArgs) -> Result<u8, Failed> {
     match args.json {
         true => print(&json(&verified)?)?,
         false => print(&shown(&verified, colour()))?,
+    }
+    if let Some(page) = page {
+        page.write(&verified)?;
     }
     Ok(match verified.verdict.kind {
         VerdictKind::Lossless => exit_code::DONE,
@@ -83,8 +89,14 @@ async fn answers(target: &Target, path: &str, limit: Duration) -> bool {
 }
 
 fn about(subject: crate::verify::result::Subject, host: crate::verify::result::Host) -> About {
+    let arguments = std::env::args_os().skip(1);
+    let arguments = arguments.map(|argument| argument.to_string_lossy().into_owned());
     About {
         subject,
+        command: ["zdt-units".to_owned()]
+            .into_iter()
+            .chain(arguments)
+            .collect(),
         host,
         cpus: std::thread::available_parallelism().map_or(1, usize::from),
     }

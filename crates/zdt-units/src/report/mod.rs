@@ -2,6 +2,7 @@
 
 pub(crate) mod diff;
 pub(crate) mod explain;
+pub mod html;
 pub mod human;
 pub mod json;
 pub(crate) mod timeline;

@@ -17,6 +17,7 @@ use crate::probe::{Ended, Histogram, Latency, Outcome, Outcomes, Timeline};
 #[derive(Debug)]
 pub(crate) struct About {
     pub(crate) subject: Subject,
+    pub(crate) command: Vec<String>,
     pub(crate) host: Host,
     pub(crate) cpus: usize,
 }
@@ -50,6 +51,7 @@ pub(crate) fn judge(
     Verified {
         v: VERSION,
         subject: about.subject,
+        command: about.command,
         host: about.host,
         verdict: verdict(&measured, &clients),
         target: measured.target,

@@ -14,6 +14,9 @@ pub const VERSION: u32 = 1;
 pub struct Verified {
     pub v: u32,
     pub subject: Subject,
+    /// What repeats it: the program and its arguments, as they were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub command: Vec<String>,
     pub host: Host,
     /// Where the clients connected.
     pub target: String,

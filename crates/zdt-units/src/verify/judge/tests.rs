@@ -76,6 +76,7 @@ fn measured(seen: Vec<Seen>, restarts: Vec<Restarted>) -> Measured {
 fn judged(seen: Vec<Seen>, restarts: Vec<Restarted>) -> Verified {
     let about = About {
         subject: Subject::Service("shop".to_owned()),
+        command: Vec::new(),
         host: Host::Systemd,
         cpus: 2,
     };
