@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::time::Duration;
 
 use self::sockets::name_units;
-use super::value::{Mistake, argument, duration, program, variable};
+use super::value::{Mistake, argument, duration, program, variable, variable_value};
 use super::{
     AbsolutePath, Address, Drain, EnvironmentFile, Exec, Health, Model, Name, Network, Sandbox,
     Service, Socket, Strategy, UnitName, User, UserName, cross,
@@ -256,12 +256,7 @@ impl Build {
             .iter()
             .filter_map(|(name, value)| {
                 let name = self.parse(name, variable);
-                let value = self.parse(value, |text| {
-                    if text.contains('\0') {
-                        return Err(Mistake::new("a variable cannot have a NUL in it"));
-                    }
-                    Ok(text.to_owned())
-                });
+                let value = self.parse(value, variable_value);
                 Some((name?, value?))
             })
             .collect()

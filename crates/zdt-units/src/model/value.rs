@@ -131,6 +131,7 @@ impl AbsolutePath {
         if text.chars().any(char::is_control) {
             return Err(Mistake::new("a path cannot have control characters in it"));
         }
+        no_impossible_character("a path", text)?;
         if text.ends_with('\\') || text.ends_with(char::is_whitespace) {
             return Err(Mistake::new("a path cannot end in a backslash or a space"));
         }
@@ -216,10 +217,31 @@ pub(super) fn program(text: &str) -> Result<AbsolutePath, Mistake> {
 }
 
 pub(super) fn argument(text: &str) -> Result<String, Mistake> {
-    if text.contains('\0') {
-        return Err(Mistake::new("an argument cannot have a NUL in it"));
-    }
+    no_impossible_character("an argument", text)?;
     Ok(text.to_owned())
+}
+
+pub(super) fn variable_value(text: &str) -> Result<String, Mistake> {
+    no_impossible_character("a variable", text)?;
+    Ok(text.to_owned())
+}
+
+/// No process can be given a NUL, and systemd refuses what Unicode calls noncharacters.
+fn no_impossible_character(what: &str, text: &str) -> Result<(), Mistake> {
+    if text.contains('\0') {
+        return Err(Mistake::new(format!("{what} cannot have a NUL in it")));
+    }
+    let noncharacter = |char: &char| {
+        let point = u32::from(*char);
+        (0xfdd0..=0xfdef).contains(&point) || point & 0xfffe == 0xfffe
+    };
+    match text.chars().find(noncharacter) {
+        Some(char) => Err(Mistake::new(format!(
+            "{what} cannot have U+{:04X} in it, which systemd refuses",
+            u32::from(char)
+        ))),
+        None => Ok(()),
+    }
 }
 
 /// Variables that the generated unit sets, or the service manager.
@@ -332,6 +354,21 @@ mod tests {
         ]
         .map(|text| program(text).is_ok());
         assert_eq!((good, bad), ([true; 4], [false; 8]));
+    }
+
+    #[test]
+    fn what_systemd_cannot_carry_is_refused() {
+        let said = ["a\0", "\u{fdd0}", "\u{1ffff}"].map(|text| argument(text).unwrap_err().message);
+        assert_eq!(
+            said,
+            [
+                "an argument cannot have a NUL in it",
+                "an argument cannot have U+FDD0 in it, which systemd refuses",
+                "an argument cannot have U+1FFFF in it, which systemd refuses",
+            ]
+        );
+        assert!(argument("\u{1}\n\u{fffd}\u{1fffd}").is_ok());
+        assert!(AbsolutePath::parse("/\u{fffe}").is_err());
     }
 
     #[test]
