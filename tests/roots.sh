@@ -38,6 +38,7 @@ make() {
 }
 
 mkdir -p "$roots"
+roots=$(cd "$roots" && pwd)
 makers=
 for suite; do
     [ -d "$roots/$suite" ] || { make "$suite" & makers="$makers $!"; }
