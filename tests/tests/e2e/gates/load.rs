@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use zdt_e2e::machine::{self, Machine};
 
@@ -250,7 +250,7 @@ fn cases() -> io::Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn is_unit(path: &PathBuf) -> bool {
+fn is_unit(path: &Path) -> bool {
     let kind = path.extension().and_then(|kind| kind.to_str());
     matches!(
         kind,
