@@ -16,4 +16,4 @@ for case in crates/zdt-units/tests/generate/*/zdt.toml crates/zdt-units/tests/mi
     cp "$case" "$corpus/$name"
 done
 # libFuzzer needs flags of the compiler that stable has, behind a switch.
-RUSTC_BOOTSTRAP=1 exec cargo fuzz run "$target" -- -only_ascii=0 "$@"
+RUSTC_BOOTSTRAP=1 exec cargo fuzz run "$target" -- "$@"

@@ -142,13 +142,13 @@ pub(crate) fn a_start_that_hangs(machine: &Machine) -> Result<(), Box<dyn Error>
 Type=notify
 ExecStart=/opt/zdt/bin/stock
 EnvironmentFile=-/etc/app.env
-TimeoutStartSec=1s
+TimeoutStartSec=300ms
 ",
         start: |machine| {
             machine.write_file("/etc/app.env", "WARMUP_MS=600000\n", 0o644)?;
             restart(machine)
         },
-        lasts: Duration::from_secs(7),
+        lasts: Duration::from_secs(4),
         mend: |machine| machine.write_file("/etc/app.env", "", 0o644),
         ..TROUBLE
     };
@@ -179,12 +179,12 @@ pub(crate) fn the_watchdog(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let trouble = Trouble {
         name: "the watchdog kills a hanging process",
         zdt: "exec = [\"/opt/zdt/bin/app\"]\nwatchdog = \"1s\"",
-        control: "[Service]\nType=notify\nExecStart=/opt/zdt/bin/stock\nWatchdogSec=1s\n",
+        control: "[Service]\nType=notify\nExecStart=/opt/zdt/bin/stock\nWatchdogSec=300ms\n",
         start: |machine| {
             machine.systemctl(&["kill", "--kill-whom=main", "--signal=STOP", "app.service"])?;
             Ok(())
         },
-        lasts: Duration::from_secs(8),
+        lasts: Duration::from_secs(4),
         held: true,
         ..TROUBLE
     };
