@@ -272,13 +272,15 @@ fn quoted(text: &str) -> String {
 
 fn given() -> impl Strategy<Value = Given> {
     (
-        path("/srv/round/", |path| {
+        path("/srv/round/program/", |path| {
             accepted(&format!("exec = [{path}]\nlisten = \":80\""))
         }),
         prop::collection::vec(text(), 0..6),
         prop::collection::vec(text(), 0..5),
-        path("/srv/round/", |path| key("working_directory", path)),
-        path("/srv/round/", |path| {
+        path("/srv/round/directory/", |path| {
+            key("working_directory", path)
+        }),
+        path("/srv/round/file/", |path| {
             key("environment_files", &format!("[{path}]"))
         }),
         prop::bool::weighted(0.2),
