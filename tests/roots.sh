@@ -16,8 +16,12 @@ command -v debootstrap >/dev/null || {
     echo 'needs `debootstrap`, get it with `apt install debootstrap`' >&2
     exit 1
 }
-# The mirror that this machine takes its own packages from.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1)
+# The mirror that this machine takes its own packages from. Apt knows it only with its lists.
+mirror() {
+    apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' 'Label: Debian' | head -n 1
+}
+[ -n "$(mirror)" ] || apt-get update -q >/dev/null
+mirror=$(mirror)
 
 make() {
     part=$(mktemp -d "$roots/.$1.XXXXXX")
@@ -38,6 +42,7 @@ make() {
 }
 
 mkdir -p "$roots"
+roots=$(cd "$roots" && pwd)
 makers=
 for suite; do
     [ -d "$roots/$suite" ] || { make "$suite" & makers="$makers $!"; }

@@ -53,6 +53,14 @@ pub(crate) fn stock(machine: &Machine) -> Result<(), machine::Error> {
     start(machine, &units)
 }
 
+/// Starts `service` beside the stock socket.
+pub(crate) fn naive(machine: &Machine, service: &str) -> Result<(), machine::Error> {
+    start(
+        machine,
+        &[("app.socket", STOCK_SOCKET), ("app.service", service)],
+    )
+}
+
 /// Generates the units of `zdt_toml` and starts its service `app`.
 pub(crate) fn zdt(machine: &Machine, zdt_toml: &str) -> Result<(), Box<dyn Error>> {
     let units = generate(zdt_toml)?;

@@ -152,6 +152,7 @@ impl AbsolutePath {
         if text.chars().any(char::is_control) {
             return Err(Mistake::new("a path cannot have control characters in it"));
         }
+        no_impossible_character("a path", text)?;
         if text.ends_with('\\') || text.ends_with(char::is_whitespace) {
             return Err(Mistake::new("a path cannot end in a backslash or a space"));
         }
@@ -290,10 +291,26 @@ pub(super) fn program(text: Text) -> Result<PathText, Mistake> {
 }
 
 /// An argument or the value of a variable.
-pub(super) fn without_nul(text: Text) -> Result<Text, Mistake> {
-    match text.to_string().contains('\0') {
-        true => Err(Mistake::new("a process cannot be given a NUL byte")),
-        false => Ok(text),
+pub(super) fn word(text: Text) -> Result<Text, Mistake> {
+    no_impossible_character("this", &text.to_string())?;
+    Ok(text)
+}
+
+/// No process can be given a NUL, and systemd refuses what Unicode calls noncharacters.
+fn no_impossible_character(what: &str, text: &str) -> Result<(), Mistake> {
+    if text.contains('\0') {
+        return Err(Mistake::new(format!("{what} cannot have a NUL in it")));
+    }
+    let noncharacter = |char: &char| {
+        let point = u32::from(*char);
+        (0xfdd0..=0xfdef).contains(&point) || point & 0xfffe == 0xfffe
+    };
+    match text.chars().find(noncharacter) {
+        Some(char) => Err(Mistake::new(format!(
+            "{what} cannot have U+{:04X} in it, which systemd refuses",
+            u32::from(char)
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -411,6 +428,22 @@ mod tests {
         ]
         .map(|text| program(Text::literal(text)).is_ok());
         assert_eq!((good, bad), ([true; 4], [false; 8]));
+    }
+
+    #[test]
+    fn what_systemd_cannot_carry_is_refused() {
+        let said = ["a\0", "\u{fdd0}", "\u{1ffff}"]
+            .map(|text| word(Text::literal(text)).unwrap_err().message);
+        assert_eq!(
+            said,
+            [
+                "this cannot have a NUL in it",
+                "this cannot have U+FDD0 in it, which systemd refuses",
+                "this cannot have U+1FFFF in it, which systemd refuses",
+            ]
+        );
+        assert!(word(Text::literal("\u{1}\n\u{fffd}\u{1fffd}")).is_ok());
+        assert!(AbsolutePath::parse("/\u{fffe}").is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::value::{Mistake, duration, program, variable, without_nul};
+use super::super::value::{Mistake, duration, program, variable, word};
 use super::super::{
     CredentialName, Drain, EnvironmentFile, Exec, Name, Network, PathText, Sandbox, Text,
 };
@@ -22,7 +22,7 @@ impl Build {
         let program = self.parse_text(first, program);
         let arguments: Vec<_> = rest
             .iter()
-            .filter_map(|word| self.parse_text(word, without_nul))
+            .filter_map(|text| self.parse_text(text, word))
             .collect();
         Some(Exec::new(program?, arguments))
     }
@@ -43,7 +43,7 @@ impl Build {
         let words: Vec<_> = command
             .value
             .iter()
-            .filter_map(|word| self.parse_deployed(word, without_nul))
+            .filter_map(|text| self.parse_deployed(text, word))
             .collect();
         (words.len() == command.value.len()).then_some(words)
     }
@@ -54,7 +54,7 @@ impl Build {
             .iter()
             .filter_map(|(name, value)| {
                 let name = self.parse(name, variable);
-                let value = self.parse_text(value, without_nul);
+                let value = self.parse_text(value, word);
                 Some((name?, value?))
             })
             .collect()

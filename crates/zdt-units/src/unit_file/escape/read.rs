@@ -12,7 +12,7 @@ pub(crate) fn command(line: &str) -> (String, Vec<String>) {
     // Specifiers come first, everywhere. Variables are replaced in what the process gets, not in the path.
     let path = whole(&words[0]);
     let given = words.iter().map(|word| match variables {
-        true => undouble('$', &whole(word)),
+        true => undouble_dollars(&whole(word)),
         false => whole(word),
     });
     (path, given.collect())
@@ -25,9 +25,17 @@ pub(crate) fn assignment(line: &str) -> String {
     whole(&words[0])
 }
 
-/// A value that is not split.
+/// A value that is not split. `%i` becomes a NUL, which is in no text.
 pub(crate) fn whole(text: &str) -> String {
-    undouble('%', text)
+    let pieces: Vec<_> = text
+        .split("%%")
+        .map(|piece| piece.replace("%i", "\0"))
+        .collect();
+    assert!(
+        !pieces.iter().any(|piece| piece.contains('%')),
+        "a lone `%` in {text}"
+    );
+    pieces.join("%")
 }
 
 /// The one file that a pattern matches, see `glob(7)`.
@@ -89,14 +97,11 @@ fn unescape(chars: &mut std::iter::Peekable<std::str::Chars<'_>>, word: &mut Vec
     }
 }
 
-fn undouble(sign: char, word: &str) -> String {
-    let mut out = String::new();
-    let mut chars = word.chars();
-    while let Some(char) = chars.next() {
-        if char == sign {
-            assert_eq!(chars.next(), Some(sign), "a lone `{sign}` in {word}");
-        }
-        out.push(char);
-    }
-    out
+fn undouble_dollars(word: &str) -> String {
+    let pieces: Vec<_> = word.split("$$").collect();
+    assert!(
+        !pieces.iter().any(|piece| piece.contains('$')),
+        "a lone `$` in {word}"
+    );
+    pieces.join("$")
 }
