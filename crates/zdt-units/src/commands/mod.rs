@@ -5,10 +5,13 @@ mod demo;
 mod demo_app;
 mod exec;
 mod generate;
+mod install;
 mod listen;
 mod probe;
 mod restart;
 mod run;
+mod scope;
+mod uninstall;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -34,6 +37,8 @@ pub fn main() -> ExitCode {
     };
     let done = match &cli.command {
         Command::Generate(args) => generate::run(args),
+        Command::Install(args) => install::run(args),
+        Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),

@@ -62,6 +62,7 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
             .sockets
             .iter()
             .filter(|socket| socket.load == Load::Loaded && socket.active != Active::Active)
+            .filter(|socket| !opens_at_restart(socket, service))
             .map(|socket| closed(socket, service)),
     );
     let half = |socket: &&UnitState| socket.active == Active::Active && !socket.is_open();
@@ -81,6 +82,12 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
         true => Ok(()),
         false => Err(Refused { reasons }),
     }
+}
+
+/// A socket unit that is new: systemd opens it while the running service is stopped.
+fn opens_at_restart(socket: &UnitState, service: &UnitState) -> bool {
+    let is_new = !socket.was_active && socket.active == Active::Inactive;
+    is_new && !socket.needs_reload && service.instance.is_some()
 }
 
 fn closed(socket: &UnitState, service: &UnitState) -> Refusal {

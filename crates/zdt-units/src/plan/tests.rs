@@ -14,6 +14,7 @@ fn state(unit: &UnitName) -> UnitState {
         unit: unit.clone(),
         load: Load::Loaded,
         active: Active::Active,
+        was_active: true,
         sub: "running".to_owned(),
         result: "success".to_owned(),
         needs_reload: false,
