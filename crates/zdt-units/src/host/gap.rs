@@ -20,10 +20,13 @@ use crate::model::Reach;
 /// Between two rounds. A refusal is told by the kernel at once, so this is the resolution.
 const PAUSE: Duration = Duration::from_millis(1);
 
+/// How long somebody who is started is waited for until he listens.
+const LATEST: Duration = Duration::from_secs(10);
+
 /// A connection that has to wait was not refused.
 const LONGEST: Duration = Duration::from_secs(1);
 
-/// Connects until it is told to stop.
+/// Connects until it is told to stop and somebody listens.
 #[derive(Debug)]
 pub struct Watch {
     stop: Arc<AtomicBool>,
@@ -51,7 +54,14 @@ impl Watch {
             let started = Instant::now();
             let mut measured = Measured::default();
             let mut last = None;
-            while !told.load(Ordering::Relaxed) {
+            let mut end = None;
+            loop {
+                if told.load(Ordering::Relaxed) {
+                    let end = *end.get_or_insert_with(|| started.elapsed() + LATEST);
+                    if measured.is_over() || started.elapsed() > end {
+                        break;
+                    }
+                }
                 let before = started.elapsed();
                 let listens = reach.iter().any(listens);
                 measured.take(listens, before, started.elapsed(), &mut last);
@@ -81,6 +91,10 @@ impl Watch {
 }
 
 impl Measured {
+    fn is_over(&self) -> bool {
+        self.refused == 0 || self.until.is_some()
+    }
+
     /// One round, which began and ended at these times. The gap is never told
     /// shorter than it was: it begins with the last success and ends with one.
     fn take(

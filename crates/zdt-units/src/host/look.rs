@@ -11,7 +11,7 @@ use super::systemd::Systemd;
 use super::{Failure, listeners};
 use crate::install::{Copied, DropIn, FileSeen, Holder, Place, Seen, TakenOver, UnitSeen, is_ours};
 use crate::model::{Model, UnitName};
-use crate::observe::WatchedSocket;
+use crate::observe::{Load, WatchedSocket};
 
 /// What to look for.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +46,17 @@ pub async fn look(
         let mut seen = on_disk.unit(&unit, wish)?;
         if let Some(systemd) = systemd {
             let watched = model.and_then(|model| watched(model, &unit));
-            seen.loaded = Some(systemd.look(&unit, watched.as_ref()).await?);
+            let mut loaded = systemd.look(&unit, watched.as_ref()).await?;
             let paths = systemd.drop_ins(&unit).await;
-            seen.drop_ins = paths.into_iter().filter_map(drop_in).collect();
+            let own = wish.place.path(&format!("{unit}.d"));
+            let read = paths.iter().filter(|path| path.parent() == Some(&own));
+            // systemd does not notice a drop-in that is new, or the first one of a unit.
+            let there = seen.drop_ins.iter().map(|drop_in| &drop_in.path);
+            loaded.state.needs_reload |= loaded.state.load == Load::Loaded && !read.eq(there);
+            seen.loaded = Some(loaded);
+            let unread = |path: &PathBuf| !seen.drop_ins.iter().any(|there| there.path == *path);
+            let more: Vec<PathBuf> = paths.into_iter().filter(unread).collect();
+            seen.drop_ins.extend(more.into_iter().filter_map(drop_in));
         }
         units.push(seen);
     }

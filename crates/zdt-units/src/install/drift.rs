@@ -205,7 +205,7 @@ impl fmt::Display for Drift {
                 }
             }
             Self::NeedsReload { unit } => {
-                write!(f, "systemd has not read the file of `{unit}` as it is")
+                write!(f, "systemd has not read the files of `{unit}` as they are")
             }
             Self::NotEnabled { unit } => write!(f, "`{unit}` is not enabled"),
             Self::LoadedValue {

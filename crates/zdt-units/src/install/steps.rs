@@ -211,20 +211,7 @@ impl<'a> Compose<'a> {
                 (place.path(unit), place.path(&kept(&seen.unit)))
             })
             .collect();
-        let links = old
-            .units
-            .iter()
-            .filter(|seen| !self.is_ours_to_be(&seen.unit))
-            .flat_map(|seen| {
-                let target = match &seen.loaded {
-                    Some(loaded) => loaded.fragment.clone(),
-                    None => place.managed(seen.unit.as_str()),
-                };
-                seen.links
-                    .iter()
-                    .map(move |link| (place.path(link), target.clone()))
-            })
-            .collect();
+        let links = old.units.iter().flat_map(|seen| self.links(seen)).collect();
         let (sockets, others): (Vec<&UnitSeen>, Vec<&UnitSeen>) = old
             .units
             .iter()
@@ -237,6 +224,19 @@ impl<'a> Compose<'a> {
             files,
             links,
         }
+    }
+
+    /// Links that enable an old unit, and what each points to.
+    fn links(&self, seen: &UnitSeen) -> Vec<(PathBuf, PathBuf)> {
+        let place = &self.request.seen.place;
+        let target = match &seen.loaded {
+            Some(loaded) => loaded.fragment.clone(),
+            None => place.managed(seen.unit.as_str()),
+        };
+        let links = seen.links.iter();
+        links
+            .map(|link| (place.path(link), target.clone()))
+            .collect()
     }
 
     fn is_ours_to_be(&self, unit: &UnitName) -> bool {
@@ -264,8 +264,12 @@ impl<'a> Compose<'a> {
             let file = place.path(seen.unit.as_str());
             seen.links.iter().map(|link| place.path(link)).chain([file])
         });
-        let disabled = self.olds.iter().flat_map(|old| self.taken_over(old).links);
-        let paths: Vec<PathBuf> = gone.chain(disabled.map(|(link, _)| link)).collect();
+        let olds = self.olds.iter().flat_map(|old| &old.units);
+        let disabled = olds
+            .filter(|seen| !self.is_ours_to_be(&seen.unit))
+            .flat_map(|seen| self.links(seen))
+            .map(|(link, _)| link);
+        let paths: Vec<PathBuf> = gone.chain(disabled).collect();
         (!paths.is_empty()).then(|| step(SMALL, Act::Remove { paths }))
     }
 
