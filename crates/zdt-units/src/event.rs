@@ -143,7 +143,7 @@ pub struct Reason {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitPlanned {
     pub unit: String,
-    /// `create`, `update`, `unchanged` or `remove`.
+    /// `create`, `update`, `replace`, `unchanged` or `remove`.
     pub change: String,
     pub cost: String,
     pub directives: Vec<DirectivePlanned>,

@@ -22,3 +22,6 @@ pub use seen::{Copied, DropIn, FileSeen, Holder, Loaded, Place, Seen, TakenOver,
 pub(crate) use text::is_ours;
 pub use text::{Entry, UnitText, owner};
 pub use uninstall::{Uninstall, uninstall};
+
+#[cfg(test)]
+mod tests;

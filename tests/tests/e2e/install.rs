@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use zdt_e2e::client::Client;
 use zdt_e2e::load::Load;
-use zdt_e2e::machine::{Machine, Output};
+use zdt_e2e::machine::{Machine, Output, Running};
 use zdt_units::probe::Report;
 
 use crate::units;
@@ -79,7 +79,7 @@ pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
     let told = change(machine, &slower, &["install"])?;
     assert_eq!(
         told,
-        "update `app.service`\n    TimeoutStartSec=60s becomes 90s: nothing\n"
+        "update `app.service`\n    TimeoutStartSec=60s becomes 90s: costs nothing\n"
     );
     let loaded = machine.show("app.service", "TimeoutStartUSec")?;
     assert_eq!(loaded, "1min 30s");
@@ -88,8 +88,8 @@ pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
     let told = change(machine, &shorter, &["install"])?;
     assert_eq!(
         told,
-        "update `app.socket`\n    Backlog=4096 becomes 1000: nothing, it is set on the open socket\n    \
-         DeferAcceptSec=5 goes: nothing, it is set on the open socket\n"
+        "update `app.socket`\n    Backlog=4096 becomes 1000: costs nothing, it is set on the open socket\n    \
+         DeferAcceptSec=5 goes: costs nothing, it is set on the open socket\n"
     );
     let after = listening(machine, units::ADDRESS)?;
     println!("changed while it listens: {before:?} -> {after:?}");
@@ -117,11 +117,11 @@ pub(crate) fn what_needs_a_restart_waits_for_it(machine: &Machine) -> Done {
         told,
         "create `app-second.socket`: counts from the next restart of `app.service`\n\
          update `app.service`\n    \
-         Requires=app.socket becomes app.socket app-second.socket: nothing\n    \
-         After=app.socket becomes app.socket app-second.socket: nothing\n    \
+         Requires=app.socket becomes app.socket app-second.socket: costs nothing\n    \
+         After=app.socket becomes app.socket app-second.socket: costs nothing\n    \
          Sockets=app.socket app-second.socket is new: counts from the next restart of `app.service`\n    \
          Environment=COLOUR=blue is new: counts from the next restart of `app.service`\n    \
-         Also=app.socket becomes app.socket app-second.socket: nothing\n"
+         Also=app.socket becomes app.socket app-second.socket: costs nothing\n"
     );
     assert_eq!(machine.show("app.service", "MainPID")?, pid);
     assert!(Client::tcp(machine, "127.0.0.1:8081").is_err());
@@ -319,15 +319,25 @@ pub(crate) fn a_failed_take_over_puts_the_old_service_back(machine: &Machine) ->
 /// Someone who is not a unit has the address; and whatever else has a say in a
 /// unit is told.
 pub(crate) fn strangers_and_drift_are_told(machine: &Machine) -> Done {
-    let address: std::net::SocketAddr = units::ADDRESS.parse()?;
-    let stranger = machine.in_net(|| std::net::TcpListener::bind(address))??;
+    let mut stranger = machine.command(&["/opt/zdt/bin/stock"]);
+    let _nsenter = Running(stranger.spawn()?);
+    machine.wait_until(Duration::from_secs(10), "the stranger listens", |machine| {
+        Client::tcp(machine, units::ADDRESS).is_ok()
+    })?;
+    let pid = machine.run(&["pgrep", "-x", "stock"])?.ok()?.stdout;
     machine.write_file(CONFIG, BASE, 0o644)?;
     let refused = run(machine, &["install"])?;
     assert_eq!(refused.code, Some(4), "{}", refused.stderr);
-    let why = "`app.socket` cannot listen on `127.0.0.1:8080`: another process does";
-    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    let why = format!(
+        "`app.socket` cannot listen on `127.0.0.1:8080`: process {} (`stock`) does",
+        pid.trim_end()
+    );
+    assert!(refused.stderr.contains(&why), "{}", refused.stderr);
     assert_eq!(listing(machine)?, "");
-    drop(stranger);
+    machine.run(&["kill", pid.trim_end()])?.ok()?;
+    machine.wait_until(Duration::from_secs(10), "the stranger is gone", |machine| {
+        Client::tcp(machine, units::ADDRESS).is_err()
+    })?;
     run(machine, &["install"])?.ok()?;
 
     let note = |text: &str| -> Result<bool, Box<dyn Error>> {

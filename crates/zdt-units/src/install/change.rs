@@ -23,6 +23,8 @@ pub struct UnitChange {
 pub enum Change {
     Create,
     Update,
+    /// Somebody else's file gives way to ours.
+    Replace,
     Unchanged,
     /// A file of ours whose unit is no longer wanted.
     Remove,
@@ -90,13 +92,25 @@ pub(super) fn compare(
             cost: opening,
         };
     }
-    let directives = differences(&UnitText::read(old), &UnitText::read(&new), |key| {
-        price(key, &unit, active, running)
-    });
+    let is_foreign = seen.is_some_and(UnitSeen::is_foreign);
+    let directives = match is_foreign && !is_socket {
+        // All of it differs, and all of it has the same price.
+        true => Vec::new(),
+        false => differences(&UnitText::read(old), &UnitText::read(&new), |key| {
+            price(key, &unit, active, running)
+        }),
+    };
+    let opening = match running.service {
+        Some(service) if is_foreign && !is_socket => Cost::Restart(service.clone()),
+        _ => opening,
+    };
     let dearest = directives.iter().map(|change| change.cost.clone()).max();
     UnitChange {
         unit,
-        change: Change::Update,
+        change: match is_foreign {
+            true => Change::Replace,
+            false => Change::Update,
+        },
         directives,
         cost: dearest.unwrap_or(Cost::Nothing).max(opening),
     }
@@ -162,7 +176,10 @@ fn price(key: &str, unit: &UnitName, active: bool, running: Running<'_>) -> Cost
 
 impl UnitChange {
     pub fn writes(&self) -> bool {
-        matches!(self.change, Change::Create | Change::Update)
+        matches!(
+            self.change,
+            Change::Create | Change::Update | Change::Replace
+        )
     }
 
     /// What can be set on the open socket.
@@ -194,8 +211,8 @@ impl UnitChange {
 impl fmt::Display for Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Nothing => f.write_str("nothing"),
-            Self::OnSocket => f.write_str("nothing, it is set on the open socket"),
+            Self::Nothing => f.write_str("costs nothing"),
+            Self::OnSocket => f.write_str("costs nothing, it is set on the open socket"),
             Self::Restart(service) => write!(f, "counts from the next restart of `{service}`"),
             Self::Closes(socket) => write!(f, "closes `{socket}`"),
         }
@@ -207,6 +224,7 @@ impl fmt::Display for Change {
         f.write_str(match self {
             Self::Create => "create",
             Self::Update => "update",
+            Self::Replace => "replace",
             Self::Unchanged => "unchanged",
             Self::Remove => "remove",
         })
@@ -217,7 +235,7 @@ impl fmt::Display for UnitChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} `{}`", self.change, self.unit)?;
         match (self.change, &self.cost) {
-            (Change::Unchanged, Cost::Nothing) => {}
+            (_, Cost::Nothing) if self.change != Change::Update => {}
             (Change::Update, _) if self.directives.is_empty() => f.write_str(" (comments)")?,
             (Change::Update, _) => {}
             (_, cost) => write!(f, ": {cost}")?,

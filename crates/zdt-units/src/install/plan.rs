@@ -221,7 +221,13 @@ impl<'a> Decide<'a> {
     }
 
     fn restarts(&self, units: &[UnitChange], gone: &[&UnitSeen]) -> Vec<Name> {
-        let gone = gone.iter().any(|seen| self.closes(seen));
+        let closes = |service: &Service| {
+            let of_it = |seen: &&&UnitSeen| {
+                let text = UnitText::read(seen.text().unwrap_or_default());
+                owner(seen.unit.as_str(), &text).as_ref() == Some(&service.name)
+            };
+            gone.iter().filter(of_it).any(|seen| self.closes(seen))
+        };
         let services = self.request.model.services.iter();
         services
             .filter(|service| {
@@ -234,7 +240,7 @@ impl<'a> Decide<'a> {
                             |change| matches!(&change.cost, Cost::Restart(unit) if *unit == run.unit),
                         )
                 };
-                gone || run.is_outdated() || units.iter().any(counts)
+                closes(service) || run.is_outdated() || units.iter().any(counts)
             })
             .map(|service| service.name.clone())
             .collect()

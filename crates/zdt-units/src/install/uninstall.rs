@@ -50,10 +50,17 @@ pub fn uninstall(names: &[Name], seen: &Seen) -> Uninstall {
         if live {
             plan.steps.extend(stop(name, &units, seen));
         }
+        // A unit of another name was there all the time.
+        let is_there = taken.files.is_empty();
+        if live && is_there {
+            plan.steps.extend(start(&taken));
+        }
         plan.steps.push(remove(name, &units, seen));
         plan.steps.extend(put_back(&taken));
         if live {
             plan.steps.push(step(SMALL, Act::Reload));
+        }
+        if live && !is_there {
             plan.steps.extend(start(&taken));
         }
         if live && !taken.start.is_empty() {
