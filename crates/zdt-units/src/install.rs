@@ -6,10 +6,12 @@
 mod act;
 mod change;
 mod drift;
+mod others;
 mod plan;
 mod refuse;
 mod seen;
 mod steps;
+mod take_over;
 mod text;
 mod uninstall;
 

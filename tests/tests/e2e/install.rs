@@ -449,7 +449,15 @@ pub(crate) fn images_and_users_have_services_too(machine: &Machine) -> Done {
     install(&[])?.ok()?;
     assert_eq!(listening(machine, units::ADDRESS)?.backlog, "77");
     let without_root = as_user(&[UNITS, "install"])?;
-    assert_eq!(without_root.code, Some(5), "{}", without_root.stderr);
+    assert_eq!(
+        (without_root.code, without_root.stderr.as_str()),
+        (
+            Some(5),
+            "error: `zdt-units install` needs root: it writes to `/etc/systemd/system`\n\n\
+             hint: run it as root. `--dry-run` needs no root, and `zdt-units install --user` is for \
+             services of your own\n"
+        )
+    );
     as_user(&[UNITS, "uninstall", "--user", "app"])?.ok()?;
     assert!(Client::tcp(machine, units::ADDRESS).is_err());
     Ok(())

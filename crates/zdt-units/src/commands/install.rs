@@ -63,13 +63,7 @@ fn unit_name(text: &str) -> Result<UnitName, Failed> {
         true => text.to_owned(),
         false => format!("{text}.service"),
     };
-    UnitName::parse(&full).map_err(|mistake| {
-        let failed = Failed::said(exit_code::USAGE, mistake.message);
-        match mistake.hint {
-            Some(hint) => failed.hint(hint),
-            None => failed,
-        }
-    })
+    UnitName::parse(&full).map_err(Failed::usage)
 }
 
 /// One call of the command.

@@ -20,6 +20,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::exit_code;
+use crate::model::Mistake;
 
 /// Runs the command line of this process and says how to exit.
 pub fn main() -> ExitCode {
@@ -79,6 +80,15 @@ enum Failed {
 impl Failed {
     fn config(message: impl Into<String>) -> Self {
         Self::said(exit_code::CONFIG, message)
+    }
+
+    /// A word of the command line that is not what it has to be.
+    fn usage(mistake: Mistake) -> Self {
+        let failed = Self::said(exit_code::USAGE, mistake.message);
+        match mistake.hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
     }
 
     fn unexpected(message: impl Into<String>) -> Self {

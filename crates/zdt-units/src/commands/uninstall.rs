@@ -27,7 +27,7 @@ pub(super) fn run(args: &UninstallArgs) -> Result<u8, Failed> {
 /// `shop` or `shop.service`.
 fn service(text: &str) -> Result<Name, Failed> {
     let name = text.strip_suffix(".service").unwrap_or(text);
-    Name::parse(name).map_err(|mistake| Failed::said(exit_code::USAGE, mistake.message))
+    Name::parse(name).map_err(Failed::usage)
 }
 
 async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Result<u8, Failed> {

@@ -138,6 +138,7 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "writes files to be replaced")]
 mod tests {
     use super::*;
     use crate::host::Effect;

@@ -1,7 +1,7 @@
 //! What an installation does besides starting and restarting: files, links, and open sockets.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::config::list;
 use crate::model::{Address, UnitName};
@@ -95,26 +95,37 @@ impl fmt::Display for Act {
                 let mut parts: Vec<String> = files
                     .iter()
                     .filter_map(|file| {
-                        let keep = file.keep.as_ref()?.display();
-                        Some(format!("keep `{}` as `{keep}`", file.path.display()))
+                        let keep = file_name(file.keep.as_ref()?);
+                        Some(format!("keep `{}` as `{keep}`", file_name(&file.path)))
                     })
                     .collect();
-                let paths: Vec<String> = files.iter().map(|file| shown(&file.path)).collect();
-                if !paths.is_empty() {
-                    parts.push(format!("write {}", names(&paths)));
-                }
+                let written: Vec<&Path> = files.iter().map(|file| file.path.as_path()).collect();
+                parts.extend(by_directory("write", &written));
                 if !links.is_empty() {
-                    let links: Vec<String> = links.iter().map(|link| shown(&link.path)).collect();
-                    parts.push(format!("link {}", names(&links)));
+                    let units: Vec<String> =
+                        links.iter().map(|link| file_name(&link.path)).collect();
+                    parts.push(format!("enable {}", names(&units)));
                 }
                 f.write_str(&parts.join(", "))
             }
             Self::PutBack { file, aside } => {
-                write!(f, "put `{}` back as `{}`", aside.display(), file.display())
+                let (aside, file) = (file_name(aside), file.display());
+                write!(f, "put `{aside}` back as `{file}`")
             }
             Self::Remove { paths } => {
-                let paths: Vec<String> = paths.iter().map(|path| shown(path)).collect();
-                write!(f, "remove {}", names(&paths))
+                let is_link = |path: &&Path| {
+                    let directory = path.parent().and_then(Path::extension);
+                    directory.is_some_and(|kind| kind == "wants" || kind == "requires")
+                };
+                let (links, files): (Vec<&Path>, Vec<&Path>) =
+                    paths.iter().map(PathBuf::as_path).partition(is_link);
+                let mut parts = Vec::new();
+                if !links.is_empty() {
+                    let units: Vec<String> = links.iter().map(|link| file_name(link)).collect();
+                    parts.push(format!("disable {}", names(&units)));
+                }
+                parts.extend(by_directory("remove", &files));
+                f.write_str(&parts.join(", "))
             }
             Self::Reload => f.write_str("let systemd read the units again"),
             Self::SetOnSocket {
@@ -147,8 +158,29 @@ impl fmt::Display for SocketOption {
     }
 }
 
-fn shown(path: &std::path::Path) -> String {
-    path.display().to_string()
+/// `write a and b in /x`, for each directory.
+fn by_directory(verb: &str, paths: &[&Path]) -> Vec<String> {
+    let mut directories: Vec<&Path> = Vec::new();
+    for directory in paths.iter().filter_map(|path| path.parent()) {
+        if !directories.contains(&directory) {
+            directories.push(directory);
+        }
+    }
+    directories
+        .iter()
+        .map(|directory| {
+            let inside = paths.iter().filter(|path| path.parent() == Some(directory));
+            let files: Vec<String> = inside.map(|path| file_name(path)).collect();
+            format!("{verb} {} in `{}`", names(&files), directory.display())
+        })
+        .collect()
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 fn names(names: &[String]) -> String {

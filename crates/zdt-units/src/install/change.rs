@@ -123,14 +123,11 @@ pub(super) fn differences(
     price: impl Fn(&str) -> Cost,
 ) -> Vec<DirectiveChange> {
     let mut keys = new.keys();
-    keys.extend(old.keys());
-    let mut seen = Vec::new();
-    keys.retain(|key| {
-        !seen.contains(key) && {
-            seen.push(*key);
-            true
+    for key in old.keys() {
+        if !keys.contains(&key) {
+            keys.push(key);
         }
-    });
+    }
     keys.into_iter()
         .filter_map(|(section, key)| {
             let (before, after) = (old.values(section, key), new.values(section, key));

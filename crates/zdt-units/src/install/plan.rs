@@ -5,10 +5,10 @@ use std::fmt;
 use super::change::{self, Change, Cost, Running, UnitChange};
 use super::drift::{self, Drift};
 use super::refuse::Refusal;
-use super::seen::{Holder, Seen, UnitSeen};
+use super::seen::{Seen, UnitSeen};
 use super::steps;
 use super::text::{UnitText, canonical, owner};
-use crate::model::{Address, Model, Name, Reach, Service, UnitName};
+use crate::model::{Model, Name, Reach, Service, UnitName};
 use crate::plan::Step;
 use crate::unit_file::UnitFile;
 
@@ -70,15 +70,6 @@ impl Gap {
     }
 }
 
-/// A service, and the units whose place it takes.
-pub(super) struct Old<'a> {
-    pub(super) service: &'a Service,
-    /// Of the same names as ours, or others.
-    pub(super) units: Vec<&'a UnitSeen>,
-    /// It listens by itself where ours is to listen.
-    pub(super) holds: Vec<Address>,
-}
-
 pub fn plan(request: &Request<'_>) -> Plan {
     let decide = Decide { request };
     let mut refused = Vec::new();
@@ -131,16 +122,16 @@ impl Plan {
     }
 }
 
-struct Decide<'a> {
-    request: &'a Request<'a>,
+pub(super) struct Decide<'a> {
+    pub(super) request: &'a Request<'a>,
 }
 
 impl<'a> Decide<'a> {
-    fn seen(&self, unit: &UnitName) -> Option<&'a UnitSeen> {
+    pub(super) fn seen(&self, unit: &UnitName) -> Option<&'a UnitSeen> {
         self.request.seen.unit(unit)
     }
 
-    fn is_wanted(&self, unit: &UnitName) -> bool {
+    pub(super) fn is_wanted(&self, unit: &UnitName) -> bool {
         self.request
             .wanted
             .iter()
@@ -197,7 +188,7 @@ impl<'a> Decide<'a> {
     }
 
     /// Units of ours that the services of this file had before.
-    fn gone(&self) -> Vec<&'a UnitSeen> {
+    pub(super) fn gone(&self) -> Vec<&'a UnitSeen> {
         let of_ours = |seen: &&UnitSeen| {
             let text = UnitText::read(seen.text().unwrap_or_default());
             let service = owner(seen.unit.as_str(), &text);
@@ -307,141 +298,6 @@ impl<'a> Decide<'a> {
             old,
             new,
         }
-    }
-
-    /// Units of others whose place is taken, and a refusal for each that nobody gave free.
-    fn olds(&self, refused: &mut Vec<Refusal>) -> Vec<Old<'a>> {
-        let mut olds = Vec::new();
-        for service in &self.request.model.services {
-            let unit = service.unit();
-            let names = service
-                .sockets
-                .iter()
-                .map(|socket| &socket.unit)
-                .chain([&unit]);
-            let foreign: Vec<&UnitSeen> = names
-                .filter(|name| self.is_wanted(name))
-                .filter_map(|name| self.seen(name))
-                .filter(|seen| seen.is_foreign())
-                .collect();
-            if foreign.is_empty() {
-                continue;
-            }
-            let named = |seen: &&UnitSeen| self.request.take_over == TakeOver::Of(&seen.unit);
-            let holds: Vec<Address> = foreign.iter().flat_map(|seen| self.holds(seen)).collect();
-            if self.request.take_over == TakeOver::OfOwnNames || foreign.iter().any(named) {
-                olds.push(Old {
-                    service,
-                    units: foreign,
-                    holds,
-                });
-                continue;
-            }
-            refused.extend(foreign.iter().map(|seen| Refusal::Foreign {
-                unit: seen.unit.clone(),
-                path: match (&seen.file, &seen.loaded) {
-                    (None, Some(loaded)) => loaded.fragment.clone(),
-                    _ => self.request.seen.place.path(seen.unit.as_str()),
-                },
-                runs: seen.is_active() && seen.unit.as_str().ends_with(".service"),
-                holds: self.holds(seen),
-            }));
-        }
-        if let TakeOver::Of(unit) = self.request.take_over {
-            if !self.is_wanted(unit) {
-                olds.extend(self.old(unit, refused));
-            }
-        }
-        olds
-    }
-
-    /// A unit of another name, with the sockets that it is started by.
-    fn old(&self, unit: &UnitName, refused: &mut Vec<Refusal>) -> Option<Old<'a>> {
-        let Some(seen) = self.seen(unit).filter(|seen| seen.is_foreign()) else {
-            refused.push(Refusal::NoSuchUnit { unit: unit.clone() });
-            return None;
-        };
-        let mut units = vec![seen];
-        let triggers = seen.loaded.iter().flat_map(|loaded| &loaded.triggered_by);
-        units.extend(triggers.filter_map(|trigger| self.seen(trigger)));
-        let holds: Vec<Address> = units.iter().flat_map(|seen| self.holds(seen)).collect();
-        let services = &self.request.model.services;
-        let clashes: Vec<&Service> = services
-            .iter()
-            .filter(|service| {
-                let sockets = service.sockets.iter();
-                let mut addresses = sockets.flat_map(|socket| socket.listen.addresses());
-                addresses.any(|address| holds.contains(&address))
-            })
-            .collect();
-        let service = match (clashes.as_slice(), services.as_slice()) {
-            ([service], _) => *service,
-            (_, [service]) => service,
-            _ => {
-                refused.push(Refusal::Unclear {
-                    unit: unit.clone(),
-                    services: services
-                        .iter()
-                        .map(|service| service.name.clone())
-                        .collect(),
-                });
-                return None;
-            }
-        };
-        Some(Old {
-            service,
-            units,
-            holds,
-        })
-    }
-
-    fn holds(&self, seen: &UnitSeen) -> Vec<Address> {
-        let holders = self.request.seen.holders.iter();
-        holders
-            .filter(|holder| holder.unit.as_ref() == Some(&seen.unit))
-            .map(|holder| holder.address.clone())
-            .collect()
-    }
-
-    /// Addresses that are to be opened and that someone else has.
-    fn taken(&self, olds: &[Old<'_>], refused: &[Refusal]) -> Vec<Refusal> {
-        let seen = self.request.seen;
-        let going = |unit: &UnitName| {
-            let old = |old: &Old<'_>| old.units.iter().any(|seen| seen.unit == *unit);
-            let gone = |seen: &&UnitSeen| seen.unit == *unit;
-            let told = refused.iter().any(
-                |refusal| matches!(refusal, Refusal::Foreign { unit: foreign, .. } if foreign == unit),
-            );
-            told || olds.iter().any(old)
-                || self.gone().iter().any(gone)
-                || (self.request.allow_gap && self.is_wanted(unit))
-        };
-        let mut taken = Vec::new();
-        for service in &self.request.model.services {
-            for socket in &service.sockets {
-                let addresses = socket.listen.addresses();
-                let is_open = self.seen(&socket.unit).is_some_and(UnitSeen::is_active);
-                let in_the_way = |holder: &&Holder| {
-                    addresses.contains(&holder.address)
-                        && match &holder.unit {
-                            // Its own copy of a socket that systemd lost; it goes with a restart.
-                            Some(unit) => {
-                                *unit != socket.unit && *unit != service.unit() && !going(unit)
-                            }
-                            None => true,
-                        }
-                };
-                if !is_open {
-                    taken.extend(seen.holders.iter().filter(in_the_way).map(|holder| {
-                        Refusal::Taken {
-                            socket: socket.unit.clone(),
-                            holder: holder.clone(),
-                        }
-                    }));
-                }
-            }
-        }
-        taken
     }
 }
 

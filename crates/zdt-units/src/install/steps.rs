@@ -7,10 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::act::{Act, File, Link};
-use super::change::{Change, UnitChange};
+use super::change::UnitChange;
 use super::drift::Drift;
-use super::plan::{Gap, Old, Plan, Request, moved, running};
-use super::seen::{TakenOver, UnitSeen};
+use super::others::Old;
+use super::plan::{Gap, Plan, Request, moved, running};
+use super::seen::UnitSeen;
+use super::take_over::{kept, stops_itself};
 use super::text::UnitText;
 use crate::config::list;
 use crate::model::{Address, Reach, Service, UnitName};
@@ -18,10 +20,10 @@ use crate::plan::{Action, OnFailure, Step, prove};
 use crate::unit_file::UnitFile;
 
 /// Files and small jobs; the disk or the manager may be busy.
-const SMALL: Duration = Duration::from_secs(30);
+pub(super) const SMALL: Duration = Duration::from_secs(30);
 
 /// What systemd itself gives a unit to stop, and then some.
-const STOP: Duration = Duration::from_secs(100);
+pub(super) const STOP: Duration = Duration::from_secs(100);
 
 pub(super) fn compose(
     request: &Request<'_>,
@@ -119,9 +121,9 @@ pub(super) fn step(limit: Duration, act: Act) -> Step {
     }
 }
 
-struct Compose<'a> {
-    request: &'a Request<'a>,
-    olds: &'a [Old<'a>],
+pub(super) struct Compose<'a> {
+    pub(super) request: &'a Request<'a>,
+    pub(super) olds: &'a [Old<'a>],
     gone: &'a [&'a UnitSeen],
     units: &'a [UnitChange],
 }
@@ -131,22 +133,16 @@ impl<'a> Compose<'a> {
         self.request.model.services.iter()
     }
 
-    fn wanted(&self) -> impl Iterator<Item = (&'a UnitFile, &'a UnitChange)> {
+    pub(super) fn wanted(&self) -> impl Iterator<Item = (&'a UnitFile, &'a UnitChange)> {
         self.request.wanted.iter().zip(self.units)
     }
 
-    fn seen(&self, unit: &UnitName) -> Option<&'a UnitSeen> {
+    pub(super) fn seen(&self, unit: &UnitName) -> Option<&'a UnitSeen> {
         self.request.seen.unit(unit)
     }
 
     fn is_active(&self, unit: &UnitName) -> bool {
         self.seen(unit).is_some_and(UnitSeen::is_active)
-    }
-
-    fn old_of(&self, service: &Service) -> Option<&'a Old<'a>> {
-        self.olds
-            .iter()
-            .find(|old| old.service.name == service.name)
     }
 
     /// Every file and link that is not as it is wanted, in one go.
@@ -198,63 +194,11 @@ impl<'a> Compose<'a> {
         self.request.seen.units.iter().filter_map(of_one).collect()
     }
 
-    fn taken_over(&self, old: &Old<'_>) -> TakenOver {
-        let place = &self.request.seen.place;
-        let kept_files = old
-            .units
-            .iter()
-            .filter(|seen| self.is_ours_to_be(&seen.unit));
-        let files = kept_files
-            .filter(|seen| seen.file.is_some())
-            .map(|seen| {
-                let unit = seen.unit.as_str();
-                (place.path(unit), place.path(&kept(&seen.unit)))
-            })
-            .collect();
-        let links = old.units.iter().flat_map(|seen| self.links(seen)).collect();
-        let (sockets, others): (Vec<&UnitSeen>, Vec<&UnitSeen>) = old
-            .units
-            .iter()
-            .copied()
-            .filter(|seen| seen.is_active())
-            .partition(|seen| is_socket(&seen.unit));
-        let active = sockets.into_iter().chain(others);
-        TakenOver {
-            start: active.map(|seen| seen.unit.to_string()).collect(),
-            files,
-            links,
-        }
-    }
-
-    /// Links that enable an old unit, and what each points to.
-    fn links(&self, seen: &UnitSeen) -> Vec<(PathBuf, PathBuf)> {
-        let place = &self.request.seen.place;
-        let target = match &seen.loaded {
-            Some(loaded) => loaded.fragment.clone(),
-            None => place.managed(seen.unit.as_str()),
-        };
-        let links = seen.links.iter();
-        links
-            .map(|link| (place.path(link), target.clone()))
-            .collect()
-    }
-
-    fn is_ours_to_be(&self, unit: &UnitName) -> bool {
+    pub(super) fn is_ours_to_be(&self, unit: &UnitName) -> bool {
         self.request
             .wanted
             .iter()
             .any(|wanted| wanted.name == *unit)
-    }
-
-    fn record(&self, old: &Old<'_>) -> File {
-        let text = serde_json::to_string_pretty(&self.taken_over(old));
-        let mut text = text.expect("a record has nothing that JSON has not");
-        text.push('\n');
-        File {
-            path: self.request.seen.place.path(&record(&old.service.unit())),
-            text,
-            keep: None,
-        }
     }
 
     /// Files and links of units that are no longer wanted, and links that enable an old service.
@@ -303,25 +247,6 @@ impl<'a> Compose<'a> {
             .filter(|unit| which(unit))
             .collect();
         (!units.is_empty()).then(|| step(self.stop_limit(), Act::Stop { units }))
-    }
-
-    /// A unit that is stopped by commands of its own is stopped while systemd still knows them.
-    fn stop_by_old_commands(&self) -> Option<Step> {
-        self.stop(|seen| self.is_ours_to_be(&seen.unit) && stops_itself(seen))
-    }
-
-    fn stop_olds(&self) -> Option<Step> {
-        self.stop(|seen| !self.is_ours_to_be(&seen.unit))
-    }
-
-    fn stop(&self, which: impl Fn(&UnitSeen) -> bool) -> Option<Step> {
-        let olds = self.olds.iter().flat_map(|old| &old.units);
-        let units: Vec<UnitName> = olds
-            .filter(|seen| seen.is_active() && which(seen))
-            .map(|seen| seen.unit.clone())
-            .collect();
-        (!units.is_empty() && self.request.seen.place.runtime.is_some())
-            .then(|| step(STOP, Act::Stop { units }))
     }
 
     /// Open sockets that have to be bound anew.
@@ -418,7 +343,7 @@ impl<'a> Compose<'a> {
         steps
     }
 
-    fn stop_limit(&self) -> Duration {
+    pub(super) fn stop_limit(&self) -> Duration {
         let limits = self.services().map(Service::stop_timeout);
         SMALL + limits.max().unwrap_or(STOP)
     }
@@ -462,104 +387,6 @@ impl<'a> Compose<'a> {
         }));
         gaps
     }
-
-    /// The old units as they were, and running.
-    fn rollback(&self) -> Vec<Step> {
-        let place = &self.request.seen.place;
-        let mut steps = Vec::new();
-        for old in self.olds {
-            let service = old.service;
-            let record_path = place.path(&record(&service.unit()));
-            let taken = self.taken_over(old);
-            let mut units: Vec<UnitName> = vec![service.unit()];
-            units.extend(service.sockets.iter().map(|socket| socket.unit.clone()));
-            let mut paths = vec![record_path];
-            for (wanted, change) in self.wanted() {
-                let of_it = units.contains(&wanted.name);
-                let seen = self.seen(&wanted.name);
-                if !of_it {
-                    continue;
-                }
-                let had_file = seen.is_some_and(|seen| seen.file.is_some());
-                if change.change == Change::Create && !had_file {
-                    paths.push(place.path(wanted.name.as_str()));
-                }
-                let text = UnitText::read(&wanted.to_string());
-                let links = text.wanted_in().into_iter();
-                paths.extend(
-                    links
-                        .map(|directory| format!("{directory}/{}", wanted.name))
-                        .filter(|link| !seen.is_some_and(|seen| seen.links.contains(link)))
-                        .map(|link| place.path(&link)),
-                );
-            }
-            steps.push(step(self.stop_limit(), Act::Stop { units }));
-            steps.push(step(SMALL, Act::Remove { paths }));
-            steps.extend(put_back(&taken));
-            steps.push(step(STOP, Act::Reload));
-            steps.extend(start(&taken));
-        }
-        steps
-    }
-}
-
-/// Files and links of a service that was taken over.
-pub(super) fn put_back(taken: &TakenOver) -> Vec<Step> {
-    let mut steps: Vec<Step> = taken
-        .files
-        .iter()
-        .map(|(file, aside)| {
-            step(
-                SMALL,
-                Act::PutBack {
-                    file: file.clone(),
-                    aside: aside.clone(),
-                },
-            )
-        })
-        .collect();
-    if !taken.links.is_empty() {
-        let links = taken.links.iter().map(|(path, target)| Link {
-            path: path.clone(),
-            target: target.clone(),
-        });
-        let links = links.collect();
-        steps.push(step(
-            SMALL,
-            Act::Write {
-                files: Vec::new(),
-                links,
-            },
-        ));
-    }
-    steps
-}
-
-pub(super) fn start(taken: &TakenOver) -> Vec<Step> {
-    let units = taken
-        .start
-        .iter()
-        .filter_map(|unit| UnitName::parse(unit).ok());
-    units
-        .map(|unit| match is_socket(&unit) {
-            true => step(SMALL, Act::Open { socket: unit }),
-            false => Step {
-                action: Action::StartUnit { unit },
-                limit: STOP,
-                on_failure: OnFailure::LookNow,
-            },
-        })
-        .collect()
-}
-
-/// systemd reads no file that ends so.
-fn kept(unit: &UnitName) -> String {
-    format!("{unit}.before-zdt")
-}
-
-/// The file that says what a service replaced.
-pub(super) fn record(service: &UnitName) -> String {
-    format!("{service}.taken-over.json")
 }
 
 pub(super) fn reach(listen: &str) -> Option<Reach> {
@@ -568,12 +395,4 @@ pub(super) fn reach(listen: &str) -> Option<Reach> {
 
 pub(super) fn is_socket(unit: &UnitName) -> bool {
     unit.as_str().ends_with(".socket")
-}
-
-fn stops_itself(seen: &UnitSeen) -> bool {
-    seen.is_active()
-        && seen
-            .loaded
-            .as_ref()
-            .is_some_and(|loaded| loaded.stops_itself)
 }

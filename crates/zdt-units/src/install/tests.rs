@@ -144,7 +144,7 @@ fn the_first_time_everything_is_written_and_started() {
     create `shop.socket`
     create `shop.service`
 
-    1. write `/etc/systemd/system/shop.socket` and `/etc/systemd/system/shop.service`, link `/etc/systemd/system/sockets.target.wants/shop.socket` and `/etc/systemd/system/multi-user.target.wants/shop.service` (limit 30s)
+    1. write `shop.socket` and `shop.service` in `/etc/systemd/system`, enable `shop.socket` and `shop.service` (limit 30s)
     2. let systemd read the units again (limit 100s)
     3. open `shop.socket` (limit 30s)
     4. start `shop.service` and wait until it is ready (limit 90s)
@@ -188,7 +188,7 @@ fn each_change_has_its_cost() {
         TimeoutStartSec=60s becomes 90s: costs nothing
         Also=shop.socket becomes shop.socket shop-admin.socket: costs nothing
 
-    1. write `/etc/systemd/system/shop.socket`, `/etc/systemd/system/shop-admin.socket`, `/etc/systemd/system/shop.service` and `/run/zdt-units/shop.service`, link `/etc/systemd/system/sockets.target.wants/shop-admin.socket` (limit 30s)
+    1. write `shop.socket`, `shop-admin.socket` and `shop.service` in `/etc/systemd/system`, write `shop.service` in `/run/zdt-units`, enable `shop-admin.socket` (limit 30s)
     2. let systemd read the units again (limit 100s)
     3. set Backlog=128 on the open `shop.socket` (limit 30s)
     "#);
@@ -225,7 +225,7 @@ fn a_moved_address_is_refused_with_the_way_that_loses_nothing() {
 
     warning: `shop.socket` is closed and opened anew; clients are refused from the moment when the old process stops accepting until systemd listens again
 
-    1. write `/etc/systemd/system/shop.socket` (limit 30s)
+    1. write `shop.socket` in `/etc/systemd/system` (limit 30s)
     2. let systemd read the units again (limit 100s)
     3. close `shop.socket` and open it anew (limit 71s)
     4. start `shop.service` and wait until it is ready (limit 90s)
@@ -278,10 +278,10 @@ fn an_open_socket_is_not_removed_unless_that_is_allowed() {
         Sockets=shop.socket shop-admin.socket goes: counts from the next restart of `shop.service`
     remove `shop-admin.socket`: closes `shop-admin.socket`
 
-    1. write `/etc/systemd/system/shop.service` and `/run/zdt-units/shop.service` (limit 30s)
+    1. write `shop.service` in `/etc/systemd/system`, write `shop.service` in `/run/zdt-units` (limit 30s)
     2. let systemd read the units again (limit 100s)
     3. stop `shop-admin.socket` (limit 71s)
-    4. remove `/etc/systemd/system/sockets.target.wants/shop-admin.socket` and `/etc/systemd/system/shop-admin.socket` (limit 30s)
+    4. disable `shop-admin.socket`, remove `shop-admin.socket` in `/etc/systemd/system` (limit 30s)
     5. let systemd read the units again (limit 100s)
     "#);
 }
@@ -325,14 +325,14 @@ fn a_service_of_others_is_taken_over_only_when_asked() {
 
     warning: `shop.service` listens by itself, and only one can; clients are refused once, from the moment when its process stops listening until systemd listens
 
-    1. keep `/etc/systemd/system/shop.service` as `/etc/systemd/system/shop.service.before-zdt`, write `/etc/systemd/system/shop.socket`, `/etc/systemd/system/shop.service`, `/etc/systemd/system/shop.service.taken-over.json` and `/run/zdt-units/shop.service`, link `/etc/systemd/system/sockets.target.wants/shop.socket` and `/etc/systemd/system/multi-user.target.wants/shop.service` (limit 30s)
+    1. keep `shop.service` as `shop.service.before-zdt`, write `shop.socket`, `shop.service` and `shop.service.taken-over.json` in `/etc/systemd/system`, write `shop.service` in `/run/zdt-units`, enable `shop.socket` and `shop.service` (limit 30s)
     2. let systemd read the units again (limit 100s)
     3. restart `shop.service` and wait until it is ready (limit 201s)
     4. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
     on failure:
        1. stop `shop.service` and `shop.socket` (limit 71s)
-       2. remove `/etc/systemd/system/shop.service.taken-over.json`, `/etc/systemd/system/shop.socket`, `/etc/systemd/system/sockets.target.wants/shop.socket` and `/etc/systemd/system/multi-user.target.wants/shop.service` (limit 30s)
-       3. put `/etc/systemd/system/shop.service.before-zdt` back as `/etc/systemd/system/shop.service` (limit 30s)
+       2. disable `shop.socket` and `shop.service`, remove `shop.service.taken-over.json` and `shop.socket` in `/etc/systemd/system` (limit 30s)
+       3. put `shop.service.before-zdt` back as `/etc/systemd/system/shop.service` (limit 30s)
        4. let systemd read the units again (limit 100s)
        5. start `shop.service` and wait until it is ready (limit 100s)
     "#);
@@ -360,8 +360,8 @@ fn a_service_of_others_is_taken_over_only_when_asked() {
 
     warning: `old.service` listens by itself, and only one can; clients are refused once, from the moment when its process stops listening until systemd listens
 
-    1. write `/etc/systemd/system/shop.socket`, `/etc/systemd/system/shop.service` and `/etc/systemd/system/shop.service.taken-over.json`, link `/etc/systemd/system/sockets.target.wants/shop.socket` and `/etc/systemd/system/multi-user.target.wants/shop.service` (limit 30s)
-    2. remove `/etc/systemd/system/multi-user.target.wants/old.service` (limit 30s)
+    1. write `shop.socket`, `shop.service` and `shop.service.taken-over.json` in `/etc/systemd/system`, enable `shop.socket` and `shop.service` (limit 30s)
+    2. disable `old.service` (limit 30s)
     3. let systemd read the units again (limit 100s)
     4. stop `old.service` (limit 100s)
     5. open `shop.socket` (limit 30s)
@@ -369,8 +369,8 @@ fn a_service_of_others_is_taken_over_only_when_asked() {
     7. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
     on failure:
        1. stop `shop.service` and `shop.socket` (limit 71s)
-       2. remove `/etc/systemd/system/shop.service.taken-over.json`, `/etc/systemd/system/shop.socket`, `/etc/systemd/system/sockets.target.wants/shop.socket`, `/etc/systemd/system/shop.service` and `/etc/systemd/system/multi-user.target.wants/shop.service` (limit 30s)
-       3. link `/etc/systemd/system/multi-user.target.wants/old.service` (limit 30s)
+       2. disable `shop.socket` and `shop.service`, remove `shop.service.taken-over.json`, `shop.socket` and `shop.service` in `/etc/systemd/system` (limit 30s)
+       3. enable `old.service` (limit 30s)
        4. let systemd read the units again (limit 100s)
        5. start `old.service` and wait until it is ready (limit 100s)
     "#);
@@ -409,8 +409,8 @@ fn an_uninstall_stops_services_before_their_sockets_and_puts_back() {
 
     1. stop `shop.service` and `shop.socket` (limit 71s)
     2. start `old.service` and wait until it is ready (limit 100s)
-    3. remove `/etc/systemd/system/sockets.target.wants/shop.socket`, `/etc/systemd/system/shop.socket`, `/etc/systemd/system/multi-user.target.wants/shop.service`, `/etc/systemd/system/shop.service` and `/etc/systemd/system/shop.service.taken-over.json` (limit 30s)
-    4. link `/etc/systemd/system/multi-user.target.wants/old.service` (limit 30s)
+    3. disable `shop.socket` and `shop.service`, remove `shop.socket`, `shop.service` and `shop.service.taken-over.json` in `/etc/systemd/system` (limit 30s)
+    4. enable `old.service` (limit 30s)
     5. let systemd read the units again (limit 30s)
     "#);
     assert_eq!(uninstall(&shop, &seen(Vec::new())), Uninstall::default());
