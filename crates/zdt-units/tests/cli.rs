@@ -288,7 +288,7 @@ fn help_of_install() {
 
           --target-systemd <RELEASE>
               The oldest systemd that is to read the units; what it does not know is left out
-
+              
               [default: 252]
 
           --user
@@ -411,8 +411,6 @@ fn an_image_is_installed_into_compared_and_cleared() {
     stderr: create `shop.socket`
     stderr: create `shop.service`
     stderr:
-    stderr: 1. write `shop.socket` and `shop.service` in `image/etc/systemd/system`, enable `shop.socket` and `shop.service` (limit 30s)
-    stderr:
     stderr:    (time)  1. write `shop.socket` and `shop.service` in `image/etc/systemd/system`, enable `shop.socket` and `shop.service`
     stderr:    (time)  done
     exit status 0
@@ -442,8 +440,6 @@ fn an_image_is_installed_into_compared_and_cleared() {
     $ zdt-units uninstall shop --root image
     stderr: remove `shop.service`
     stderr: remove `shop.socket`
-    stderr:
-    stderr: 1. disable `shop.service` and `shop.socket`, remove `shop.service` and `shop.socket` in `image/etc/systemd/system` (limit 30s)
     stderr:
     stderr:    (time)  1. disable `shop.service` and `shop.socket`, remove `shop.service` and `shop.socket` in `image/etc/systemd/system`
     stderr:    (time)  done

@@ -50,6 +50,10 @@ pub(crate) fn install_twice_changes_nothing(machine: &Machine) -> Done {
     );
     assert_eq!(everything(machine)?, before);
 
+    // Without a bus, over systemd's own socket.
+    machine.systemctl(&["stop", "dbus.socket"])?.ok()?;
+    machine.systemctl(&["stop", "dbus.service"])?.ok()?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
     run(machine, &["uninstall", "app"])?.ok()?;
     assert_eq!(machine.show("app.service", "LoadState")?, "not-found");
     assert!(Client::tcp(machine, units::ADDRESS).is_err());

@@ -99,12 +99,13 @@ impl Job<'_> {
         }
         self.said.tell(EventKind::install_planned(&plan, false));
         if !plan.refused.is_empty() {
-            self.said.talk(&format!("{plan}\nnothing was touched\n"));
+            self.said
+                .talk(&format!("{}\nnothing was touched\n", plan.changes()));
             return Ok(exit_code::REFUSED);
         }
         let mut interrupts = restart::interrupts()?;
         if !plan.steps.is_empty() {
-            self.said.talk(&format!("{plan}\n"));
+            self.said.talk(&format!("{}\n", plan.changes()));
             let outcome = match &mut systemd {
                 Some(systemd) => self.said.carry_out(&plan, systemd, &mut interrupts).await,
                 None => {

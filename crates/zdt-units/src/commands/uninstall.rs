@@ -57,7 +57,7 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
         super::print(&plan.to_string())?;
         return Ok(exit_code::DONE);
     }
-    said.talk(&format!("{plan}\n"));
+    said.talk(&format!("{}\n", plan.changes()));
     let mut interrupts = restart::interrupts()?;
     let outcome = match &mut systemd {
         Some(systemd) => {

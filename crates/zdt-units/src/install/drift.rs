@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::seen::{FileSeen, Place, UnitSeen};
+use super::seen::{FileSeen, Loaded, Place, UnitSeen};
 use super::text::{UnitText, canonical};
 use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Load};
@@ -109,7 +109,7 @@ pub(super) fn of(seen: &UnitSeen, wanted: &UnitText, place: &Place) -> Vec<Drift
         let file = seen.effective(text);
         found.extend(loaded_values(seen, &file));
     }
-    if loaded.state.active == Active::Active && !loaded.state.refused.is_empty() {
+    if is_closed(seen, wanted) {
         found.push(Drift::Closed {
             socket: unit(),
             refused: loaded.state.refused.clone(),
@@ -119,6 +119,20 @@ pub(super) fn of(seen: &UnitSeen, wanted: &UnitText, place: &Place) -> Vec<Drift
         found.push(Drift::Outdated { unit: unit() });
     }
     found
+}
+
+/// Active, where it is wanted, and refusing connections all the same.
+pub(super) fn is_closed(seen: &UnitSeen, wanted: &UnitText) -> bool {
+    let there = |loaded: &&Loaded| {
+        let listen = wanted.values("Socket", "ListenStream");
+        loaded
+            .values
+            .get("ListenStream")
+            .is_some_and(|own| *own == listen)
+    };
+    seen.loaded.as_ref().filter(there).is_some_and(|loaded| {
+        loaded.state.active == Active::Active && !loaded.state.refused.is_empty()
+    })
 }
 
 /// Files that are not read, because ours is there.
@@ -220,7 +234,8 @@ impl fmt::Display for Drift {
                 let refused = crate::config::list(&refused);
                 write!(
                     f,
-                    "`{socket}` is active, but connections to {refused} are refused"
+                    "`{socket}` is active, but connections to {refused} are refused; \
+                     `zdt-units install --allow-gap` opens it anew"
                 )
             }
             Self::Outdated { unit } => {

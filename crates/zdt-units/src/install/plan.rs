@@ -111,6 +111,10 @@ pub fn plan(request: &Request<'_>) -> Plan {
 }
 
 impl Plan {
+    pub fn changes(&self) -> Changes<'_> {
+        Changes(self)
+    }
+
     /// Nothing is to be done, and nothing is to be said but that.
     pub fn is_empty(&self) -> bool {
         self.steps.is_empty() && self.refused.is_empty() && self.restarts.is_empty()
@@ -329,20 +333,32 @@ pub(super) fn moved(wanted: &UnitFile, seen: &UnitSeen) -> Option<(Vec<String>, 
     (*old != new).then(|| (old.clone(), new))
 }
 
-impl fmt::Display for Plan {
+/// What changes, and what stands against it; a plan without its steps.
+#[derive(Debug)]
+pub struct Changes<'p>(&'p Plan);
+
+impl fmt::Display for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for unit in &self.units {
+        let Self(plan) = self;
+        for unit in &plan.units {
             writeln!(f, "{unit}")?;
         }
-        for drift in &self.drift {
+        for drift in &plan.drift {
             writeln!(f, "note: {drift}")?;
         }
-        for refusal in &self.refused {
+        for refusal in &plan.refused {
             writeln!(f, "\nerror: {refusal}\n\nhint: {}", refusal.hint())?;
         }
-        for gap in &self.gaps {
+        for gap in &plan.gaps {
             writeln!(f, "\nwarning: {}", gap.why)?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes().fmt(f)?;
         if !self.steps.is_empty() {
             writeln!(f)?;
         }

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::act::{Act, File, Link};
-use super::change::UnitChange;
-use super::drift::Drift;
+use super::change::{Cost, UnitChange};
+use super::drift::{Drift, is_closed};
 use super::others::Old;
 use super::plan::{Gap, Plan, Request, moved, running};
 use super::seen::UnitSeen;
@@ -252,14 +252,14 @@ impl<'a> Compose<'a> {
     /// Open sockets that have to be bound anew.
     fn reopen(&self) -> Vec<UnitName> {
         let closes = |(wanted, change): &(&UnitFile, &UnitChange)| {
-            let fixed = change
-                .directives
-                .iter()
-                .any(|change| matches!(change.cost, super::change::Cost::Closes(_)));
-            fixed
-                || self
-                    .seen(&wanted.name)
-                    .is_some_and(|seen| moved(wanted, seen).is_some())
+            let Some(seen) = self.seen(&wanted.name) else {
+                return false;
+            };
+            let mut directives = change.directives.iter();
+            let text = UnitText::read(&wanted.to_string());
+            directives.any(|change| matches!(change.cost, Cost::Closes(_)))
+                || moved(wanted, seen).is_some()
+                || (self.request.allow_gap && is_closed(seen, &text))
         };
         let reopen = self.wanted().filter(closes);
         reopen.map(|(wanted, _)| wanted.name.clone()).collect()

@@ -250,6 +250,25 @@ fn a_file_that_was_written_and_not_read_is_no_way_round_the_refusal() {
 }
 
 #[test]
+fn a_port_that_closed_behind_an_active_unit_is_opened_when_that_is_allowed() {
+    let mut there = installed(SHOP);
+    let state = &mut there[0].loaded.as_mut().unwrap().state;
+    state.refused = vec![Address::parse("0.0.0.0:80").unwrap().reach()];
+    let there = seen(there);
+    let plan = Wish::of(SHOP).plan(&there);
+    assert!(plan.is_empty() && !plan.is_settled(), "{plan}");
+    let wish = Wish {
+        allow_gap: true,
+        ..Wish::of(SHOP)
+    };
+    let steps = wish.plan(&there).steps;
+    assert_eq!(
+        steps[0].to_string(),
+        "close `shop.socket` and open it anew (limit 71s)"
+    );
+}
+
+#[test]
 fn an_open_socket_is_not_removed_unless_that_is_allowed() {
     let two = format!("{SHOP}\n[[service.shop.socket]]\nname = \"admin\"\nlisten = \":81\"\n");
     insta::assert_snapshot!(planned(SHOP, installed(&two)), @r#"

@@ -142,17 +142,35 @@ fn way_back(name: &Name, units: &[&UnitSeen]) -> Gap {
     }
 }
 
-impl fmt::Display for Uninstall {
+/// What goes and what comes; a plan without its steps.
+#[derive(Debug)]
+pub struct Changes<'p>(&'p Uninstall);
+
+impl Uninstall {
+    pub fn changes(&self) -> Changes<'_> {
+        Changes(self)
+    }
+}
+
+impl fmt::Display for Changes<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for unit in &self.units {
+        let Self(plan) = self;
+        for unit in &plan.units {
             writeln!(f, "remove `{unit}`")?;
         }
-        for path in &self.drop_ins {
+        for path in &plan.drop_ins {
             writeln!(f, "note: `{}` stays, someone else wrote it", path.display())?;
         }
-        for gap in &self.gaps {
+        for gap in &plan.gaps {
             writeln!(f, "\nwarning: {}", gap.why)?;
         }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Uninstall {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.changes().fmt(f)?;
         if !self.steps.is_empty() {
             writeln!(f)?;
         }

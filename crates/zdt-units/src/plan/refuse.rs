@@ -104,9 +104,7 @@ impl Refusal {
     pub fn hint(&self) -> String {
         match self {
             Self::NotLoaded { unit, load } => match load {
-                Load::NotFound | Load::Loaded => "write the units with \
-                    `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`"
-                    .to_owned(),
+                Load::NotFound | Load::Loaded => "install it with `zdt-units install`".to_owned(),
                 Load::Masked => format!("allow it again with `systemctl unmask {unit}`"),
                 Load::Other(_) => {
                     format!("see what is wrong with it with `systemd-analyze verify {unit}`")

@@ -101,7 +101,7 @@ fn units_that_are_not_loaded_are_refused_each_with_its_remedy() {
     });
     insta::assert_snapshot!(planned, @r#"
     systemd has no unit `shop.service`
-      write the units with `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`
+      install it with `zdt-units install`
     `shop.socket` is masked
       allow it again with `systemctl unmask shop.socket`
     systemd cannot load `shop-health.socket` (bad-setting)
@@ -163,5 +163,24 @@ fn an_active_socket_whose_port_is_closed_is_refused() {
     insta::assert_snapshot!(planned, @r#"
     `shop.socket` is active, but connections to `http://127.0.0.1:80` are refused
       its addresses changed while it ran; `systemctl restart shop.socket` opens them, stops the service for that moment, and refuses clients meanwhile
+    "#);
+}
+
+#[test]
+fn a_socket_that_is_new_is_opened_by_the_restart() {
+    let never = |observed: &mut Observed| {
+        observed.sockets[1].active = Active::Inactive;
+        observed.sockets[1].was_active = false;
+    };
+    assert_eq!(planned(SHOP, never), planned(SHOP, |_| {}));
+    // Where nothing runs it would only be a socket that is missing.
+    let stopped = |observed: &mut Observed| {
+        never(observed);
+        observed.service.active = Active::Inactive;
+        observed.service.instance = None;
+    };
+    insta::assert_snapshot!(planned(SHOP, stopped), @r#"
+    `shop-health.socket` is not active, so its port is closed
+      open it with `systemctl start shop-health.socket`
     "#);
 }
