@@ -214,6 +214,24 @@ pub(crate) fn an_address_moves_without_a_gap(machine: &Machine) -> Done {
         Client::tcp(machine, "127.0.0.1:8083")?.get("/")?.status,
         200
     );
+
+    // An edit by hand closes the port, and putting it right does not open it.
+    for (from, to) in [("8081", "8089"), ("8089", "8081")] {
+        let file = format!("{DIRECTORY}/app-http-2.socket");
+        let edit = format!("s/:{from}/:{to}/");
+        machine.run(&["sed", "-i", &edit, &file])?.ok()?;
+        machine.systemctl(&["daemon-reload"])?.ok()?;
+    }
+    machine.systemctl(&["stop", "app.service"])?.ok()?;
+    let closed = run(machine, &["install", "--check"])?;
+    assert_eq!(closed.code, Some(8), "{}", closed.stdout);
+    assert!(closed.stdout.contains("are refused"), "{}", closed.stdout);
+    run(machine, &["install", "--allow-gap"])?.ok()?;
+    assert_eq!(
+        Client::tcp(machine, "127.0.0.1:8081")?.get("/")?.status,
+        200
+    );
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
     Ok(())
 }
 
@@ -328,7 +346,9 @@ pub(crate) fn strangers_and_drift_are_told(machine: &Machine) -> Done {
     machine.wait_until(Duration::from_secs(10), "the stranger listens", |machine| {
         Client::tcp(machine, units::ADDRESS).is_ok()
     })?;
-    let pid = machine.run(&["pgrep", "-x", "stock"])?.ok()?.stdout;
+    let find = "for comm in /proc/[0-9]*/comm; do \
+                grep -qx stock $comm && echo $comm | cut -d/ -f3; done; true";
+    let pid = machine.run(&["sh", "-c", find])?.ok()?.stdout;
     machine.write_file(CONFIG, BASE, 0o644)?;
     let refused = run(machine, &["install"])?;
     assert_eq!(refused.code, Some(4), "{}", refused.stderr);
