@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::install;
-use crate::model::{Name, Reach};
+use crate::model::{Name, Reach, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState};
 use crate::plan::{Plan, Refused, Step};
 
@@ -60,6 +60,13 @@ pub enum EventKind {
         gaps: Vec<String>,
         steps: Vec<String>,
         rollback: Vec<String>,
+        dry_run: bool,
+    },
+    /// What an uninstallation will do; with `dry_run` the only event.
+    UninstallPlanned {
+        units: Vec<String>,
+        gaps: Vec<String>,
+        steps: Vec<String>,
         dry_run: bool,
     },
     /// Something that counts later than it could.
@@ -223,6 +230,15 @@ impl EventKind {
             gaps: plan.gaps.iter().map(|gap| gap.why.clone()).collect(),
             steps: plan.steps.iter().map(Step::to_string).collect(),
             rollback: plan.rollback.iter().map(Step::to_string).collect(),
+            dry_run,
+        }
+    }
+
+    pub fn uninstall_planned(plan: &install::Uninstall, dry_run: bool) -> Self {
+        Self::UninstallPlanned {
+            units: plan.units.iter().map(UnitName::to_string).collect(),
+            gaps: plan.gaps.iter().map(|gap| gap.why.clone()).collect(),
+            steps: plan.steps.iter().map(Step::to_string).collect(),
             dry_run,
         }
     }

@@ -81,13 +81,21 @@ pub async fn carry_out<H: Host>(
     interrupts: &mut Interrupts,
     emit: &mut dyn FnMut(EventKind),
 ) -> Outcome {
+    let mut killed = false;
+    let mut emit = |kind| {
+        killed |= matches!(kind, EventKind::Killed { .. });
+        emit(kind);
+    };
     let mut walk = Walk {
         host,
         interrupts,
-        emit,
+        emit: &mut emit,
         changed: false,
     };
-    walk.there_and_back(steps, rollback).await
+    match walk.there_and_back(steps, rollback).await {
+        Outcome::Completed if killed => Outcome::Lossy,
+        outcome => outcome,
+    }
 }
 
 struct Walk<'w, H> {

@@ -3,7 +3,6 @@
 //! The units that are wanted, and what is on disk and in the manager, become a
 //! [`Plan`]: what changes, what that costs, and the steps that do it.
 
-mod act;
 mod change;
 mod drift;
 mod others;
@@ -15,7 +14,6 @@ mod take_over;
 mod text;
 mod uninstall;
 
-pub use act::{Act, File, Link, SocketOption};
 pub use change::{Change, Cost, DirectiveChange, UnitChange};
 pub use drift::Drift;
 pub use plan::{Gap, Plan, Request, TakeOver, plan};

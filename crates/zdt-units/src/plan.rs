@@ -1,13 +1,14 @@
 //! Decides what a restart will do. Pure: no I/O, no clock, no `async`.
 
+mod act;
 mod refuse;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
 
-use crate::install::Act;
 use crate::model::{Name, Reach, Service, Strategy, UnitName, span};
 use crate::observe::{Active, Instance, Observed, Watched, WatchedSocket};
 

@@ -74,6 +74,7 @@ pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
     let pid = machine.show("app.service", "MainPID")?;
     let before = listening(machine, units::ADDRESS)?;
     assert_eq!(before.backlog, "4096");
+    silent_client(machine, "syn-recv")?;
     let load = units::load(machine, &["--rate=500"])?;
 
     let slower = BASE.replace(
@@ -99,10 +100,21 @@ pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
     println!("changed while it listens: {before:?} -> {after:?}");
     assert_eq!(after.backlog, "1000");
     assert_eq!(after.inode, before.inode);
-    // The kernel waits for the first byte no longer: the app accepts a silent client.
     assert_eq!(machine.show("app.service", "MainPID")?, pid);
     lossless("changes that cost nothing", load)?;
+    silent_client(machine, "established")?;
     assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    // The control: how else a backlog gets to count.
+    let load = units::load(machine, &["--rate=500"])?;
+    machine.systemctl(&["restart", "app.socket"])?.ok()?;
+    units::await_main(machine)?;
+    let report = load.stop()?;
+    println!(
+        "the same by `systemctl restart app.socket`: {}",
+        report.total.outcomes
+    );
+    assert!(report.lost() > 0, "{report}");
     Ok(())
 }
 
@@ -508,6 +520,19 @@ fn listening(machine: &Machine, address: &str) -> Result<Listening, Box<dyn Erro
         backlog: line[2].clone(),
         inode: inode.unwrap_or_default().to_owned(),
     })
+}
+
+/// Where a connection is of which no byte has come: with `DeferAcceptSec=` the
+/// kernel keeps it half open, without it the app has it.
+fn silent_client(machine: &Machine, state: &str) -> Done {
+    let _silent = Client::tcp(machine, units::ADDRESS)?;
+    let seen = |machine: &Machine| {
+        let port = ["sport", "=", ":8080"];
+        let table = machine.run(&[&["ss", "-Htn", "state", state], &port[..]].concat());
+        table.is_ok_and(|table| !table.stdout.is_empty())
+    };
+    machine.wait_until(Duration::from_secs(2), state, seen)?;
+    Ok(())
 }
 
 /// Installs `config` and returns what was told of units that change.

@@ -4,6 +4,7 @@ use super::install::Said;
 use super::scope::Scope;
 use super::{Failed, restart};
 use crate::cli::UninstallArgs;
+use crate::event::EventKind;
 use crate::exit_code;
 use crate::host::image::Image;
 use crate::host::look::{Wish, look};
@@ -53,10 +54,15 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
         ));
         return Ok(exit_code::DONE);
     }
+    if args.dry_run && args.json {
+        said.tell(EventKind::uninstall_planned(&plan, true));
+        return Ok(exit_code::DONE);
+    }
     if args.dry_run {
         super::print(&plan.to_string())?;
         return Ok(exit_code::DONE);
     }
+    said.tell(EventKind::uninstall_planned(&plan, false));
     said.talk(&format!("{}\n", plan.changes()));
     let mut interrupts = restart::interrupts()?;
     let outcome = match &mut systemd {

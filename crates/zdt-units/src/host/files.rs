@@ -8,11 +8,11 @@ use std::path::{Path, PathBuf};
 use tempfile::NamedTempFile;
 
 use super::Failure;
-use crate::install::{self, Link};
+use crate::plan::{self, Link};
 
 /// Writes `files` and makes `links`. Until every file is on disk under
 /// another name, a failure leaves everything as it was.
-pub(super) fn write(files: &[install::File], links: &[Link]) -> Result<(), Failure> {
+pub(super) fn write(files: &[plan::File], links: &[Link]) -> Result<(), Failure> {
     let mut staged = Staged::default();
     for file in files {
         staged
@@ -69,11 +69,11 @@ pub(super) fn put_back(file: &Path, aside: &Path) -> Result<(), Failure> {
 
 #[derive(Default)]
 struct Staged<'a> {
-    files: Vec<(NamedTempFile, &'a install::File)>,
+    files: Vec<(NamedTempFile, &'a plan::File)>,
 }
 
 impl<'a> Staged<'a> {
-    fn stage(&mut self, file: &'a install::File) -> io::Result<()> {
+    fn stage(&mut self, file: &'a plan::File) -> io::Result<()> {
         make_parent(&file.path)?;
         let parent = file.path.parent().unwrap_or(Path::new("/"));
         let mut temporary = tempfile::Builder::new()
@@ -149,7 +149,7 @@ mod tests {
         let path = |name: &str| directory.path().join(name);
         fs::write(path("b.service"), "theirs").unwrap();
         fs::write(path("b.service.before-zdt"), "older").unwrap();
-        let file = |name: &str, keep: Option<PathBuf>| install::File {
+        let file = |name: &str, keep: Option<PathBuf>| plan::File {
             path: path(name),
             text: "ours".to_owned(),
             keep,

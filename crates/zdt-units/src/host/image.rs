@@ -2,9 +2,8 @@
 
 use super::{Failure, Host, files};
 use crate::event::EventKind;
-use crate::install::Act;
 use crate::observe::{Observed, Watched};
-use crate::plan::Action;
+use crate::plan::{Act, Action};
 
 /// The root of an image.
 #[derive(Clone, Copy, Debug)]

@@ -236,6 +236,8 @@ fn local_drop_ins(directory: &Path) -> Vec<DropIn> {
     let mut paths: Vec<PathBuf> = entries
         .map(|entry| entry.path())
         .filter(|path| path.extension().is_some_and(|suffix| suffix == "conf"))
+        // A link to `/dev/null` hides a drop-in of the same name.
+        .filter(|path| path.is_file())
         .collect();
     paths.sort();
     paths.into_iter().filter_map(drop_in).collect()

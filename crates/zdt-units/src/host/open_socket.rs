@@ -14,8 +14,8 @@ use nix::unistd::{Group, User, chown};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 use super::supervisor::sockets::DeferAccept;
-use crate::install::SocketOption;
 use crate::model::Address;
+use crate::plan::SocketOption;
 
 /// Sets `options` on the sockets that process `pid` listens with on `addresses`.
 pub(super) fn set(pid: u32, addresses: &[Address], options: &[SocketOption]) -> Result<(), String> {

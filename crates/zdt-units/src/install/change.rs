@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::act::SocketOption;
 use super::seen::UnitSeen;
 use super::text::UnitText;
 use crate::model::UnitName;
+use crate::plan::SocketOption;
 use crate::render::{Directive, Takes};
 use crate::unit_file::UnitFile;
 

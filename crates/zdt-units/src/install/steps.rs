@@ -6,7 +6,6 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::act::{Act, File, Link};
 use super::change::{Cost, UnitChange};
 use super::drift::{Drift, is_closed};
 use super::others::Old;
@@ -16,7 +15,7 @@ use super::take_over::{kept, stops_itself};
 use super::text::UnitText;
 use crate::config::list;
 use crate::model::{Address, Reach, Service, UnitName};
-use crate::plan::{Action, OnFailure, Step, prove};
+use crate::plan::{Act, Action, File, Link, OnFailure, Step, prove};
 use crate::unit_file::UnitFile;
 
 /// Files and small jobs; the disk or the manager may be busy.

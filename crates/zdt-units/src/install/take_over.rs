@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::act::{Act, File, Link};
 use super::change::Change;
 use super::others::Old;
 use super::seen::{TakenOver, UnitSeen};
 use super::steps::{Compose, SMALL, STOP, is_socket, step};
 use super::text::UnitText;
 use crate::model::{Service, UnitName};
-use crate::plan::{Action, OnFailure, Step};
+use crate::plan::{Act, Action, File, Link, OnFailure, Step};
 
 impl<'a> Compose<'a> {
     pub(super) fn old_of(&self, service: &Service) -> Option<&'a Old<'a>> {

@@ -4,14 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::act::Act;
 use super::plan::Gap;
 use super::seen::{Seen, UnitSeen};
 use super::steps::{is_socket, reach, step};
 use super::take_over::{put_back, record, start};
 use super::text::{UnitText, canonical, owner};
 use crate::model::{Name, UnitName};
-use crate::plan::Step;
+use crate::plan::{Act, Step};
 
 /// What `uninstall` will do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -75,7 +75,9 @@ pub fn lines(event: &Event) -> String {
             Outcome::LookNow => format!("{at}  failed and not taken back: look now\n"),
         },
         // Said by the next step, by the end, or before the beginning.
-        EventKind::StepCompleted { .. } | EventKind::InstallPlanned { .. } => String::new(),
+        EventKind::StepCompleted { .. }
+        | EventKind::InstallPlanned { .. }
+        | EventKind::UninstallPlanned { .. } => String::new(),
     }
 }
 

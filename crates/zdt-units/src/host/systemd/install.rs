@@ -10,9 +10,10 @@ use super::unit::{SERVICE, SOCKET, UNIT, text};
 use super::{MANAGER, PATH, Properties, Systemd, unread, within};
 use crate::event::EventKind;
 use crate::host::{Failure, files, open_socket};
-use crate::install::{Act, Loaded};
+use crate::install::Loaded;
 use crate::model::UnitName;
-use crate::observe::{Load, WatchedSocket};
+use crate::observe::{Active, Load, WatchedSocket};
+use crate::plan::Act;
 
 impl Systemd {
     pub(super) async fn install(
@@ -98,6 +99,13 @@ impl Systemd {
                 active: state.active,
                 sub: state.sub.clone(),
             });
+            if !matches!(state.active, Active::Inactive | Active::Failed) {
+                return Err(Failure::new(format!(
+                    "`{unit}` was stopped and is {} ({}) again",
+                    state.active, state.sub
+                ))
+                .hint(format!("see `systemctl status {unit}` for what starts it")));
+            }
         }
         Ok(())
     }
