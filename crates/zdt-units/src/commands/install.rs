@@ -80,7 +80,13 @@ impl Job<'_> {
     async fn run(&self) -> Result<u8, Failed> {
         let mut systemd = match self.scope {
             Scope::Image(_) => None,
-            Scope::System | Scope::User { .. } => Some(self.scope.connect().await?),
+            Scope::User { .. } => Some(self.scope.connect().await?),
+            Scope::System => Some(self.scope.connect().await.map_err(|failed| {
+                failed.hint(
+                    "this needs a machine that runs systemd, and root where there is no system bus. \
+                     In an image: `zdt-units install --root /`",
+                )
+            })?),
         };
         let plan = self.plan(systemd.as_ref()).await?;
         if self.args.check {

@@ -99,6 +99,11 @@ impl Systemd {
                 active: state.active,
                 sub: state.sub.clone(),
             });
+            if state.result == "timeout" {
+                tell(EventKind::Killed {
+                    unit: unit.to_string(),
+                });
+            }
             if !matches!(state.active, Active::Inactive | Active::Failed) {
                 return Err(Failure::new(format!(
                     "`{unit}` was stopped and is {} ({}) again",
