@@ -370,7 +370,8 @@ pub(crate) fn strangers_and_drift_are_told(machine: &Machine) -> Done {
     );
     assert!(refused.stderr.contains(&why), "{}", refused.stderr);
     assert_eq!(listing(machine)?, "");
-    machine.run(&["kill", pid.trim_end()])?.ok()?;
+    let kill = format!("kill {pid}");
+    machine.run(&["sh", "-c", &kill])?.ok()?;
     machine.wait_until(Duration::from_secs(10), "the stranger is gone", |machine| {
         Client::tcp(machine, units::ADDRESS).is_err()
     })?;

@@ -1,6 +1,6 @@
 //! What an installation asks of the manager.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
@@ -56,7 +56,8 @@ impl Systemd {
         })
     }
 
-    /// Asks for all of it before the first one can be over.
+    /// Asks for the sockets first: from then on no traffic starts a service
+    /// again. Of units that belong together systemd stops the service first.
     async fn stop(
         &self,
         units: &[UnitName],
@@ -69,14 +70,22 @@ impl Systemd {
         let mut removed = signals.map_err(|error| {
             Failure::new(format!("failed to listen to systemd: {error}")).without_effect()
         })?;
-        let mut jobs: BTreeMap<String, &UnitName> = BTreeMap::new();
+        let (sockets, others): (Vec<&UnitName>, Vec<&UnitName>) = units
+            .iter()
+            .partition(|unit| unit.as_str().ends_with(".socket"));
+        let mut before = Vec::new();
         for unit in units {
+            let state = self.state(unit).await;
+            before.push(state.map_err(|error| failed(unit, &error).without_effect())?);
+        }
+        let mut jobs: BTreeSet<String> = BTreeSet::new();
+        for unit in sockets.into_iter().chain(others) {
             let asked = self
                 .call(PATH, MANAGER, "StopUnit", &(unit.as_str(), "replace"))
                 .await
                 .and_then(|reply| reply.body().deserialize::<OwnedObjectPath>());
             match asked {
-                Ok(job) => _ = jobs.insert(job.to_string(), unit),
+                Ok(job) => _ = jobs.insert(job.to_string()),
                 Err(error) if is_not_loaded(&error) => {}
                 Err(error) => return Err(failed(unit, &error)),
             }
@@ -87,19 +96,18 @@ impl Systemd {
             let body = message.body();
             let (_, job, _, _): (u32, OwnedObjectPath, String, String) =
                 body.deserialize().map_err(|_| lost())?;
-            let Some(unit) = jobs.remove(job.as_str()) else {
-                continue;
-            };
-            let state = self
-                .state(unit)
-                .await
-                .map_err(|error| failed(unit, &error))?;
+            jobs.remove(job.as_str());
+        }
+        for (unit, before) in units.iter().zip(before) {
+            let state = self.state(unit).await;
+            let state = state.map_err(|error| failed(unit, &error))?;
             tell(EventKind::UnitState {
                 unit: unit.to_string(),
                 active: state.active,
                 sub: state.sub.clone(),
             });
-            if state.result == "timeout" {
+            // A start that took too long has the same result.
+            if state.result == "timeout" && before.result == "success" {
                 tell(EventKind::Killed {
                     unit: unit.to_string(),
                 });
