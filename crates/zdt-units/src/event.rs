@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::Reach;
+use crate::install;
+use crate::model::{Name, Reach, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState};
 use crate::plan::{Plan, Refused, Step};
 
@@ -48,6 +49,38 @@ pub enum EventKind {
         text: String,
         #[serde(with = "milliseconds")]
         limit_ms: Duration,
+    },
+    /// What an installation will do; with `dry_run` the only event.
+    InstallPlanned {
+        units: Vec<UnitPlanned>,
+        notes: Vec<String>,
+        refused: Vec<Reason>,
+        /// Services that have to be restarted for all of it to count.
+        restarts: Vec<String>,
+        gaps: Vec<String>,
+        steps: Vec<String>,
+        rollback: Vec<String>,
+        dry_run: bool,
+    },
+    /// What an uninstallation will do; with `dry_run` the only event.
+    UninstallPlanned {
+        units: Vec<String>,
+        gaps: Vec<String>,
+        steps: Vec<String>,
+        dry_run: bool,
+    },
+    /// Something that counts later than it could.
+    Note {
+        text: String,
+    },
+    /// How long nobody listened, as measured from outside. Absent times: never.
+    Gap {
+        addresses: Vec<String>,
+        connections: u32,
+        refused: u32,
+        /// The last connection before, and the first one after; since the beginning.
+        from_ms: Option<f64>,
+        until_ms: Option<f64>,
     },
     /// A unit went into another state.
     UnitState {
@@ -113,6 +146,26 @@ pub struct Reason {
     pub hint: String,
 }
 
+/// One unit of an installation.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnitPlanned {
+    pub unit: String,
+    /// `create`, `update`, `replace`, `unchanged` or `remove`.
+    pub change: String,
+    pub cost: String,
+    pub directives: Vec<DirectivePlanned>,
+}
+
+/// One directive of it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DirectivePlanned {
+    pub section: String,
+    pub key: String,
+    pub old: Vec<String>,
+    pub new: Vec<String>,
+    pub cost: String,
+}
+
 /// The state in which a unit was left.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
@@ -161,10 +214,60 @@ impl EventKind {
         }
     }
 
+    pub fn install_planned(plan: &install::Plan, dry_run: bool) -> Self {
+        Self::InstallPlanned {
+            units: plan.units.iter().map(UnitPlanned::from).collect(),
+            notes: plan.drift.iter().map(install::Drift::to_string).collect(),
+            refused: plan
+                .refused
+                .iter()
+                .map(|refusal| Reason {
+                    message: refusal.to_string(),
+                    hint: refusal.hint(),
+                })
+                .collect(),
+            restarts: plan.restarts.iter().map(Name::to_string).collect(),
+            gaps: plan.gaps.iter().map(|gap| gap.why.clone()).collect(),
+            steps: plan.steps.iter().map(Step::to_string).collect(),
+            rollback: plan.rollback.iter().map(Step::to_string).collect(),
+            dry_run,
+        }
+    }
+
+    pub fn uninstall_planned(plan: &install::Uninstall, dry_run: bool) -> Self {
+        Self::UninstallPlanned {
+            units: plan.units.iter().map(UnitName::to_string).collect(),
+            gaps: plan.gaps.iter().map(|gap| gap.why.clone()).collect(),
+            steps: plan.steps.iter().map(Step::to_string).collect(),
+            dry_run,
+        }
+    }
+
     pub fn left_as(observed: &Observed) -> Self {
         Self::LeftAs {
             service: Left::from(&observed.service),
             sockets: observed.sockets.iter().map(Left::from).collect(),
+        }
+    }
+}
+
+impl From<&install::UnitChange> for UnitPlanned {
+    fn from(change: &install::UnitChange) -> Self {
+        Self {
+            unit: change.unit.to_string(),
+            change: change.change.to_string(),
+            cost: change.cost.to_string(),
+            directives: change
+                .directives
+                .iter()
+                .map(|directive| DirectivePlanned {
+                    section: directive.section.clone(),
+                    key: directive.key.clone(),
+                    old: directive.old.clone(),
+                    new: directive.new.clone(),
+                    cost: directive.cost.to_string(),
+                })
+                .collect(),
         }
     }
 }

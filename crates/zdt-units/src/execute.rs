@@ -59,21 +59,43 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         emit: &mut emit,
         changed: false,
     };
-    let outcome = match walk.steps(Phase::Forward, &run.plan.steps).await {
-        Ok(()) if killed.get() => Outcome::Lossy,
-        Ok(()) => Outcome::Completed,
-        Err(OnFailure::Stop) => Outcome::Stopped,
-        Err(OnFailure::LookNow) => Outcome::LookNow,
-        Err(OnFailure::RollBack) => match walk.steps(Phase::Rollback, &run.plan.rollback).await {
-            Ok(()) => Outcome::RolledBack,
-            Err(_) => Outcome::LookNow,
-        },
+    let outcome = match walk
+        .there_and_back(&run.plan.steps, &run.plan.rollback)
+        .await
+    {
+        Outcome::Completed if killed.get() => Outcome::Lossy,
+        outcome => outcome,
     };
     if outcome == Outcome::LookNow {
         walk.tell_how_it_was_left(run.plan).await;
     }
     emit(EventKind::Finished { outcome });
     outcome
+}
+
+/// Carries out `steps`, and `rollback` where a step's failure asks for it.
+pub async fn carry_out<H: Host>(
+    steps: &[Step],
+    rollback: &[Step],
+    host: &mut H,
+    interrupts: &mut Interrupts,
+    emit: &mut dyn FnMut(EventKind),
+) -> Outcome {
+    let mut killed = false;
+    let mut emit = |kind| {
+        killed |= matches!(kind, EventKind::Killed { .. });
+        emit(kind);
+    };
+    let mut walk = Walk {
+        host,
+        interrupts,
+        emit: &mut emit,
+        changed: false,
+    };
+    match walk.there_and_back(steps, rollback).await {
+        Outcome::Completed if killed => Outcome::Lossy,
+        outcome => outcome,
+    }
 }
 
 struct Walk<'w, H> {
@@ -85,6 +107,18 @@ struct Walk<'w, H> {
 }
 
 impl<H: Host> Walk<'_, H> {
+    async fn there_and_back(&mut self, steps: &[Step], rollback: &[Step]) -> Outcome {
+        match self.steps(Phase::Forward, steps).await {
+            Ok(()) => Outcome::Completed,
+            Err(OnFailure::Stop) => Outcome::Stopped,
+            Err(OnFailure::LookNow) => Outcome::LookNow,
+            Err(OnFailure::RollBack) => match self.steps(Phase::Rollback, rollback).await {
+                Ok(()) => Outcome::RolledBack,
+                Err(_) => Outcome::LookNow,
+            },
+        }
+    }
+
     async fn steps(&mut self, phase: Phase, steps: &[Step]) -> Result<(), OnFailure> {
         for (number, step) in (1..).zip(steps) {
             (self.emit)(EventKind::StepStarted {

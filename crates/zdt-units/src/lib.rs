@@ -13,6 +13,7 @@ pub mod event;
 pub mod execute;
 pub mod exit_code;
 pub mod host;
+pub mod install;
 pub mod model;
 pub mod observe;
 pub mod plan;

@@ -54,6 +54,8 @@ pub struct UnitState {
     pub unit: UnitName,
     pub load: Load,
     pub active: Active,
+    /// It has been active since the manager knows it.
+    pub was_active: bool,
     /// The finer state, such as `stop-sigterm`.
     pub sub: String,
     /// Why it ended, such as `success` or `service-start-limit-hit`.

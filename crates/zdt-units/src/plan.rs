@@ -1,10 +1,12 @@
 //! Decides what a restart will do. Pure: no I/O, no clock, no `async`.
 
+mod act;
 mod refuse;
 
 use std::fmt;
 use std::time::Duration;
 
+pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
 
 use crate::model::{Name, Reach, Service, Strategy, UnitName, span};
@@ -73,6 +75,8 @@ pub enum Action {
         successes: u32,
         interval: Duration,
     },
+    /// A step of an installation.
+    Install(Act),
 }
 
 /// Reading a few properties takes milliseconds; the manager may be busy.
@@ -115,23 +119,23 @@ fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
             service.stop_timeout() + service.start_timeout,
         ),
     };
-    let step = |limit, action| Step {
-        action,
-        limit,
-        on_failure: OnFailure::LookNow,
-    };
-    let mut steps = vec![
-        // The manager has the same limits and is to report first.
-        step(limit + CONFIRM_LIMIT, action),
-        step(
-            CONFIRM_LIMIT,
-            Action::ConfirmInstance {
-                unit: unit.clone(),
-                before: running,
-                sockets: Watched::of(service).sockets,
-            },
-        ),
-    ];
+    // The manager has the same limits and is to report first.
+    let mut steps = vec![step(limit + CONFIRM_LIMIT, action)];
+    steps.extend(prove(service, running));
+    steps
+}
+
+/// Another process than `before` runs, its sockets are open, and it is ready.
+pub(crate) fn prove(service: &Service, before: Option<Instance>) -> Vec<Step> {
+    let unit = service.unit();
+    let mut steps = vec![step(
+        CONFIRM_LIMIT,
+        Action::ConfirmInstance {
+            unit: unit.clone(),
+            before,
+            sockets: Watched::of(service).sockets,
+        },
+    )];
     steps.extend(service.health.as_ref().map(|health| {
         step(
             health.timeout,
@@ -147,11 +151,19 @@ fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
     steps
 }
 
+fn step(limit: Duration, action: Action) -> Step {
+    Step {
+        action,
+        limit,
+        on_failure: OnFailure::LookNow,
+    }
+}
+
 impl Action {
     /// Whether it may leave anything else than it was.
     pub fn changes(&self) -> bool {
         match self {
-            Self::StartUnit { .. } | Self::RestartUnit { .. } => true,
+            Self::StartUnit { .. } | Self::RestartUnit { .. } | Self::Install(_) => true,
             Self::ConfirmInstance { .. } | Self::AwaitReady { .. } => false,
         }
     }
@@ -163,6 +175,7 @@ impl Action {
             Self::RestartUnit { .. } => "restart_unit",
             Self::ConfirmInstance { .. } => "confirm_instance",
             Self::AwaitReady { .. } => "await_ready",
+            Self::Install(act) => act.kind(),
         }
     }
 }
@@ -181,6 +194,7 @@ impl fmt::Display for Strategy {
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Install(act) => act.fmt(f),
             Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
             Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
             Self::ConfirmInstance {

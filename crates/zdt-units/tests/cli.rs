@@ -49,6 +49,8 @@ fn help_names_every_command() {
 
     Commands:
       generate     Write the systemd units of every service
+      install      Install the units of every service, enable and start them
+      uninstall    Stop services, remove their units, and put back what they replaced
       explain      Show everything that follows from `zdt.toml`, and why
       restart      Restart one service and prove that the new process serves
       probe        Send requests at a fixed rate and count every one that is lost
@@ -106,7 +108,7 @@ fn help_of_generate() {
 
 #[test]
 fn help_of_restart() {
-    insta::assert_snapshot!(transcript(Path::new("/"), &["restart", "--help"]), @r#"
+    insta::assert_snapshot!(transcript(Path::new("/"), &["restart", "--help"]), @"
     $ zdt-units restart --help
     Restart one service and prove that the new process serves
 
@@ -123,6 +125,9 @@ fn help_of_restart() {
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
+          --user
+              A service of `systemd --user`
+
           --dry-run
               Print what would be done, and do nothing
 
@@ -132,7 +137,7 @@ fn help_of_restart() {
       -h, --help
               Print help (see a summary with '-h')
     exit status 0
-    "#);
+    ");
 }
 
 #[test]
@@ -396,4 +401,238 @@ fn verify_knows_the_services_of_the_file() {
     stderr: hint: did you mean `shop`?
     exit status 2
     ");
+}
+
+#[test]
+fn help_of_install() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["install", "--help"]), @r#"
+    $ zdt-units install --help
+    Install the units of every service, enable and start them
+
+    What is installed already is compared directive by directive, and each change is told with its cost
+    before anything is touched. No open socket is closed unless `--allow-gap` is given.
+
+    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 6 a take-over
+    failed and the old service runs again, 7 look now, 8 `--check` found differences.
+
+    Usage: zdt-units install [OPTIONS]
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --target-systemd <RELEASE>
+              The oldest systemd that is to read the units; what it does not know is left out
+              
+              [default: 252]
+
+          --user
+              Units for `systemd --user`: no user of its own, and less of a sandbox
+
+          --root <DIR>
+              Install into this directory tree, of an image that does not run, and start nothing
+
+          --dry-run
+              Print what would be done and what it costs, and do nothing
+
+          --check
+              Do nothing; exit with 8 if anything would be done or is not as the file says
+
+          --restart
+              Restart the services whose process has not seen all of it
+
+          --allow-gap
+              Close open sockets where a change cannot be had otherwise
+
+          --take-over [<UNIT>]
+              Replace units that others wrote: of the same names, or this one
+
+          --json
+              Print events as JSON, one object a line, on standard output
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    "#);
+}
+
+#[test]
+fn help_of_uninstall() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["uninstall", "--help"]), @r#"
+    $ zdt-units uninstall --help
+    Stop services, remove their units, and put back what they replaced
+
+    Only files that zdt-units wrote are removed. No `zdt.toml` is needed.
+
+    Usage: zdt-units uninstall [OPTIONS] <SERVICE>...
+
+    Arguments:
+      <SERVICE>...
+              Names of services
+
+    Options:
+          --user
+              From `systemd --user`
+
+          --root <DIR>
+              From this directory tree, of an image that does not run
+
+          --dry-run
+              Print what would be done, and do nothing
+
+          --json
+              Print events as JSON, one object a line, on standard output
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    "#);
+}
+
+/// An image: no manager, and the second time nothing to do.
+#[test]
+fn an_image_is_installed_into_compared_and_cleared() {
+    let directory = directory_with(SHOP);
+    let mut said = String::new();
+    for arguments in [
+        &["install", "--root", "image", "--dry-run"][..],
+        &["install", "--root", "image", "--check"],
+        &["install", "--root", "image"],
+        &["install", "--root", "image", "--check"],
+        &["install", "--root", "image"],
+    ] {
+        said.push_str(&steady(&transcript(directory.path(), arguments)));
+    }
+    let units = directory.path().join("image/etc/systemd/system");
+    let wants = units.join("multi-user.target.wants/shop.service");
+    assert_eq!(
+        fs::read_link(&wants).unwrap(),
+        Path::new("/etc/systemd/system/shop.service")
+    );
+    // A unit of the same name in a package of the image is not silently hidden.
+    let packaged = directory.path().join("image/usr/lib/systemd/system");
+    fs::create_dir_all(&packaged).unwrap();
+    fs::write(
+        packaged.join("other.service"),
+        "[Service]\nExecStart=/bin/true\n",
+    )
+    .unwrap();
+    let other = directory_with(&SHOP.replace("shop", "other"));
+    let root = directory.path().join("image");
+    let refused = transcript(other.path(), &["install", "--root", root.to_str().unwrap()]);
+    said.push_str(&refused.replace(directory.path().to_str().unwrap(), "."));
+    for arguments in [
+        &["uninstall", "shop", "--root", "image", "--dry-run"][..],
+        &["uninstall", "shop", "--root", "image"],
+        &["uninstall", "shop", "--root", "image"],
+    ] {
+        said.push_str(&steady(&transcript(directory.path(), arguments)));
+    }
+    assert_eq!(fs::read_dir(&units).unwrap().count(), 0);
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units install --root image --dry-run
+    create `shop.socket`
+    create `shop.service`
+
+    1. write `shop.socket` and `shop.service` in `image/etc/systemd/system`, enable `shop.socket` and `shop.service` (limit 30s)
+    exit status 0
+    $ zdt-units install --root image --check
+    create `shop.socket`
+    create `shop.service`
+
+    1. write `shop.socket` and `shop.service` in `image/etc/systemd/system`, enable `shop.socket` and `shop.service` (limit 30s)
+    exit status 8
+    $ zdt-units install --root image
+    stderr: create `shop.socket`
+    stderr: create `shop.service`
+    stderr:
+    stderr:    (time)  1. write `shop.socket` and `shop.service` in `image/etc/systemd/system`, enable `shop.socket` and `shop.service`
+    stderr:    (time)  done
+    exit status 0
+    $ zdt-units install --root image --check
+    exit status 0
+    $ zdt-units install --root image
+    stderr: nothing to do: all 2 units are installed as wanted
+    exit status 0
+    $ zdt-units install --root ./image
+    stderr: create `other.socket`
+    stderr: create `other.service`
+    stderr: note: `shop.service` is of a service that this file does not have; `zdt-units uninstall shop` removes it
+    stderr: note: `shop.socket` is of a service that this file does not have; `zdt-units uninstall shop` removes it
+    stderr:
+    stderr: error: `./image/etc/systemd/system/other.service` was not written by zdt-units
+    stderr:
+    stderr: hint: `zdt-units install --take-over other.service` replaces it; its file is kept, and `zdt-units uninstall` puts it back
+    stderr:
+    stderr: nothing was touched
+    exit status 4
+    $ zdt-units uninstall shop --root image --dry-run
+    remove `shop.service`
+    remove `shop.socket`
+
+    1. disable `shop.service` and `shop.socket`, remove `shop.service` and `shop.socket` in `image/etc/systemd/system` (limit 30s)
+    exit status 0
+    $ zdt-units uninstall shop --root image
+    stderr: remove `shop.service`
+    stderr: remove `shop.socket`
+    stderr:
+    stderr:    (time)  1. disable `shop.service` and `shop.socket`, remove `shop.service` and `shop.socket` in `image/etc/systemd/system`
+    stderr:    (time)  done
+    exit status 0
+    $ zdt-units uninstall shop --root image
+    stderr: nothing to do: zdt-units has no units of `shop` installed
+    exit status 0
+    "#);
+}
+
+/// Times differ from run to run.
+fn steady(said: &str) -> String {
+    let steady = |line: &str| match line.split_once("s  ") {
+        Some((time, rest)) if time.ends_with(|last: char| last.is_ascii_digit()) => {
+            format!("stderr:    (time)  {rest}\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    said.lines().map(steady).collect()
+}
+
+#[test]
+fn install_says_what_is_wrong_before_it_does_anything() {
+    let directory = directory_with(SHOP);
+    let mut said = String::new();
+    for arguments in [
+        &["install", "--check", "--dry-run"][..],
+        &["install", "--root", "image", "--restart"],
+        &["install", "--root", "image", "--take-over", "a b"],
+        &["uninstall", "--root", "image", "a b"],
+    ] {
+        said.push_str(&transcript(directory.path(), arguments));
+    }
+    assert!(!directory.path().join("image").exists());
+    insta::assert_snapshot!(said, @r#"
+    $ zdt-units install --check --dry-run
+    stderr: error: the argument '--check' cannot be used with '--dry-run'
+    stderr:
+    stderr: Usage: zdt-units install --check
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
+    $ zdt-units install --root image --restart
+    stderr: error: the argument '--root <DIR>' cannot be used with '--restart'
+    stderr:
+    stderr: Usage: zdt-units install --root <DIR>
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
+    $ zdt-units install --root image --take-over a b
+    stderr: error: `a b.service` does not do as the name of a unit
+    stderr:
+    stderr: hint: `systemd-escape` turns other text into a unit name
+    exit status 2
+    $ zdt-units uninstall --root image a b
+    stderr: error: `a b` does not do as a name
+    stderr:
+    stderr: hint: use a letter, then up to 30 letters, digits, `_` and `-`
+    exit status 2
+    "#);
 }

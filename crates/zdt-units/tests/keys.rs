@@ -98,7 +98,8 @@ fn the_documents_show_what_is_right() {
         let text = fs::read_to_string(&path).unwrap();
         let blocks = text.split("```toml\n").skip(1);
         let files = blocks.filter_map(|block| block.split("```").next());
-        for file in files.filter(|file| file.contains("[service.")) {
+        let whole = |file: &&str| file.lines().any(|line| line.starts_with("[service."));
+        for file in files.filter(whole) {
             if let Err(mistakes) = Model::read("zdt.toml", file) {
                 panic!("{}: {}", path.display(), mistakes.render(Colour::Never));
             }

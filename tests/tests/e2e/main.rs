@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
+mod install;
 mod orchestrate;
 mod programs;
 mod restart;
@@ -98,6 +99,38 @@ const TESTS: &[(&str, Test)] = &[
     (
         "verify_refuses_what_restart_refuses",
         verify::verify_refuses_what_restart_refuses,
+    ),
+    (
+        "install_twice_changes_nothing",
+        install::install_twice_changes_nothing,
+    ),
+    (
+        "what_costs_nothing_is_told_so",
+        install::what_costs_nothing_is_told_so,
+    ),
+    (
+        "what_needs_a_restart_waits_for_it",
+        install::what_needs_a_restart_waits_for_it,
+    ),
+    (
+        "an_address_moves_without_a_gap",
+        install::an_address_moves_without_a_gap,
+    ),
+    (
+        "a_service_that_binds_by_itself_is_taken_over",
+        install::a_service_that_binds_by_itself_is_taken_over,
+    ),
+    (
+        "a_failed_take_over_puts_the_old_service_back",
+        install::a_failed_take_over_puts_the_old_service_back,
+    ),
+    (
+        "strangers_and_drift_are_told",
+        install::strangers_and_drift_are_told,
+    ),
+    (
+        "images_and_users_have_services_too",
+        install::images_and_users_have_services_too,
     ),
     (
         "default_settings_close_the_port",

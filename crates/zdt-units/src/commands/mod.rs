@@ -6,11 +6,14 @@ mod demo_app;
 mod exec;
 mod explain;
 mod generate;
+mod install;
 mod listen;
 mod package;
 mod probe;
 mod restart;
 mod run;
+mod scope;
+mod uninstall;
 mod verify;
 
 use std::io::Write;
@@ -20,6 +23,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::exit_code;
+use crate::model::Mistake;
 
 /// Runs the command line of this process and says how to exit.
 pub fn main() -> ExitCode {
@@ -41,6 +45,8 @@ pub fn main() -> ExitCode {
         Command::Schema => package::schema(),
         Command::Completions(args) => package::completions(args),
         Command::Man(args) => package::man(args),
+        Command::Install(args) => install::run(args),
+        Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
@@ -88,6 +94,15 @@ enum Failed {
 impl Failed {
     fn config(message: impl Into<String>) -> Self {
         Self::said(exit_code::CONFIG, message)
+    }
+
+    /// A word of the command line that is not what it has to be.
+    fn usage(mistake: Mistake) -> Self {
+        let failed = Self::said(exit_code::USAGE, mistake.message);
+        match mistake.hint {
+            Some(hint) => failed.hint(hint),
+            None => failed,
+        }
     }
 
     fn unexpected(message: impl Into<String>) -> Self {

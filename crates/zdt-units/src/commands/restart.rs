@@ -8,8 +8,10 @@
 use std::io::{self, Write};
 use std::time::{Duration, SystemTime};
 
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
+use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
 use crate::config::{list, nearest};
@@ -27,18 +29,21 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let service = find(&read.model, &args.service)?;
     let restart_id = restart_id()?;
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    runtime()?.block_on(restart(args, service, &restart_id))
+}
+
+pub(super) fn runtime() -> Result<Runtime, Failed> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|source| Failed::unexpected(format!("failed to start the runtime: {source}")))?;
-    runtime.block_on(restart(args, service, &restart_id))
+        .map_err(|source| Failed::unexpected(format!("failed to start the runtime: {source}")))
 }
 
 async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Result<u8, Failed> {
-    let mut sink = |event: Event| write(args, &event);
+    let mut sink = |event: Event| write(args.json, &event);
     let at_once = |kind| {
         write(
-            args,
+            args.json,
             &Event {
                 v: VERSION,
                 restart_id: restart_id.to_owned(),
@@ -48,7 +53,7 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
         );
     };
 
-    let mut host = connect().await?;
+    let mut host = Scope::of(args.user)?.connect().await?;
     let plan = match prepare(&mut host, service).await? {
         Ok(plan) => plan,
         Err(refused) => {
@@ -71,17 +76,17 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
         restart_id,
         interrupts: &mut interrupts,
     };
-    Ok(match execute(run, &mut host, &mut sink).await {
+    Ok(code(execute(run, &mut host, &mut sink).await))
+}
+
+pub(super) fn code(outcome: Outcome) -> u8 {
+    match outcome {
         Outcome::Completed => exit_code::DONE,
         Outcome::Lossy => exit_code::LOST,
         Outcome::Stopped => exit_code::STOPPED,
         Outcome::RolledBack => exit_code::ROLLED_BACK,
         Outcome::LookNow => exit_code::LOOK_NOW,
-    })
-}
-
-pub(super) async fn connect() -> Result<Systemd, Failed> {
-    Systemd::connect().await.map_err(stopped)
+    }
 }
 
 /// What a restart would do now, or why it is refused.
@@ -94,8 +99,8 @@ pub(super) async fn prepare(
 }
 
 /// The report must not stop a restart that has begun, so a closed terminal is nothing here.
-fn write(args: &RestartArgs, event: &Event) {
-    if args.json {
+pub(super) fn write(as_json: bool, event: &Event) {
+    if as_json {
         let line = json::line(event, SystemTime::now());
         let _ = io::stdout().write_all(line.as_bytes());
     } else {
@@ -159,7 +164,7 @@ pub(super) fn restart_id() -> Result<String, Failed> {
     Ok(uuid.chars().filter(char::is_ascii_hexdigit).collect())
 }
 
-fn stopped(failure: Failure) -> Failed {
+pub(super) fn stopped(failure: Failure) -> Failed {
     let failed = Failed::said(exit_code::STOPPED, failure.reason);
     match failure.hint {
         Some(hint) => failed.hint(hint),

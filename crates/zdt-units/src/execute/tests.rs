@@ -75,6 +75,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         unit: unit.clone(),
         load: Load::Loaded,
         active,
+        was_active: true,
         sub: "some".to_owned(),
         result: "success".to_owned(),
         needs_reload: false,

@@ -1,6 +1,12 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
 mod ask;
+mod files;
+pub mod gap;
+pub mod image;
+mod listeners;
+pub mod look;
+mod open_socket;
 mod ready;
 pub mod supervisor;
 pub mod systemd;

@@ -4,12 +4,14 @@
 //! peer: there is no bus daemon, so messages have no destination and signals
 //! no sender. `systemctl` falls back to it in the same way.
 
+mod install;
 mod job;
 mod private;
 mod unit;
 
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -24,8 +26,6 @@ use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState, Watched, WatchedSocket};
 use crate::plan::Action;
 
-const BUS: &str = "/run/dbus/system_bus_socket";
-const PRIVATE: &str = "/run/systemd/private";
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
@@ -40,6 +40,15 @@ pub struct Systemd {
     connection: Connection,
     /// None on the manager's own socket.
     destination: Option<&'static str>,
+    /// Its process.
+    manager: u32,
+}
+
+/// Where a manager is reached.
+struct Reached {
+    bus: PathBuf,
+    private: PathBuf,
+    manager: u32,
 }
 
 type Properties = HashMap<String, OwnedVariant>;
@@ -47,38 +56,78 @@ type Properties = HashMap<String, OwnedVariant>;
 impl Systemd {
     /// Connects by the bus if that works, else by the manager's own socket.
     pub async fn connect() -> Result<Self, Failure> {
-        let by_bus = timeout(CALL_LIMIT, Self::by_bus()).await;
+        let reached = Reached {
+            bus: PathBuf::from("/run/dbus/system_bus_socket"),
+            private: PathBuf::from("/run/systemd/private"),
+            manager: 1,
+        };
+        Self::connect_to(&reached).await.map_err(|failure| {
+            failure.hint(
+                "this needs a machine that runs systemd, and root where there is no system bus",
+            )
+        })
+    }
+
+    /// Connects to the manager of the user whose `$XDG_RUNTIME_DIR` it is.
+    pub async fn connect_to_user(runtime: &Path) -> Result<Self, Failure> {
+        let private = runtime.join("systemd/private");
+        let peer = tokio::net::UnixStream::connect(&private).await;
+        let manager = peer.and_then(|peer| peer.peer_cred()).ok();
+        let reached = Reached {
+            bus: runtime.join("bus"),
+            private,
+            manager: manager
+                .and_then(|peer| u32::try_from(peer.pid()?).ok())
+                .unwrap_or_default(),
+        };
+        Self::connect_to(&reached).await.map_err(|failure| {
+            failure.hint(
+                "see whether `systemctl --user status` works; `loginctl enable-linger` starts \
+                          a manager for a user who is not logged in",
+            )
+        })
+    }
+
+    /// The process that holds the sockets of its units.
+    pub(super) fn manager_pid(&self) -> u32 {
+        self.manager
+    }
+
+    async fn connect_to(reached: &Reached) -> Result<Self, Failure> {
+        let by_bus = timeout(CALL_LIMIT, Self::by_bus(reached)).await;
         let bus_error = match by_bus {
             Ok(Ok(systemd)) => return Ok(systemd),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
         };
-        let privately = timeout(CALL_LIMIT, Self::privately()).await;
+        let privately = timeout(CALL_LIMIT, Self::privately(reached)).await;
         let private_error = match privately {
             Ok(Ok(systemd)) => return Ok(systemd),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer".to_owned(),
         };
         Err(Failure::new(format!(
-            "systemd cannot be reached: {bus_error} (`{BUS}`), {private_error} (`{PRIVATE}`)"
+            "systemd cannot be reached: {bus_error} (`{}`), {private_error} (`{}`)",
+            reached.bus.display(),
+            reached.private.display()
         ))
-        .hint("this needs a machine that runs systemd, and root where there is no system bus")
         .without_effect())
     }
 
-    async fn by_bus() -> zbus::Result<Self> {
-        let stream = UnixStream::connect(BUS)?;
+    async fn by_bus(reached: &Reached) -> zbus::Result<Self> {
+        let stream = UnixStream::connect(&reached.bus)?;
         let connection = Builder::unix_stream(stream).build().await?;
         Self {
             connection,
             destination: Some(NAME),
+            manager: reached.manager,
         }
         .subscribed()
         .await
     }
 
-    async fn privately() -> zbus::Result<Self> {
-        let stream = tokio::net::UnixStream::connect(PRIVATE).await?;
+    async fn privately(reached: &Reached) -> zbus::Result<Self> {
+        let stream = tokio::net::UnixStream::connect(&reached.private).await?;
         let connection = Builder::socket(private::Private(stream))
             .p2p()
             .build()
@@ -86,6 +135,7 @@ impl Systemd {
         Self {
             connection,
             destination: None,
+            manager: reached.manager,
         }
         .subscribed()
         .await
@@ -265,6 +315,7 @@ impl Host for Systemd {
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
         match action {
+            Action::Install(act) => self.install(act, tell).await,
             Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
             Action::ConfirmInstance {

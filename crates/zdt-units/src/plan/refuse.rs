@@ -67,6 +67,7 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
             .sockets
             .iter()
             .filter(|socket| socket.load == Load::Loaded && socket.active != Active::Active)
+            .filter(|socket| !opens_at_restart(socket, service))
             .map(|socket| closed(socket, service)),
     );
     let half = |socket: &&UnitState| socket.active == Active::Active && !socket.is_open();
@@ -88,6 +89,12 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
     }
 }
 
+/// A socket unit that is new: systemd opens it while the running service is stopped.
+fn opens_at_restart(socket: &UnitState, service: &UnitState) -> bool {
+    let is_new = !socket.was_active && socket.active == Active::Inactive;
+    is_new && !socket.needs_reload && service.instance.is_some()
+}
+
 fn closed(socket: &UnitState, service: &UnitState) -> Refusal {
     Refusal::SocketClosed {
         socket: socket.unit.clone(),
@@ -102,9 +109,7 @@ impl Refusal {
     pub fn hint(&self) -> String {
         match self {
             Self::NotLoaded { unit, load } => match load {
-                Load::NotFound | Load::Loaded => "write the units with \
-                    `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`"
-                    .to_owned(),
+                Load::NotFound | Load::Loaded => "install it with `zdt-units install`".to_owned(),
                 Load::Masked => format!("allow it again with `systemctl unmask {unit}`"),
                 Load::Other(_) => {
                     format!("see what is wrong with it with `systemd-analyze verify {unit}`")

@@ -14,6 +14,7 @@ fn state(unit: &UnitName) -> UnitState {
         unit: unit.clone(),
         load: Load::Loaded,
         active: Active::Active,
+        was_active: true,
         sub: "running".to_owned(),
         result: "success".to_owned(),
         needs_reload: false,
@@ -100,7 +101,7 @@ fn units_that_are_not_loaded_are_refused_each_with_its_remedy() {
     });
     insta::assert_snapshot!(planned, @r#"
     systemd has no unit `shop.service`
-      write the units with `zdt-units generate --out /etc/systemd/system`, then `systemctl daemon-reload`
+      install it with `zdt-units install`
     `shop.socket` is masked
       allow it again with `systemctl unmask shop.socket`
     systemd cannot load `shop-health.socket` (bad-setting)
@@ -172,4 +173,23 @@ fn a_strategy_that_is_not_carried_out_says_what_is() {
     this version writes the units of strategy `standby` and does not restart by it yet
       `systemctl restart shop.service` loses nothing either: connections wait until it is ready
     ");
+}
+
+#[test]
+fn a_socket_that_is_new_is_opened_by_the_restart() {
+    let never = |observed: &mut Observed| {
+        observed.sockets[1].active = Active::Inactive;
+        observed.sockets[1].was_active = false;
+    };
+    assert_eq!(planned(SHOP, never), planned(SHOP, |_| {}));
+    // Where nothing runs it would only be a socket that is missing.
+    let stopped = |observed: &mut Observed| {
+        never(observed);
+        observed.service.active = Active::Inactive;
+        observed.service.instance = None;
+    };
+    insta::assert_snapshot!(planned(SHOP, stopped), @r#"
+    `shop-health.socket` is not active, so its port is closed
+      open it with `systemctl start shop-health.socket`
+    "#);
 }

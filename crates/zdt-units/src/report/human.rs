@@ -41,6 +41,19 @@ pub fn lines(event: &Event) -> String {
             Some(before) => format!("process {} took the place of {}", now.pid, before.pid),
             None => format!("process {} runs", now.pid),
         }),
+        EventKind::Note { text } => note(format!("note: {text}")),
+        EventKind::Gap {
+            addresses,
+            connections,
+            refused,
+            from_ms,
+            until_ms,
+        } => note(gap(
+            addresses,
+            *connections,
+            *refused,
+            from_ms.zip(*until_ms),
+        )),
         EventKind::Status { text, .. } => note(format!("it says: {}", printable(text))),
         EventKind::NotReady { answer } => note(format!("not yet: {answer}")),
         EventKind::Unidentified { url } => note(format!(
@@ -61,8 +74,31 @@ pub fn lines(event: &Event) -> String {
             Outcome::RolledBack => format!("{at}  rolled back; the release of before serves\n"),
             Outcome::LookNow => format!("{at}  failed and not taken back: look now\n"),
         },
-        // Said by the next step, or by the end.
-        EventKind::StepCompleted { .. } => String::new(),
+        // Said by the next step, by the end, or before the beginning.
+        EventKind::StepCompleted { .. }
+        | EventKind::InstallPlanned { .. }
+        | EventKind::UninstallPlanned { .. } => String::new(),
+    }
+}
+
+fn gap(addresses: &[String], connections: u32, refused: u32, span: Option<(f64, f64)>) -> String {
+    let addresses: Vec<&str> = addresses.iter().map(String::as_str).collect();
+    let addresses = crate::config::list(&addresses);
+    match span {
+        Some((from, until)) => format!(
+            "measured: nobody listened on {addresses} for {:.1} ms, from {:.3} s to {:.3} s \
+             ({refused} of {connections} connections were refused)",
+            until - from,
+            from / 1000.0,
+            until / 1000.0
+        ),
+        None if refused == 0 => {
+            format!("measured: none of {connections} connections to {addresses} was refused")
+        }
+        None => format!(
+            "measured: connections to {addresses} are still refused \
+             ({refused} of {connections} were)"
+        ),
     }
 }
 

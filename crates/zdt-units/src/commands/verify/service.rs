@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::scope::Scope;
 use super::super::{Failed, config_file, restart};
 use super::{about, say, tell};
 use crate::cli::VerifyArgs;
@@ -34,7 +35,7 @@ pub(super) async fn verify(
 ) -> Result<Verified, Failed> {
     let read = config_file::read(&args.config)?;
     let described = restart::find(&read.model, name)?;
-    let mut host = restart::connect().await?;
+    let mut host = Scope::System.connect().await?;
     if let Err(reasons) = restart::prepare(&mut host, described).await? {
         let event = Event {
             v: VERSION,

@@ -26,7 +26,7 @@ mod launch;
 mod message;
 mod notify;
 mod process;
-mod sockets;
+pub(super) mod sockets;
 mod state;
 
 use std::io;

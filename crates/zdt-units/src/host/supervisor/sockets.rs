@@ -25,7 +25,7 @@ const DEFER_ACCEPT_SECS: usize = 5;
 
 /// `TCP_DEFER_ACCEPT` of `tcp(7)`: seconds until a silent connection is handed over.
 #[derive(Clone, Copy, Debug)]
-struct DeferAccept;
+pub(in crate::host) struct DeferAccept;
 
 nix::setsockopt_impl!(
     DeferAccept,

@@ -74,7 +74,7 @@ impl Systemd {
         }
     }
 
-    async fn signals(
+    pub(super) async fn signals(
         &self,
         path: &str,
         interface: &str,

@@ -7,9 +7,9 @@ use super::{Properties, Systemd};
 use crate::model::UnitName;
 use crate::observe::{Active, Instance, Load, UnitState, WatchedSocket};
 
-const UNIT: &str = "org.freedesktop.systemd1.Unit";
-const SERVICE: &str = "org.freedesktop.systemd1.Service";
-const SOCKET: &str = "org.freedesktop.systemd1.Socket";
+pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
+pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
+pub(super) const SOCKET: &str = "org.freedesktop.systemd1.Socket";
 
 impl Systemd {
     pub(super) async fn state(&self, unit: &UnitName) -> zbus::Result<UnitState> {
@@ -19,7 +19,14 @@ impl Systemd {
             false => SERVICE,
         };
         let general = self.properties(object.as_str(), UNIT).await?;
-        let own = self.properties(object.as_str(), own).await?;
+        let has_own = [".socket", ".service"]
+            .iter()
+            .any(|kind| unit.as_str().ends_with(kind));
+        let own = match has_own {
+            true => self.properties(object.as_str(), own).await?,
+            // A target has no more than its state.
+            false => Properties::new(),
+        };
         read(unit, &general, &own)
     }
 
@@ -58,6 +65,10 @@ fn read(unit: &UnitName, general: &Properties, own: &Properties) -> zbus::Result
         unit: unit.clone(),
         load,
         active,
+        was_active: general
+            .get("ActiveEnterTimestampMonotonic")
+            .and_then(|time| time.downcast_ref::<u64>().ok())
+            .is_some_and(|time| time != 0),
         sub: text(general, "SubState"),
         result: text(own, "Result"),
         needs_reload: general

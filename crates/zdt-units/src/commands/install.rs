@@ -1,0 +1,319 @@
+//! `zdt-units install`: look, plan, then print the plan or carry it out.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::scope::Scope;
+use super::{Failed, config_file, restart};
+use crate::cli::InstallArgs;
+use crate::event::{Event, EventKind, Outcome, VERSION};
+use crate::execute::{Interrupts, Run, carry_out, execute};
+use crate::exit_code;
+use crate::host::Host;
+use crate::host::gap::Watch;
+use crate::host::image::Image;
+use crate::host::look::{Wish, look};
+use crate::host::systemd::Systemd;
+use crate::install::{self, Gap, TakeOver, UnitText};
+use crate::model::{Model, Name, UnitName};
+use crate::observe::Watched;
+use crate::plan::{self, Step};
+use crate::render::render;
+use crate::unit_file::UnitFile;
+
+pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let rendered = render(&read.model, &read.source, args.target.target());
+    let scope = match &args.root {
+        Some(root) => Scope::Image(root.clone()),
+        None => Scope::of(args.target.user)?,
+    };
+    let named = match &args.take_over {
+        Some(Some(unit)) => Some(unit_name(unit)?),
+        _ => None,
+    };
+    let doing = !args.dry_run && !args.check;
+    if doing {
+        scope.may_write("install")?;
+    }
+    let _lock = doing.then(|| scope.lock()).transpose()?;
+    for note in &rendered.notes {
+        talk(&format!("note: {note}\n"));
+    }
+    let job = Job {
+        args,
+        scope: &scope,
+        model: &read.model,
+        wanted: &rendered.units,
+        take_over: match (&args.take_over, &named) {
+            (None, _) => TakeOver::No,
+            (Some(_), None) => TakeOver::OfOwnNames,
+            (Some(_), Some(unit)) => TakeOver::Of(unit),
+        },
+        said: Said::new(args.json)?,
+    };
+    restart::runtime()?.block_on(job.run())
+}
+
+/// A unit as people type it: without a type it is a service.
+fn unit_name(text: &str) -> Result<UnitName, Failed> {
+    let full = match text.contains('.') {
+        true => text.to_owned(),
+        false => format!("{text}.service"),
+    };
+    UnitName::parse(&full).map_err(Failed::usage)
+}
+
+/// One call of the command.
+struct Job<'a> {
+    args: &'a InstallArgs,
+    scope: &'a Scope,
+    model: &'a Model,
+    wanted: &'a [UnitFile],
+    take_over: TakeOver<'a>,
+    said: Said,
+}
+
+impl Job<'_> {
+    async fn run(&self) -> Result<u8, Failed> {
+        let mut systemd = match self.scope {
+            Scope::Image(_) => None,
+            Scope::User { .. } => Some(self.scope.connect().await?),
+            Scope::System => Some(self.scope.connect().await.map_err(|failed| {
+                failed.hint(
+                    "this needs a machine that runs systemd, and root where there is no system bus. \
+                     In an image: `zdt-units install --root /`",
+                )
+            })?),
+        };
+        let plan = self.plan(systemd.as_ref()).await?;
+        if self.args.check {
+            if plan.is_settled() {
+                return Ok(exit_code::DONE);
+            }
+            self.show(&plan)?;
+            return Ok(exit_code::DIFFERS);
+        }
+        if self.args.dry_run {
+            self.show(&plan)?;
+            return Ok(match plan.refused.is_empty() {
+                true => exit_code::DONE,
+                false => exit_code::REFUSED,
+            });
+        }
+        self.said.tell(EventKind::install_planned(&plan, false));
+        if !plan.refused.is_empty() {
+            self.said
+                .talk(&format!("{}\nnothing was touched\n", plan.changes()));
+            return Ok(exit_code::REFUSED);
+        }
+        let mut interrupts = restart::interrupts()?;
+        if !plan.steps.is_empty() {
+            self.said.talk(&format!("{}\n", plan.changes()));
+            let outcome = match &mut systemd {
+                Some(systemd) => self.said.carry_out(&plan, systemd, &mut interrupts).await,
+                None => {
+                    self.said
+                        .carry_out(&plan, &mut Image, &mut interrupts)
+                        .await
+                }
+            };
+            if outcome != Outcome::Completed {
+                return Ok(restart::code(outcome));
+            }
+        } else {
+            for drift in &plan.drift {
+                self.said.talk(&format!("note: {drift}\n"));
+            }
+            let units = self.wanted.len();
+            self.said.talk(&format!(
+                "nothing to do: all {units} units are installed as wanted\n"
+            ));
+        }
+        match &mut systemd {
+            Some(systemd) => self.restarts(&plan, systemd, &mut interrupts).await,
+            None => Ok(exit_code::DONE),
+        }
+    }
+
+    async fn plan(&self, systemd: Option<&Systemd>) -> Result<install::Plan, Failed> {
+        let mut units: Vec<UnitName> = self.wanted.iter().map(|unit| unit.name.clone()).collect();
+        units.extend(instances(self.wanted));
+        if let TakeOver::Of(unit) = self.take_over {
+            units.push(unit.clone());
+        }
+        let place = self.scope.place();
+        let wish = Wish {
+            place: &place,
+            others: self.scope.others(),
+            units: &units,
+        };
+        let seen = look(wish, Some(self.model), systemd).await;
+        Ok(install::plan(&install::Request {
+            model: self.model,
+            wanted: self.wanted,
+            seen: &seen.map_err(restart::stopped)?,
+            allow_gap: self.args.allow_gap,
+            take_over: self.take_over,
+        }))
+    }
+
+    fn show(&self, plan: &install::Plan) -> Result<(), Failed> {
+        if self.args.json {
+            self.said.tell(EventKind::install_planned(plan, true));
+            return Ok(());
+        }
+        super::print(&plan.to_string())?;
+        super::print(&self.needed(&plan.restarts))
+    }
+
+    fn needed(&self, restarts: &[Name]) -> String {
+        let user = match self.args.target.user {
+            true => " --user",
+            false => "",
+        };
+        let line = |name: &Name| {
+            format!(
+                "`{name}` runs on as it was started; all of it counts after `zdt-units restart{user} {name}`\n"
+            )
+        };
+        let lines: String = restarts.iter().map(line).collect();
+        match lines.is_empty() {
+            true => lines,
+            false => format!("\n{lines}"),
+        }
+    }
+
+    async fn restarts(
+        &self,
+        plan: &install::Plan,
+        systemd: &mut Systemd,
+        interrupts: &mut Interrupts,
+    ) -> Result<u8, Failed> {
+        if !self.args.restart {
+            self.said.talk(&self.needed(&plan.restarts));
+            return Ok(exit_code::DONE);
+        }
+        for name in &plan.restarts {
+            let service = self.model.service(name.as_str());
+            let service = service.expect("only services of the model are restarted");
+            let observed = systemd.observe(&Watched::of(service)).await;
+            let observed = observed.map_err(restart::stopped)?;
+            let planned = match plan::plan(&plan::Request { service }, &observed) {
+                Ok(planned) => planned,
+                Err(refused) => {
+                    self.said.tell(EventKind::refused(&refused));
+                    // Of the restart nothing was touched, of the units something was.
+                    return Ok(match plan.steps.is_empty() {
+                        true => exit_code::REFUSED,
+                        false => exit_code::LOOK_NOW,
+                    });
+                }
+            };
+            let run = Run {
+                plan: &planned,
+                restart_id: &self.said.id,
+                interrupts,
+            };
+            let mut sink = |event: Event| restart::write(self.args.json, &event);
+            let outcome = execute(run, systemd, &mut sink).await;
+            if outcome != Outcome::Completed {
+                return Ok(restart::code(outcome));
+            }
+        }
+        Ok(exit_code::DONE)
+    }
+}
+
+/// Instances that a wanted target starts.
+fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
+    let targets = wanted
+        .iter()
+        .filter(|unit| unit.name.as_str().ends_with(".target"));
+    targets
+        .flat_map(|unit| {
+            let text = UnitText::read(&unit.to_string());
+            let names: Vec<UnitName> = text
+                .values("Unit", "Wants")
+                .iter()
+                .flat_map(|value| value.split_ascii_whitespace())
+                .filter_map(|name| UnitName::parse(name).ok())
+                .collect();
+            names
+        })
+        .collect()
+}
+
+/// What people and programs are told.
+pub(super) struct Said {
+    json: bool,
+    id: String,
+    started: Instant,
+}
+
+impl Said {
+    pub(super) fn new(json: bool) -> Result<Self, Failed> {
+        Ok(Self {
+            json,
+            id: restart::restart_id()?,
+            started: Instant::now(),
+        })
+    }
+
+    /// For people only.
+    pub(super) fn talk(&self, text: &str) {
+        if !self.json {
+            talk(text);
+        }
+    }
+
+    pub(super) fn tell(&self, kind: EventKind) {
+        self.tell_at(self.started.elapsed(), kind);
+    }
+
+    fn tell_at(&self, elapsed: Duration, kind: EventKind) {
+        let event = Event {
+            v: VERSION,
+            restart_id: self.id.clone(),
+            elapsed,
+            kind,
+        };
+        restart::write(self.json, &event);
+    }
+
+    async fn carry_out<H: Host>(
+        &self,
+        plan: &install::Plan,
+        host: &mut H,
+        interrupts: &mut Interrupts,
+    ) -> Outcome {
+        self.steps(&plan.steps, &plan.rollback, &plan.gaps, host, interrupts)
+            .await
+    }
+
+    /// Carries out the steps, with the gaps measured from outside meanwhile.
+    pub(super) async fn steps<H: Host>(
+        &self,
+        steps: &[Step],
+        rollback: &[Step],
+        gaps: &[Gap],
+        host: &mut H,
+        interrupts: &mut Interrupts,
+    ) -> Outcome {
+        let started = Instant::now();
+        let watches: Vec<Watch> = gaps.iter().map(|gap| Watch::start(gap.reach())).collect();
+        let mut emit = |kind| self.tell_at(started.elapsed(), kind);
+        let outcome = carry_out(steps, rollback, host, interrupts, &mut emit).await;
+        for watch in watches {
+            self.tell_at(started.elapsed(), watch.finish());
+        }
+        self.tell_at(started.elapsed(), EventKind::Finished { outcome });
+        outcome
+    }
+}
+
+fn talk(text: &str) {
+    let _ = io::stderr().write_all(text.as_bytes());
+}

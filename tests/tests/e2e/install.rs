@@ -1,0 +1,609 @@
+//! `zdt-units install` and `uninstall`: what a change is said to cost is what
+//! it costs.
+
+use std::error::Error;
+use std::time::Duration;
+
+use zdt_e2e::client::Client;
+use zdt_e2e::load::Load;
+use zdt_e2e::machine::{Machine, Output, Running};
+use zdt_units::probe::Report;
+
+use crate::units;
+
+const UNITS: &str = "/opt/zdt/bin/units";
+const CONFIG: &str = "/etc/zdt/zdt.toml";
+const DIRECTORY: &str = "/etc/systemd/system";
+
+type Done = Result<(), Box<dyn Error>>;
+
+const BASE: &str = r#"
+[service.app]
+exec = ["/opt/zdt/bin/app"]
+environment_files = ["-/etc/app.env"]
+
+[[service.app.socket]]
+name = "http"
+listen = "127.0.0.1:8080"
+"#;
+
+fn socket(unit: &str, listen: &str) -> String {
+    format!("\n[[service.app.socket]]\nname = \"http\"\nunit = \"{unit}\"\nlisten = \"{listen}\"\n")
+}
+
+/// The second run changes nothing: no file, no run, no `daemon-reload`.
+pub(crate) fn install_twice_changes_nothing(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(8));
+    run(machine, &["install"])?.ok()?;
+    assert_eq!(Client::tcp(machine, units::ADDRESS)?.get("/")?.status, 200);
+    for unit in ["app.socket", "app.service"] {
+        assert_eq!(machine.show(unit, "UnitFileState")?, "enabled", "{unit}");
+    }
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    let before = everything(machine)?;
+    let again = run(machine, &["install", "--restart"])?.ok()?;
+    assert_eq!(
+        again.stderr,
+        "nothing to do: all 2 units are installed as wanted\n"
+    );
+    assert_eq!(everything(machine)?, before);
+
+    // Without a bus, over systemd's own socket.
+    machine.systemctl(&["stop", "dbus.socket"])?.ok()?;
+    machine.systemctl(&["stop", "dbus.service"])?.ok()?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+    run(machine, &["uninstall", "app"])?.ok()?;
+    assert_eq!(machine.show("app.service", "LoadState")?, "not-found");
+    assert!(Client::tcp(machine, units::ADDRESS).is_err());
+    assert_eq!(listing(machine)?, "");
+    let twice = run(machine, &["uninstall", "app"])?.ok()?;
+    assert_eq!(
+        twice.stderr,
+        "nothing to do: zdt-units has no units of `app` installed\n"
+    );
+    Ok(())
+}
+
+/// What costs nothing costs nothing: the same process, the same socket, and no
+/// request lost. A changed backlog is set on the open socket.
+pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    run(machine, &["install"])?.ok()?;
+    let pid = machine.show("app.service", "MainPID")?;
+    let before = listening(machine, units::ADDRESS)?;
+    assert_eq!(before.backlog, "4096");
+    silent_client(machine, "syn-recv")?;
+    let load = units::load(machine, &["--rate=500"])?;
+
+    let slower = BASE.replace(
+        "environment_files",
+        "start_timeout = \"90s\"\nenvironment_files",
+    );
+    let told = change(machine, &slower, &["install"])?;
+    assert_eq!(
+        told,
+        "update `app.service`\n    TimeoutStartSec=60s becomes 90s: costs nothing\n"
+    );
+    let loaded = machine.show("app.service", "TimeoutStartUSec")?;
+    assert_eq!(loaded, "1min 30s");
+
+    let shorter = format!("{slower}backlog = 1000\ndefer_accept = false\n");
+    let told = change(machine, &shorter, &["install"])?;
+    assert_eq!(
+        told,
+        "update `app.socket`\n    Backlog=4096 becomes 1000: costs nothing, it is set on the open socket\n    \
+         DeferAcceptSec=5 goes: costs nothing, it is set on the open socket\n"
+    );
+    let after = listening(machine, units::ADDRESS)?;
+    println!("changed while it listens: {before:?} -> {after:?}");
+    assert_eq!(after.backlog, "1000");
+    assert_eq!(after.inode, before.inode);
+    assert_eq!(machine.show("app.service", "MainPID")?, pid);
+    lossless("changes that cost nothing", load)?;
+    silent_client(machine, "established")?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    // The control: how else a backlog gets to count.
+    let load = units::load(machine, &["--rate=500"])?;
+    machine.systemctl(&["restart", "app.socket"])?.ok()?;
+    units::await_main(machine)?;
+    let report = load.stop()?;
+    println!(
+        "the same by `systemctl restart app.socket`: {}",
+        report.total.outcomes
+    );
+    assert!(report.lost() > 0, "{report}");
+    Ok(())
+}
+
+/// What counts for a new process counts at its next restart, and is not
+/// forgotten until then. A new socket is opened by a restart too.
+pub(crate) fn what_needs_a_restart_waits_for_it(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    run(machine, &["install"])?.ok()?;
+    let pid = machine.show("app.service", "MainPID")?;
+    let load = units::load(machine, &["--rate=500"])?;
+
+    let config = format!("{BASE}{}", socket("app-second", "127.0.0.1:8081"));
+    let config = format!("{config}\n[service.app.environment]\nCOLOUR = \"blue\"\n");
+    let told = change(machine, &config, &["install"])?;
+    assert_eq!(
+        told,
+        "create `app-second.socket`: counts from the next restart of `app.service`\n\
+         update `app.service`\n    \
+         Requires=app.socket becomes app.socket app-second.socket: costs nothing\n    \
+         After=app.socket becomes app.socket app-second.socket: costs nothing\n    \
+         Sockets=app.socket app-second.socket is new: counts from the next restart of `app.service`\n    \
+         Environment=COLOUR=blue is new: counts from the next restart of `app.service`\n    \
+         Also=app.socket becomes app.socket app-second.socket: costs nothing\n"
+    );
+    assert_eq!(machine.show("app.service", "MainPID")?, pid);
+    assert!(Client::tcp(machine, "127.0.0.1:8081").is_err());
+    // Nothing is left to be written, and the restart is still due.
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(8));
+    let due = run(machine, &["install"])?.ok()?;
+    assert!(
+        due.stderr.contains("`zdt-units restart app`"),
+        "{}",
+        due.stderr
+    );
+
+    run(machine, &["install", "--restart"])?.ok()?;
+    let new = machine.show("app.service", "MainPID")?;
+    assert_ne!(new, pid);
+    let environment = machine
+        .run(&["cat", &format!("/proc/{new}/environ")])?
+        .ok()?;
+    assert!(environment.stdout.contains("COLOUR=blue"));
+    let answer = Client::tcp(machine, "127.0.0.1:8081")?.get("/")?;
+    assert_eq!(answer.text(), format!("pid {new}\n"));
+    lossless("a socket and a variable more, with one restart", load)?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+    assert_eq!(run(machine, &["install", "--restart"])?.code, Some(0));
+    assert_eq!(machine.show("app.service", "MainPID")?, new);
+    Ok(())
+}
+
+/// A changed address is refused, and the way that the refusal tells loses
+/// nothing. With `--allow-gap` the gap is measured, and no shorter than a
+/// client finds it.
+pub(crate) fn an_address_moves_without_a_gap(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    run(machine, &["install"])?.ok()?;
+    let load = units::load(machine, &["--rate=500"])?;
+    let before = everything(machine)?;
+
+    let moved = BASE.replace(":8080", ":8081");
+    machine.write_file(CONFIG, &moved, 0o644)?;
+    let refused = run(machine, &["install"])?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    let way = "    [[service.app.socket]]\n    name = \"http\"\n    unit = \"app-http-2\"\n    \
+               listen = \"127.0.0.1:8081\"\n";
+    assert!(refused.stderr.contains(way), "{}", refused.stderr);
+    assert_eq!(everything(machine)?, before);
+
+    // As it says.
+    let both = format!("{BASE}{}", socket("app-http-2", "127.0.0.1:8081"));
+    machine.write_file(CONFIG, &both, 0o644)?;
+    run(machine, &["install", "--restart"])?.ok()?;
+    assert_eq!(
+        Client::tcp(machine, "127.0.0.1:8081")?.get("/")?.status,
+        200
+    );
+    lossless("the old address while the new one is added", load)?;
+
+    let load = load_at(machine, "127.0.0.1:8081")?;
+    let only = format!(
+        "{}{}",
+        BASE.split("\n[[").next().unwrap_or_default(),
+        socket("app-http-2", "127.0.0.1:8081")
+    );
+    machine.write_file(CONFIG, &only, 0o644)?;
+    let refused = run(machine, &["install"])?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    assert_eq!(Client::tcp(machine, units::ADDRESS)?.get("/")?.status, 200);
+    run(machine, &["install", "--allow-gap", "--restart"])?.ok()?;
+    assert!(Client::tcp(machine, units::ADDRESS).is_err());
+    lossless("the new address while the old one is removed", load)?;
+
+    let load = load_at(machine, "127.0.0.1:8081")?;
+    let wider = only.replace(
+        "\"127.0.0.1:8081\"",
+        "[\"127.0.0.1:8081\", \"127.0.0.1:8083\"]",
+    );
+    machine.write_file(CONFIG, &wider, 0o644)?;
+    assert_eq!(run(machine, &["install"])?.code, Some(4));
+    let forced = run(machine, &["install", "--allow-gap", "--json"])?.ok()?;
+    let report = load.stop()?;
+    covers(
+        "one socket reopened with `--allow-gap`",
+        &forced.stdout,
+        &report,
+    )?;
+    assert_eq!(
+        Client::tcp(machine, "127.0.0.1:8083")?.get("/")?.status,
+        200
+    );
+
+    // An edit by hand closes the port, and putting it right does not open it.
+    for (from, to) in [("8081", "8089"), ("8089", "8081")] {
+        let file = format!("{DIRECTORY}/app-http-2.socket");
+        let edit = format!("s/:{from}/:{to}/");
+        machine.run(&["sed", "-i", &edit, &file])?.ok()?;
+        machine.systemctl(&["daemon-reload"])?.ok()?;
+    }
+    machine.systemctl(&["stop", "app.service"])?.ok()?;
+    let closed = run(machine, &["install", "--check"])?;
+    assert_eq!(closed.code, Some(8), "{}", closed.stdout);
+    assert!(closed.stdout.contains("are refused"), "{}", closed.stdout);
+    run(machine, &["install", "--allow-gap"])?.ok()?;
+    assert_eq!(
+        Client::tcp(machine, "127.0.0.1:8081")?.get("/")?.status,
+        200
+    );
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+    Ok(())
+}
+
+const STOCK: &str = "\
+# The unit that everybody starts with.
+[Service]
+ExecStart=/opt/zdt/bin/stock
+
+[Install]
+WantedBy=multi-user.target
+";
+
+/// A service that binds by itself is replaced with one outage, and put back.
+pub(crate) fn a_service_that_binds_by_itself_is_taken_over(machine: &Machine) -> Done {
+    machine.install(&[("app.service", STOCK)])?;
+    machine
+        .systemctl(&["enable", "--now", "app.service"])?
+        .ok()?;
+    units::await_main(machine)?;
+    let old = machine.show("app.service", "MainPID")?;
+    machine.write_file(CONFIG, BASE, 0o644)?;
+
+    let refused = run(machine, &["install"])?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    let why = "`/etc/systemd/system/app.service` was not written by zdt-units; `app.service` runs \
+               and listens on `127.0.0.1:8080` by itself";
+    assert!(refused.stderr.contains(why), "{}", refused.stderr);
+    assert_eq!(machine.show("app.service", "MainPID")?, old);
+
+    let load = units::load(machine, &["--rate=1000"])?;
+    let taken = run(machine, &["install", "--take-over", "--json"])?.ok()?;
+    let report = load.stop()?;
+    covers("take-over", &taken.stdout, &report)?;
+    assert_eq!(machine.show("app.socket", "ActiveState")?, "active");
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    // From here on a restart loses nothing.
+    let load = units::load(machine, &["--rate=500"])?;
+    run(machine, &["restart", "app"])?.ok()?;
+    lossless("a restart after the take-over", load)?;
+
+    let load = units::load(machine, &["--rate=1000"])?;
+    let back = run(machine, &["uninstall", "app", "--json"])?.ok()?;
+    units::await_main(machine)?;
+    let report = load.stop()?;
+    covers("the way back", &back.stdout, &report)?;
+    let text = machine
+        .run(&["cat", &format!("{DIRECTORY}/app.service")])?
+        .ok()?;
+    assert_eq!(text.stdout, STOCK);
+    assert_eq!(machine.show("app.service", "UnitFileState")?, "enabled");
+    assert_eq!(
+        listing(machine)?,
+        "./app.service\n./multi-user.target.wants/app.service\n"
+    );
+    Ok(())
+}
+
+/// The old service has another name, and the new one cannot start: the old one
+/// runs again, as it was.
+pub(crate) fn a_failed_take_over_puts_the_old_service_back(machine: &Machine) -> Done {
+    machine.install(&[("old.service", STOCK)])?;
+    machine
+        .systemctl(&["enable", "--now", "old.service"])?
+        .ok()?;
+    let answers = |machine: &Machine| {
+        let answer = Client::tcp(machine, units::ADDRESS).and_then(|mut client| client.get("/"));
+        answer.is_ok_and(|answer| answer.status == 200)
+    };
+    machine.wait_until(Duration::from_secs(10), "the old one answers", answers)?;
+    let config = BASE.replace(
+        "environment_files",
+        "start_timeout = \"2s\"\nenvironment_files",
+    );
+    machine.write_file(CONFIG, &config, 0o644)?;
+
+    let refused = run(machine, &["install"])?;
+    let pid = machine.show("old.service", "MainPID")?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    let why = format!(
+        "`app.socket` cannot listen on `127.0.0.1:8080`: process {pid} (`stock`) of `old.service` does"
+    );
+    assert!(refused.stderr.contains(&why), "{}", refused.stderr);
+    assert_eq!(listing(machine)?, "");
+
+    machine.write_file("/etc/app.env", "WARMUP_MS=600000\n", 0o644)?;
+    let failed = run(machine, &["install", "--take-over", "old"])?;
+    assert_eq!(failed.code, Some(6), "{}", failed.stderr);
+    machine.wait_until(Duration::from_secs(10), "the old one answers", answers)?;
+    assert_eq!(machine.show("old.service", "UnitFileState")?, "enabled");
+    assert_eq!(machine.show("old.service", "ActiveState")?, "active");
+    assert_eq!(listing(machine)?, "");
+
+    machine.write_file("/etc/app.env", "", 0o644)?;
+    run(machine, &["install", "--take-over", "old"])?.ok()?;
+    assert_eq!(machine.show("old.service", "UnitFileState")?, "disabled");
+    let new = machine.show("app.service", "MainPID")?;
+    let answer = Client::tcp(machine, units::ADDRESS)?.get("/")?;
+    assert_eq!(answer.text(), format!("pid {new}\n"));
+    run(machine, &["uninstall", "app"])?.ok()?;
+    machine.wait_until(Duration::from_secs(10), "the old one answers", answers)?;
+    assert_eq!(machine.show("old.service", "UnitFileState")?, "enabled");
+    assert_eq!(listing(machine)?, "");
+    Ok(())
+}
+
+/// Someone who is not a unit has the address; and whatever else has a say in a
+/// unit is told.
+pub(crate) fn strangers_and_drift_are_told(machine: &Machine) -> Done {
+    let mut stranger = machine.command(&["/opt/zdt/bin/stock"]);
+    let _nsenter = Running(stranger.spawn()?);
+    machine.wait_until(Duration::from_secs(10), "the stranger listens", |machine| {
+        Client::tcp(machine, units::ADDRESS).is_ok()
+    })?;
+    let find = "for comm in /proc/[0-9]*/comm; do \
+                grep -qx stock $comm && echo $comm | cut -d/ -f3; done; true";
+    let pid = machine.run(&["sh", "-c", find])?.ok()?.stdout;
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    let refused = run(machine, &["install"])?;
+    assert_eq!(refused.code, Some(4), "{}", refused.stderr);
+    let why = format!(
+        "`app.socket` cannot listen on `127.0.0.1:8080`: process {} (`stock`) does",
+        pid.trim_end()
+    );
+    assert!(refused.stderr.contains(&why), "{}", refused.stderr);
+    assert_eq!(listing(machine)?, "");
+    let kill = format!("kill {pid}");
+    machine.run(&["sh", "-c", &kill])?.ok()?;
+    machine.wait_until(Duration::from_secs(10), "the stranger is gone", |machine| {
+        Client::tcp(machine, units::ADDRESS).is_err()
+    })?;
+    run(machine, &["install"])?.ok()?;
+
+    let note = |text: &str| -> Result<bool, Box<dyn Error>> {
+        let check = run(machine, &["install", "--check"])?;
+        assert_eq!(check.code, Some(8), "{}", check.stdout);
+        Ok(check.stdout.contains(text))
+    };
+    // An edit that keeps its time, so that systemd itself does not see it.
+    let edit = "cd /etc/systemd/system; touch -r app.service /tmp/t; \
+                sed -i s/^RestartSec=.*/RestartSec=7s/ app.service; touch -r /tmp/t app.service; \
+                systemctl daemon-reload; \
+                sed -i s/^RestartSec=.*/RestartSec=500ms/ app.service; touch -r /tmp/t app.service";
+    machine.run(&["sh", "-c", edit])?.ok()?;
+    assert!(note(
+        "`app.service` has RestartSec=500ms, and systemd goes by 7s"
+    )?);
+    machine.systemctl(&["daemon-reload"])?.ok()?;
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    machine.systemctl(&["disable", "app.service"])?;
+    assert!(note("`app.service` is not enabled")?);
+    run(machine, &["install"])?.ok()?;
+    assert_eq!(machine.show("app.service", "UnitFileState")?, "enabled");
+
+    machine.write_file("/usr/lib/systemd/system/app.service", STOCK, 0o644)?;
+    let drop_in = format!("{DIRECTORY}/app.service.d/more.conf");
+    machine.write_file(&drop_in, "[Service]\nRestartSec=2s\n", 0o644)?;
+    assert!(note(
+        "systemd has not read the files of `app.service` as they are"
+    )?);
+    let installed = run(machine, &["install"])?.ok()?.stderr;
+    for text in [
+        "`/usr/lib/systemd/system/app.service` is not read",
+        "`/etc/systemd/system/app.service.d/more.conf` has a say in `RestartSec` of `app.service`",
+    ] {
+        assert!(installed.contains(text), "{installed}");
+    }
+    // A drop-in is the place for settings of one machine, so it is no drift.
+    assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
+
+    machine
+        .systemctl(&["mask", "--runtime", "app.service"])?
+        .ok()?;
+    machine.systemctl(&["stop", "app.socket", "app.service"])?;
+    machine
+        .run(&["rm", &format!("{DIRECTORY}/app.service")])?
+        .ok()?;
+    machine.systemctl(&["daemon-reload"])?.ok()?;
+    let masked = run(machine, &["install"])?;
+    assert_eq!(masked.code, Some(4), "{}", masked.stderr);
+    assert!(
+        masked.stderr.contains("`app.service` is masked"),
+        "{}",
+        masked.stderr
+    );
+    Ok(())
+}
+
+/// Units in an image, which systemd of the image would start; and units of a
+/// user, by the user's own manager.
+pub(crate) fn images_and_users_have_services_too(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    for _ in 0..2 {
+        run(machine, &["install", "--root", "/tmp/image"])?.ok()?;
+    }
+    assert_eq!(
+        run(machine, &["install", "--root", "/tmp/image", "--check"])?.code,
+        Some(0)
+    );
+    for unit in ["app.socket", "app.service"] {
+        let enabled = machine.systemctl(&["--root=/tmp/image", "is-enabled", unit])?;
+        assert_eq!(enabled.stdout, "enabled\n", "{unit}");
+    }
+    assert_eq!(machine.show("app.service", "LoadState")?, "not-found");
+
+    // A manager of a user, without PAM and logind, which a minimal root lacks.
+    let user = "[Service]\nUser=nobody\nRuntimeDirectory=user-nobody\nRuntimeDirectoryMode=0700\n\
+                Environment=XDG_RUNTIME_DIR=/run/user-nobody HOME=/run/user-nobody\nType=notify\n\
+                Delegate=yes\nExecStart=/lib/systemd/systemd --user\n";
+    machine.install(&[("manager.service", user)])?;
+    machine.systemctl(&["start", "manager.service"])?.ok()?;
+    machine.write_file(
+        "/etc/zdt/user.toml",
+        BASE.replace("/etc/app.env", "/tmp/none"),
+        0o644,
+    )?;
+    let as_user = |arguments: &[&str]| -> Result<Output, Box<dyn Error>> {
+        let own = [
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+            "env",
+            "XDG_RUNTIME_DIR=/run/user-nobody",
+            "HOME=/run/user-nobody",
+        ];
+        Ok(machine.run(&[&own, arguments].concat())?)
+    };
+    let install = |more: &[&str]| {
+        let own = [UNITS, "install", "--user", "--config=/etc/zdt/user.toml"];
+        as_user(&[&own, more].concat())
+    };
+    let first = install(&[])?.ok()?;
+    assert!(first.stderr.ends_with("done\n"), "{}", first.stderr);
+    assert_eq!(Client::tcp(machine, units::ADDRESS)?.get("/")?.status, 200);
+    assert_eq!(install(&["--check"])?.code, Some(0));
+    let backlog = format!("{BASE}backlog = 77\n").replace("/etc/app.env", "/tmp/none");
+    machine.write_file("/etc/zdt/user.toml", backlog, 0o644)?;
+    install(&[])?.ok()?;
+    assert_eq!(listening(machine, units::ADDRESS)?.backlog, "77");
+    let without_root = as_user(&[UNITS, "install"])?;
+    assert_eq!(
+        (without_root.code, without_root.stderr.as_str()),
+        (
+            Some(5),
+            "error: `zdt-units install` needs root: it writes to `/etc/systemd/system`\n\n\
+             hint: run it as root. `--dry-run` needs no root, and `zdt-units install --user` is for \
+             services of your own\n"
+        )
+    );
+    as_user(&[UNITS, "uninstall", "--user", "app"])?.ok()?;
+    assert!(Client::tcp(machine, units::ADDRESS).is_err());
+    Ok(())
+}
+
+/// A listening socket, as the kernel has it.
+#[derive(Debug)]
+struct Listening {
+    backlog: String,
+    inode: String,
+}
+
+fn listening(machine: &Machine, address: &str) -> Result<Listening, Box<dyn Error>> {
+    let table = machine.run(&["ss", "--no-header", "-ltne"])?.ok()?.stdout;
+    let fields = |line: &str| {
+        line.split_whitespace()
+            .map(str::to_owned)
+            .collect::<Vec<_>>()
+    };
+    let line = table.lines().map(fields).find(|line| line[3] == address);
+    let line = line.ok_or_else(|| format!("nobody listens on {address}:\n{table}"))?;
+    let inode = line.iter().find_map(|field| field.strip_prefix("ino:"));
+    Ok(Listening {
+        backlog: line[2].clone(),
+        inode: inode.unwrap_or_default().to_owned(),
+    })
+}
+
+/// Where a connection is of which no byte has come: with `DeferAcceptSec=` the
+/// kernel keeps it half open, without it the app has it.
+fn silent_client(machine: &Machine, state: &str) -> Done {
+    let _silent = Client::tcp(machine, units::ADDRESS)?;
+    let seen = |machine: &Machine| {
+        let port = ["sport", "=", ":8080"];
+        let table = machine.run(&[&["ss", "-Htn", "state", state], &port[..]].concat());
+        table.is_ok_and(|table| !table.stdout.is_empty())
+    };
+    machine.wait_until(Duration::from_secs(2), state, seen)?;
+    Ok(())
+}
+
+/// Installs `config` and returns what was told of units that change.
+fn change(machine: &Machine, config: &str, arguments: &[&str]) -> Result<String, Box<dyn Error>> {
+    machine.write_file(CONFIG, config, 0o644)?;
+    let dry = run(machine, &[arguments, &["--dry-run"]].concat())?
+        .ok()?
+        .stdout;
+    run(machine, arguments)?.ok()?;
+    let lines = dry.lines().take_while(|line| !line.is_empty());
+    let told = lines.filter(|line| !line.starts_with("unchanged"));
+    Ok(told.map(|line| format!("{line}\n")).collect())
+}
+
+fn load_at(machine: &Machine, address: &str) -> Result<Load, Box<dyn Error>> {
+    let flags = [address, "--rate=500"];
+    Ok(Load::start(machine, env!("CARGO_BIN_EXE_units"), &flags)?)
+}
+
+fn lossless(what: &str, load: Load) -> Done {
+    let report = load.stop()?;
+    println!("{what}: {}", crate::restart::summary(&report));
+    assert!(report.valid, "{report}");
+    assert_eq!(report.lost(), 0, "{report}");
+    Ok(())
+}
+
+/// The gap that was told is not shorter than what a client saw of it.
+fn covers(what: &str, events: &str, report: &Report) -> Done {
+    let event = events
+        .lines()
+        .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
+        .find(|event| event["kind"] == "gap")
+        .ok_or_else(|| format!("no gap was told:\n{events}"))?;
+    let time = |key: &str| event[key].as_f64().ok_or(format!("no {key}: {event}"));
+    let told = time("until_ms")? - time("from_ms")?;
+    let total = &report.total;
+    println!(
+        "{what}: told {told:.1} ms ({} of {} connections refused); the probe: {}, at most {} ms late",
+        event["refused"],
+        event["connections"],
+        total.outcomes,
+        total.lag_max_us / 1000
+    );
+    let refused = total.outcomes.refused;
+    assert!(refused > 0, "{report}");
+    // Requests leave at a fixed rate; those that are late may leave together.
+    let lag = f64::from(u32::try_from(total.lag_max_us)?) / 1000.0;
+    let seen = f64::from(u32::try_from(refused)? - 1) * 1000.0 / total.rate;
+    assert!(
+        seen <= told + lag,
+        "seen {seen} ms, told {told} ms, lag {lag} ms"
+    );
+    Ok(())
+}
+
+/// Files with their times and contents, runs, and how often systemd read its units.
+fn everything(machine: &Machine) -> Result<String, Box<dyn Error>> {
+    let script = "cd /etc/systemd/system; stat -c '%n %i %Y' app.* *.wants/app.*; cat app.*; \
+                  systemctl show -P InvocationID -P MainPID app.service app.socket; \
+                  journalctl -b _PID=1 | grep -c 'Reloading'";
+    Ok(machine.run(&["sh", "-c", script])?.ok()?.stdout)
+}
+
+fn listing(machine: &Machine) -> Result<String, Box<dyn Error>> {
+    let script = "cd /etc/systemd/system; find . -name '*app*' -o -name '*zdt*' | sort";
+    Ok(machine.run(&["sh", "-c", script])?.ok()?.stdout)
+}
+
+fn run(machine: &Machine, arguments: &[&str]) -> Result<Output, Box<dyn Error>> {
+    let command = [&[UNITS], arguments].concat();
+    Ok(machine.run(&command)?)
+}
