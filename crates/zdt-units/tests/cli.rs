@@ -636,3 +636,17 @@ fn install_says_what_is_wrong_before_it_does_anything() {
     exit status 2
     "#);
 }
+
+/// One of the files cannot be written, so none is.
+#[test]
+fn a_directory_is_never_half_written() {
+    let directory = directory_with(SHOP);
+    fs::create_dir_all(directory.path().join("units/shop.service")).unwrap();
+    let said = transcript(directory.path(), &["generate", "--out", "units"]);
+    assert!(said.ends_with("exit status 1\n"), "{said}");
+    let found: Vec<_> = fs::read_dir(directory.path().join("units"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
+    assert_eq!(found, ["shop.service"]);
+}

@@ -1,13 +1,14 @@
 //! `zdt-units generate`: one list of units, three ends: print, compare, write.
 
-use std::fs::{self, Permissions};
+use std::fs;
 use std::io::{self, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use super::{Failed, config_file};
 use crate::cli::GenerateArgs;
 use crate::exit_code;
+use crate::host::files;
+use crate::plan::File;
 use crate::render::{Manager, Target, render};
 use crate::report::diff;
 use crate::unit_file::UnitFile;
@@ -51,14 +52,10 @@ fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
     Ok(exit_code::DIFFERS)
 }
 
+/// All files that differ, or none of them.
 fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
-    fs::create_dir_all(directory).map_err(|source| {
-        Failed::unexpected(format!(
-            "failed to make `{}`: {source}",
-            directory.display()
-        ))
-    })?;
     let mut talk = String::new();
+    let mut differing = Vec::new();
     for unit in units {
         let path = directory.join(unit.name.as_str());
         let text = unit.to_string();
@@ -66,25 +63,13 @@ fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
             talk.push_str(&format!("unchanged `{}`\n", path.display()));
             continue;
         }
-        replace(directory, &path, &text).map_err(|source| {
-            Failed::unexpected(format!("failed to write `{}`: {source}", path.display()))
-        })?;
         talk.push_str(&format!("wrote `{}`\n", path.display()));
+        let keep = None;
+        differing.push(File { path, text, keep });
     }
+    files::write(&differing, &[]).map_err(|failure| Failed::unexpected(failure.reason))?;
     let _ = io::stderr().write_all(talk.as_bytes());
     Ok(exit_code::DONE)
-}
-
-/// Whoever reads `path` meanwhile sees the old file or the new one, whole.
-fn replace(directory: &Path, path: &Path, text: &str) -> io::Result<()> {
-    let mut file = tempfile::Builder::new()
-        .prefix(".zdt-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
-    file.write_all(text.as_bytes())?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }
 
 fn current(path: &Path) -> Result<Option<String>, Failed> {

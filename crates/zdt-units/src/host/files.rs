@@ -12,7 +12,7 @@ use crate::plan::{self, Link};
 
 /// Writes `files` and makes `links`. Until every file is on disk under
 /// another name, a failure leaves everything as it was.
-pub(super) fn write(files: &[plan::File], links: &[Link]) -> Result<(), Failure> {
+pub(crate) fn write(files: &[plan::File], links: &[Link]) -> Result<(), Failure> {
     let mut staged = Staged::default();
     for file in files {
         staged

@@ -1,7 +1,7 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
 mod ask;
-mod files;
+pub(crate) mod files;
 pub mod gap;
 pub mod image;
 mod listeners;
