@@ -125,29 +125,31 @@ fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
     steps
 }
 
-/// Another process than `before` runs, its sockets are open, and it is ready.
+/// Another process than `before` runs in each unit, its sockets are open, and it is ready.
 pub(crate) fn prove(service: &Service, before: Option<Instance>) -> Vec<Step> {
-    let unit = service.unit();
-    let mut steps = vec![step(
-        CONFIRM_LIMIT,
-        Action::ConfirmInstance {
-            unit: unit.clone(),
-            before,
-            sockets: Watched::of(service).sockets,
-        },
-    )];
-    steps.extend(service.health.as_ref().map(|health| {
-        step(
-            health.timeout,
-            Action::AwaitReady {
-                unit,
-                reach: health.reach.clone(),
-                path: health.path.clone(),
-                successes: health.successes,
-                interval: health.interval,
+    let mut steps = Vec::new();
+    for unit in service.instances() {
+        steps.push(step(
+            CONFIRM_LIMIT,
+            Action::ConfirmInstance {
+                unit: unit.clone(),
+                before: before.clone(),
+                sockets: Watched::of(service).sockets,
             },
-        )
-    }));
+        ));
+        steps.extend(service.health.as_ref().map(|health| {
+            step(
+                health.timeout,
+                Action::AwaitReady {
+                    unit,
+                    reach: health.reach.clone(),
+                    path: health.path.clone(),
+                    successes: health.successes,
+                    interval: health.interval,
+                },
+            )
+        }));
+    }
     steps
 }
 

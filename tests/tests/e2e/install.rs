@@ -66,6 +66,63 @@ pub(crate) fn install_twice_changes_nothing(machine: &Machine) -> Done {
     Ok(())
 }
 
+/// The units of each strategy are put in place, started, told apart from
+/// before, and taken out again.
+pub(crate) fn every_strategy_is_installed(machine: &Machine) -> Done {
+    let health = "health = { listen = \"127.0.0.1:19081\", successes = 2, interval = \"20ms\" }\n";
+    let with = |strategy: &str| {
+        let keys = format!("[service.app]\n{health}{strategy}\n");
+        BASE.replace("[service.app]\n", &keys)
+    };
+    let rolling = with("strategy = \"rolling\"\ninstances = 3");
+    let installed: [(String, &[&str], &[&str]); 2] = [
+        (
+            with("strategy = \"standby\""),
+            &["app.service"],
+            &["app-standby.service"],
+        ),
+        (
+            rolling,
+            &[
+                "app.target",
+                "app@1.service",
+                "app@2.service",
+                "app@3.service",
+            ],
+            &[],
+        ),
+    ];
+    for (config, running, waiting) in installed {
+        machine.write_file(CONFIG, &config, 0o644)?;
+        let said = run(machine, &["install"])?.ok()?;
+        println!("{}", said.stderr);
+        for unit in running {
+            assert_eq!(machine.show(unit, "ActiveState")?, "active", "{unit}");
+        }
+        for unit in waiting {
+            assert_eq!(machine.show(unit, "LoadState")?, "loaded", "{unit}");
+            assert_eq!(machine.show(unit, "ActiveState")?, "inactive", "{unit}");
+        }
+        assert_eq!(Client::tcp(machine, units::ADDRESS)?.get("/")?.status, 200);
+        let before = everything(machine)?;
+        let again = run(machine, &["install", "--restart"])?.ok()?;
+        assert!(
+            again.stderr.starts_with("nothing to do"),
+            "{}",
+            again.stderr
+        );
+        assert_eq!(everything(machine)?, before);
+
+        run(machine, &["uninstall", "app"])?.ok()?;
+        for unit in running {
+            assert_eq!(machine.show(unit, "ActiveState")?, "inactive", "{unit}");
+        }
+        assert!(Client::tcp(machine, units::ADDRESS).is_err());
+        assert_eq!(listing(machine)?, "");
+    }
+    Ok(())
+}
+
 /// What costs nothing costs nothing: the same process, the same socket, and no
 /// request lost. A changed backlog is set on the open socket.
 pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {

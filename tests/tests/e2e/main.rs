@@ -105,6 +105,10 @@ const TESTS: &[(&str, Test)] = &[
         install::install_twice_changes_nothing,
     ),
     (
+        "every_strategy_is_installed",
+        install::every_strategy_is_installed,
+    ),
+    (
         "what_costs_nothing_is_told_so",
         install::what_costs_nothing_is_told_so,
     ),

@@ -37,14 +37,16 @@ pub async fn look(
         for name in &names {
             let stem = name.as_str().split(['@', '.']).next().unwrap_or_default();
             more.extend(systemd.matching(&format!("{stem}@*.service")).await);
-            more.extend(systemd.look(name, None).await?.triggered_by);
+            if !is_template(name) {
+                more.extend(systemd.look(name, None).await?.triggered_by);
+            }
         }
         names.extend(more);
     }
     let mut units = Vec::new();
     for unit in names {
         let mut seen = on_disk.unit(&unit, wish)?;
-        if let Some(systemd) = systemd {
+        if let Some(systemd) = systemd.filter(|_| !is_template(&unit)) {
             let watched = model.and_then(|model| watched(model, &unit));
             let mut loaded = systemd.look(&unit, watched.as_ref()).await?;
             let paths = systemd.drop_ins(&unit).await;
@@ -69,6 +71,11 @@ pub async fn look(
         units,
         holders,
     })
+}
+
+/// Has a file and no state; its instances have.
+fn is_template(unit: &UnitName) -> bool {
+    unit.as_str().contains("@.")
 }
 
 /// Who has the addresses of sockets that are not open.

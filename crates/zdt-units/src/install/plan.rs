@@ -143,9 +143,7 @@ impl<'a> Decide<'a> {
     }
 
     fn service_of(&self, wanted: &UnitFile) -> Option<&'a Service> {
-        let text = UnitText::read(&wanted.to_string());
-        let name = owner(wanted.name.as_str(), &text)?;
-        self.request.model.service(name.as_str())
+        self.request.model.service(wanted.service.as_str())
     }
 
     fn changes(&self) -> Vec<UnitChange> {
