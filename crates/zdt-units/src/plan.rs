@@ -121,19 +121,19 @@ fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
     };
     // The manager has the same limits and is to report first.
     let mut steps = vec![step(limit + CONFIRM_LIMIT, action)];
-    steps.extend(prove(service, running));
+    steps.extend(prove(service, running.as_ref()));
     steps
 }
 
 /// Another process than `before` runs in each unit, its sockets are open, and it is ready.
-pub(crate) fn prove(service: &Service, before: Option<Instance>) -> Vec<Step> {
+pub(crate) fn prove(service: &Service, before: Option<&Instance>) -> Vec<Step> {
     let mut steps = Vec::new();
     for unit in service.instances() {
         steps.push(step(
             CONFIRM_LIMIT,
             Action::ConfirmInstance {
                 unit: unit.clone(),
-                before: before.clone(),
+                before: before.cloned(),
                 sockets: Watched::of(service).sockets,
             },
         ));

@@ -336,7 +336,7 @@ impl<'a> Compose<'a> {
             steps.extend(
                 service
                     .into_iter()
-                    .flat_map(|service| prove(service, before.clone())),
+                    .flat_map(|service| prove(service, before.as_ref())),
             );
         }
         steps
