@@ -4,15 +4,17 @@
 mod address;
 mod build;
 mod cross;
+mod mistake;
 mod text;
 mod value;
 
 use std::time::Duration;
 
 pub use address::{Address, Reach, TcpAddress};
+pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
-    AbsolutePath, CredentialName, DocUri, Exec, Mistake, Name, PathText, UnitName, UserName, span,
+    AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, UnitName, UserName, span,
 };
 
 use crate::config::{Config, Mistakes};

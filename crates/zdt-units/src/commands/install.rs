@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::scope::Scope;
-use super::{Failed, config_file, restart};
+use super::{Failed, config_file, operation};
 use crate::cli::InstallArgs;
 use crate::event::{Event, EventKind, Outcome, VERSION};
 use crate::execute::{Interrupts, Run, carry_out, execute};
@@ -54,7 +54,7 @@ pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
         },
         said: Said::new(args.json)?,
     };
-    restart::runtime()?.block_on(job.run())
+    operation::runtime()?.block_on(job.run())
 }
 
 /// A unit as people type it: without a type it is a service.
@@ -109,7 +109,7 @@ impl Job<'_> {
                 .talk(&format!("{}\nnothing was touched\n", plan.changes()));
             return Ok(exit_code::REFUSED);
         }
-        let mut interrupts = restart::interrupts()?;
+        let mut interrupts = operation::interrupts()?;
         if !plan.steps.is_empty() {
             self.said.talk(&format!("{}\n", plan.changes()));
             let outcome = match &mut systemd {
@@ -121,7 +121,7 @@ impl Job<'_> {
                 }
             };
             if outcome != Outcome::Completed {
-                return Ok(restart::code(outcome));
+                return Ok(operation::code(outcome));
             }
         } else {
             for drift in &plan.drift {
@@ -154,7 +154,7 @@ impl Job<'_> {
         Ok(install::plan(&install::Request {
             model: self.model,
             wanted: self.wanted,
-            seen: &seen.map_err(restart::stopped)?,
+            seen: &seen.map_err(operation::stopped)?,
             allow_gap: self.args.allow_gap,
             take_over: self.take_over,
         }))
@@ -200,7 +200,7 @@ impl Job<'_> {
             let service = self.model.service(name.as_str());
             let service = service.expect("only services of the model are restarted");
             let observed = systemd.observe(&Watched::of(service)).await;
-            let observed = observed.map_err(restart::stopped)?;
+            let observed = observed.map_err(operation::stopped)?;
             let planned = match plan::plan(&plan::Request { service }, &observed) {
                 Ok(planned) => planned,
                 Err(refused) => {
@@ -217,10 +217,10 @@ impl Job<'_> {
                 restart_id: &self.said.id,
                 interrupts,
             };
-            let mut sink = |event: Event| restart::write(self.args.json, &event);
+            let mut sink = |event: Event| operation::write(self.args.json, &event);
             let outcome = execute(run, systemd, &mut sink).await;
             if outcome != Outcome::Completed {
-                return Ok(restart::code(outcome));
+                return Ok(operation::code(outcome));
             }
         }
         Ok(exit_code::DONE)
@@ -257,7 +257,7 @@ impl Said {
     pub(super) fn new(json: bool) -> Result<Self, Failed> {
         Ok(Self {
             json,
-            id: restart::restart_id()?,
+            id: operation::restart_id()?,
             started: Instant::now(),
         })
     }
@@ -280,7 +280,7 @@ impl Said {
             elapsed,
             kind,
         };
-        restart::write(self.json, &event);
+        operation::write(self.json, &event);
     }
 
     async fn carry_out<H: Host>(

@@ -8,6 +8,7 @@ mod explain;
 mod generate;
 mod install;
 mod listen;
+mod operation;
 mod package;
 mod probe;
 mod restart;

@@ -8,7 +8,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::{Failed, restart};
+use super::{Failed, operation};
 use crate::exit_code;
 use crate::host::systemd::Systemd;
 use crate::install::Place;
@@ -95,7 +95,7 @@ impl Scope {
             Self::System | Self::Image(_) => Systemd::connect().await,
             Self::User { runtime, .. } => Systemd::connect_to_user(runtime).await,
         };
-        connected.map_err(restart::stopped)
+        connected.map_err(operation::stopped)
     }
 
     /// Says that root is needed before anything is done.

@@ -2,7 +2,7 @@
 
 use super::install::Said;
 use super::scope::Scope;
-use super::{Failed, restart};
+use super::{Failed, operation};
 use crate::cli::UninstallArgs;
 use crate::event::EventKind;
 use crate::exit_code;
@@ -22,7 +22,7 @@ pub(super) fn run(args: &UninstallArgs) -> Result<u8, Failed> {
         scope.may_write("uninstall")?;
     }
     let _lock = (!args.dry_run).then(|| scope.lock()).transpose()?;
-    restart::runtime()?.block_on(uninstall(args, &scope, &names))
+    operation::runtime()?.block_on(uninstall(args, &scope, &names))
 }
 
 /// `shop` or `shop.service`.
@@ -44,7 +44,7 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
         units: &units,
     };
     let seen = look(wish, None, systemd.as_ref()).await;
-    let plan = install::uninstall(names, &seen.map_err(restart::stopped)?);
+    let plan = install::uninstall(names, &seen.map_err(operation::stopped)?);
     let said = Said::new(args.json)?;
     if plan.steps.is_empty() {
         let names: Vec<&str> = names.iter().map(Name::as_str).collect();
@@ -64,7 +64,7 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
     }
     said.tell(EventKind::uninstall_planned(&plan, false));
     said.talk(&format!("{}\n", plan.changes()));
-    let mut interrupts = restart::interrupts()?;
+    let mut interrupts = operation::interrupts()?;
     let outcome = match &mut systemd {
         Some(systemd) => {
             said.steps(&plan.steps, &[], &plan.gaps, systemd, &mut interrupts)
@@ -75,5 +75,5 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
                 .await
         }
     };
-    Ok(restart::code(outcome))
+    Ok(operation::code(outcome))
 }

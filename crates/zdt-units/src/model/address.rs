@@ -3,7 +3,8 @@
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use super::value::{AbsolutePath, Mistake};
+use super::mistake::Mistake;
+use super::value::AbsolutePath;
 
 /// One address that a socket can listen on.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::value::Mistake;
+use super::mistake::Mistake;
 use crate::config::{list, nearest};
 
 /// Text with values that are not filled in yet.

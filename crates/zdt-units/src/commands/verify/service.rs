@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::scope::Scope;
-use super::super::{Failed, config_file, restart};
+use super::super::{Failed, config_file, operation, restart};
 use super::{about, say, tell};
 use crate::cli::VerifyArgs;
 use crate::event::{Event, EventKind, Outcome, VERSION};
@@ -39,7 +39,7 @@ pub(super) async fn verify(
     if let Err(reasons) = restart::prepare(&mut host, described).await? {
         let event = Event {
             v: VERSION,
-            restart_id: restart::restart_id()?,
+            restart_id: operation::restart_id()?,
             elapsed: Duration::ZERO,
             kind: EventKind::refused(&reasons),
         };
@@ -92,12 +92,12 @@ impl Service<'_> {
             return Err(Failed::unexpected("it is refused by now"));
         };
         if self.interrupts.is_none() {
-            self.interrupts = Some(restart::interrupts()?);
+            self.interrupts = Some(operation::interrupts()?);
         }
         let Some(interrupts) = &mut self.interrupts else {
             return Err(Failed::unexpected("signals cannot be heard"));
         };
-        let restart_id = restart::restart_id()?;
+        let restart_id = operation::restart_id()?;
         let run = Run {
             plan: &plan,
             restart_id: &restart_id,

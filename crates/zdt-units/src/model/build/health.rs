@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::value::Mistake;
+use super::super::mistake::Mistake;
 use super::super::{Address, CommandHealth, Health, Reach, Text};
 use super::Build;
 use crate::config::{At, ForeignHealthConfig, HealthConfig, Problem};

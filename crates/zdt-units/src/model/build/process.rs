@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::value::{Mistake, duration, program, variable, word};
+use super::super::mistake::Mistake;
+use super::super::value::{duration, program, variable, word};
 use super::super::{
     CredentialName, Drain, EnvironmentFile, Exec, Name, Network, PathText, Sandbox, Text,
 };

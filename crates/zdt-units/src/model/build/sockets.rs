@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use super::super::value::{Mistake, mode};
+use super::super::mistake::Mistake;
+use super::super::value::mode;
 use super::super::{AbsolutePath, Address, Listen, Name, Socket, TcpAddress, UnitName, UserName};
 use super::{Build, Place};
 use crate::config::{At, HealthConfig, Problem, ServiceConfig, SocketConfig};

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::super::value::{Mistake, duration};
+use super::super::mistake::Mistake;
+use super::super::value::duration;
 use super::super::{AbsolutePath, Slot, Text};
 use super::Build;
 use crate::config::{At, Problem, list, nearest};
