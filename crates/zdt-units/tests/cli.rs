@@ -650,3 +650,25 @@ fn a_directory_is_never_half_written() {
         .collect();
     assert_eq!(found, ["shop.service"]);
 }
+
+#[test]
+fn a_unit_that_is_no_longer_generated_is_named() {
+    let directory = directory_with(&SHOP.replace("shop", "old"));
+    transcript(directory.path(), &["generate", "--out", "units"]);
+    fs::write(directory.path().join("zdt.toml"), SHOP).unwrap();
+    fs::write(directory.path().join("units/theirs.service"), "[Service]\n").unwrap();
+    insta::assert_snapshot!(transcript(directory.path(), &["generate", "--out", "units"]), @"
+    $ zdt-units generate --out units
+    stderr: note: `units/old.service` is not generated from this file
+    stderr: note: `units/old.socket` is not generated from this file
+    stderr: wrote `units/shop.socket`
+    stderr: wrote `units/shop.service`
+    exit status 0
+    ");
+    insta::assert_snapshot!(transcript(directory.path(), &["generate", "--out", "units", "--check"]), @"
+    $ zdt-units generate --out units --check
+    stderr: note: `units/old.service` is not generated from this file
+    stderr: note: `units/old.socket` is not generated from this file
+    exit status 0
+    ");
+}

@@ -410,6 +410,16 @@ pub(crate) fn a_failed_take_over_puts_the_old_service_back(machine: &Machine) ->
 /// Someone who is not a unit has the address; and whatever else has a say in a
 /// unit is told.
 pub(crate) fn strangers_and_drift_are_told(machine: &Machine) -> Done {
+    machine.write_file(CONFIG, BASE, 0o644)?;
+    let newer = run(machine, &["install", "--target-systemd=999"])?;
+    assert_eq!(newer.code, Some(4), "{}", newer.stderr);
+    assert!(
+        newer.stderr.contains("these units are for 999"),
+        "{}",
+        newer.stderr
+    );
+    assert_eq!(listing(machine)?, "");
+
     let mut stranger = machine.command(&["/opt/zdt/bin/stock"]);
     let _nsenter = Running(stranger.spawn()?);
     machine.wait_until(Duration::from_secs(10), "the stranger listens", |machine| {

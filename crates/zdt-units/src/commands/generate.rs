@@ -8,6 +8,7 @@ use super::{Failed, config_file};
 use crate::cli::GenerateArgs;
 use crate::exit_code;
 use crate::host::files;
+use crate::install::is_ours;
 use crate::plan::File;
 use crate::render::{Manager, Target, render};
 use crate::report::diff;
@@ -39,6 +40,7 @@ fn print(units: &[UnitFile], target: Target) -> Result<u8, Failed> {
 }
 
 fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
+    note_stale(units, directory);
     let mut differences = String::new();
     for unit in units {
         let path = directory.join(unit.name.as_str());
@@ -68,8 +70,26 @@ fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
         differing.push(File { path, text, keep });
     }
     files::write(&differing, &[]).map_err(|failure| Failed::unexpected(failure.reason))?;
+    note_stale(units, directory);
     let _ = io::stderr().write_all(talk.as_bytes());
     Ok(exit_code::DONE)
+}
+
+/// Names files of ours that nothing generates any more. They may be of another
+/// `zdt.toml`, so they are neither removed nor a difference.
+fn note_stale(units: &[UnitFile], directory: &Path) {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut stale: Vec<_> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().unwrap_or_default();
+            !units.iter().any(|unit| name == unit.name.as_str())
+        })
+        .filter(|path| matches!(current(path), Ok(Some(text)) if is_ours(&text)))
+        .map(|path| format!("`{}` is not generated from this file", path.display()))
+        .collect();
+    stale.sort();
+    super::note(&stale);
 }
 
 fn current(path: &Path) -> Result<Option<String>, Failed> {

@@ -77,6 +77,19 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
+    /// Units with directives that the manager does not know would mean something else.
+    async fn refuse_older(&self, systemd: &Systemd) -> Result<(), Failed> {
+        let wanted = self.args.target.target_systemd;
+        match systemd.release().await {
+            Some(runs) if runs < wanted => Err(Failed::said(
+                exit_code::REFUSED,
+                format!("systemd {runs} runs here, and these units are for {wanted}"),
+            )
+            .hint(format!("write them for it with `--target-systemd {runs}`"))),
+            _ => Ok(()),
+        }
+    }
+
     async fn run(&self) -> Result<u8, Failed> {
         let mut systemd = match self.scope {
             Scope::Image(_) => None,
@@ -88,6 +101,9 @@ impl Job<'_> {
                 )
             })?),
         };
+        if let Some(systemd) = &systemd {
+            self.refuse_older(systemd).await?;
+        }
         let plan = self.plan(systemd.as_ref()).await?;
         if self.args.check {
             if plan.is_settled() {

@@ -123,6 +123,14 @@ impl Systemd {
         Ok(())
     }
 
+    /// The release that runs, 252 for `252.38-1~deb12u1`, if it says so.
+    pub async fn release(&self) -> Option<u32> {
+        let manager = within(self.properties(PATH, MANAGER)).await.ok()?;
+        let version = text(&manager, "Version");
+        let digits: String = version.chars().take_while(char::is_ascii_digit).collect();
+        digits.parse().ok()
+    }
+
     /// What the manager makes of a unit, and where a socket of it refuses connections.
     pub(in crate::host) async fn look(
         &self,
