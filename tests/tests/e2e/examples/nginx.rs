@@ -63,10 +63,21 @@ pub(crate) fn nginx_before_a_unix_socket_loses_nothing(
     ])?;
     let start = stock.systemctl(&["start", "wiki.socket", "wiki.service"])?;
     start.ok()?;
-    let report = restarts(&stock, 1000, 80)?;
-    println!("stock behind nginx, 80 restarts: {}", report.total.outcomes);
-    assert!(report.valid, "{report}");
-    assert!(report.lost() > 0, "the control lost nothing: {report}");
+    // How much it loses depends on the load of the machine; that it does, does not.
+    let mut lost = 0;
+    for round in 1..=10 {
+        let report = restarts(&stock, 1000, 80)?;
+        println!(
+            "stock behind nginx, round {round} of 80 restarts: {}",
+            report.total.outcomes
+        );
+        assert!(report.valid, "{report}");
+        lost = report.lost();
+        if lost > 0 {
+            break;
+        }
+    }
+    assert!(lost > 0, "the control lost nothing");
 
     for backlog in [4096, 8] {
         let short = crate::builder().boot()?;
