@@ -110,7 +110,10 @@ impl Refusal {
         match self {
             Self::NotLoaded { unit, load } => match load {
                 Load::NotFound | Load::Loaded => "install it with `zdt-units install`".to_owned(),
-                Load::Masked => format!("allow it again with `systemctl unmask {unit}`"),
+                Load::Masked => format!(
+                    "allow it again with `systemctl unmask {unit}`; if that leaves no unit, \
+                     `zdt-units install` writes it"
+                ),
                 Load::Other(_) => {
                     format!("see what is wrong with it with `systemd-analyze verify {unit}`")
                 }

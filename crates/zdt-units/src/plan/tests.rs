@@ -103,7 +103,7 @@ fn units_that_are_not_loaded_are_refused_each_with_its_remedy() {
     systemd has no unit `shop.service`
       install it with `zdt-units install`
     `shop.socket` is masked
-      allow it again with `systemctl unmask shop.socket`
+      allow it again with `systemctl unmask shop.socket`; if that leaves no unit, `zdt-units install` writes it
     systemd cannot load `shop-health.socket` (bad-setting)
       see what is wrong with it with `systemd-analyze verify shop-health.socket`
     "#);

@@ -1,5 +1,5 @@
-//! What the process may not do. A sandboxed service without a network scores 0.2
-//! (`SAFE`) in `systemd-analyze security`.
+//! What the process may not do. `systemd-analyze security` of systemd 252 rates a
+//! sandboxed service 1.2, and one without a network 0.4; that of 262 0.1 and 0.2 less.
 
 use super::Manager;
 use crate::model::{Name, Network, Sandbox, Service, User};
