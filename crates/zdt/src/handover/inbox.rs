@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::message::{self, MOST_DESCRIPTORS};
 use super::sibling::Door;
-use super::{Item, STORED_AS, queue};
+use super::{Item, STORED_AS, Talk, queue};
 use crate::listen::listeners;
 use crate::notify;
 
@@ -110,6 +110,11 @@ impl Inbox {
             taken: self.taken.load(Relaxed),
             closed: self.closed.load(Relaxed),
         }
+    }
+
+    /// Takes what a process hands over that is still there.
+    pub(crate) fn read_from(&'static self, process: Talk) {
+        tokio::spawn(self.read(Reader::new(process.into_queue()), None));
     }
 
     /// Reads a queue to its end; tells `settle` when it has to wait, or is done.
