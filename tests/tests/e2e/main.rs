@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
+mod handover;
 mod install;
 mod orchestrate;
 mod programs;
@@ -170,6 +171,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(gates::TESTS)
         .chain(strategies::TESTS)
+        .chain(handover::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
@@ -212,6 +214,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_giver"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 
