@@ -6,6 +6,7 @@
 
 mod install;
 mod job;
+mod overlap;
 mod private;
 mod unit;
 
@@ -14,16 +15,17 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
-use super::ready::Streak;
+use super::ready::{Next, Streak};
 use super::{Failure, Host, ask};
 use crate::event::EventKind;
 use crate::model::{Reach, UnitName};
-use crate::observe::{Active, Instance, Observed, UnitState, Watched, WatchedSocket};
+use crate::observe::{Active, Instance, Observed, Watched, WatchedSocket};
 use crate::plan::Action;
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -181,7 +183,7 @@ impl Systemd {
     async fn confirm(
         &self,
         unit: &UnitName,
-        before: Option<&Instance>,
+        before: Before<'_>,
         sockets: &[WatchedSocket],
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
@@ -206,15 +208,21 @@ impl Systemd {
         let Some(now) = state.instance else {
             return Err(Failure::new(format!("`{unit}` has no main process")).hint(look));
         };
-        if before.is_some_and(|before| !now.replaces(before)) {
+        let still = match before {
+            Before::Nothing => None,
+            Before::Restart(before) => (!now.replaces(before)).then_some("restart"),
+            Before::Reload(before) => (now.pid == before.pid).then_some("reload"),
+        };
+        if let Some(what) = still {
             return Err(Failure::new(format!(
-                "`{unit}` still runs process {} of before the restart",
+                "`{unit}` still runs process {} of before the {what}",
                 now.pid
-            )));
+            ))
+            .hint(look));
         }
         tell(EventKind::Replaced {
             unit: unit.to_string(),
-            before: before.cloned(),
+            before: before.instance().cloned(),
             now,
         });
         for socket in sockets {
@@ -251,13 +259,21 @@ impl Systemd {
     ) -> Result<(), Failure> {
         let instance = self.running(unit).await?;
         let url = format!("{}{}", probe.reach, probe.path);
-        let mut streak = Streak::new(probe.successes, &instance, url);
+        let mut streak = Streak::new(probe.successes, &instance, probe.before, url);
         let mut ticks = interval(probe.interval);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut at_once = 1;
         loop {
             ticks.tick().await;
-            if streak.take(ask::get(probe.reach, probe.path).await, tell) {
-                break;
+            let ask = || ask::get(probe.reach, probe.path);
+            let answers = join_all((0..at_once).map(|_| ask())).await;
+            match streak.take(answers, tell) {
+                Next::Ready => break,
+                Next::Wait => at_once = 1,
+                Next::Crowded => {
+                    at_once = CROWD;
+                    ticks.reset_after(probe.interval.min(SOON));
+                }
             }
         }
         let now = self.running(unit).await?;
@@ -286,8 +302,32 @@ impl Systemd {
     }
 }
 
+/// Several processes accept from one socket. Whoever is asked so often at a
+/// time has to leave some of it to the others.
+const CROWD: usize = 8;
+const SOON: Duration = Duration::from_millis(20);
+
+/// Whose place another process is to have taken.
+#[derive(Clone, Copy)]
+enum Before<'a> {
+    Nothing,
+    Restart(&'a Instance),
+    /// Which leaves the invocation as it was.
+    Reload(&'a Instance),
+}
+
+impl<'a> Before<'a> {
+    fn instance(self) -> Option<&'a Instance> {
+        match self {
+            Self::Nothing => None,
+            Self::Restart(before) | Self::Reload(before) => Some(before),
+        }
+    }
+}
+
 /// What to ask, and how often.
 struct Probe<'a> {
+    before: Option<&'a Instance>,
     reach: &'a Reach,
     path: &'a str,
     successes: u32,
@@ -296,17 +336,30 @@ struct Probe<'a> {
 
 impl Host for Systemd {
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
-        let read = |unit: &UnitName, state: zbus::Result<UnitState>| {
+        fn read<T>(unit: &UnitName, state: zbus::Result<T>) -> Result<T, Failure> {
             state.map_err(|error| unread(unit, &error).without_effect())
-        };
+        }
         let unit = &watched.service;
         let service = read(unit, within(self.state(unit)).await)?;
+        let mut beside = Vec::new();
+        for unit in self.others(watched).await {
+            beside.push(read(&unit, within(self.state(&unit)).await)?);
+        }
+        let newer = match watched.reloads && service.instance.is_some() {
+            true => read(unit, within(self.newer(unit)).await)?,
+            false => Vec::new(),
+        };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
             let state = within(self.socket_state(socket)).await;
             sockets.push(read(&socket.unit, state)?);
         }
-        Ok(Observed { service, sockets })
+        Ok(Observed {
+            service,
+            beside,
+            newer,
+            sockets,
+        })
     }
 
     async fn perform(
@@ -318,19 +371,36 @@ impl Host for Systemd {
             Action::Install(act) => self.install(act, tell).await,
             Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
+            Action::RestartUnits { units } => self.restart_together(units, tell).await,
+            Action::ReloadUnit { unit } => self.job("ReloadUnit", unit, tell).await,
+            Action::StopUnits { units } => self.end(units, tell).await,
+            Action::StayUp { units, time } => self.stay_up(units, *time).await,
             Action::ConfirmInstance {
                 unit,
                 before,
                 sockets,
-            } => self.confirm(unit, before.as_ref(), sockets, tell).await,
+            } => {
+                let before = before.as_ref().map_or(Before::Nothing, Before::Restart);
+                self.confirm(unit, before, sockets, tell).await
+            }
+            Action::ConfirmReload {
+                unit,
+                before,
+                sockets,
+            } => {
+                let before = Before::Reload(before);
+                self.confirm(unit, before, sockets, tell).await
+            }
             Action::AwaitReady {
                 unit,
+                before,
                 reach,
                 path,
                 successes,
                 interval,
             } => {
                 let probe = Probe {
+                    before: before.as_ref(),
                     reach,
                     path,
                     successes: *successes,
