@@ -17,6 +17,7 @@ mod examples;
 mod gates;
 mod install;
 mod orchestrate;
+mod overlap;
 mod programs;
 mod restart;
 mod strategies;
@@ -170,6 +171,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(gates::TESTS)
         .chain(strategies::TESTS)
+        .chain(overlap::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {

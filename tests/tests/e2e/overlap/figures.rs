@@ -1,0 +1,100 @@
+//! How long anybody waits while a service is replaced.
+
+use super::*;
+
+/// With somebody serving meanwhile nobody waits for the start of the next
+/// process; with `queue`, the control, somebody waits for all of it.
+fn nobody_waits_for_the_start(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let warm_up = Duration::from_millis(800);
+    let with_surge = format!("{ROLLING}\nrolling = {{ surge = 1 }}");
+    let cases = [
+        ("standby", STANDBY),
+        ("rolling, 4 instances", ROLLING),
+        ("rolling, 4 instances and a surge", &with_surge),
+        ("queue", "strategy = \"queue\""),
+    ];
+    for (index, (name, keys)) in cases.into_iter().enumerate() {
+        let fresh;
+        let machine = match index {
+            0 => machine,
+            _ => {
+                fresh = crate::builder().boot()?;
+                &fresh
+            }
+        };
+        install(machine, keys)?;
+        release(machine, GOOD)?;
+        let undisturbed = load(machine, &["--for=6s"])?.finish()?;
+        lossless(&format!("{name}, no restart"), &undisturbed);
+
+        let load = load(machine, &[])?;
+        for _ in 0..2 {
+            restart(machine)?.ok()?;
+        }
+        let report = load.stop()?;
+        lossless(&format!("{name}, 2 restarts"), &report);
+        let ratio = longest(&report).as_secs_f64() / longest(&undisturbed).as_secs_f64();
+        println!("  longest wait: {ratio:.1} times that without a restart");
+        match name {
+            "queue" => assert!(longest(&report) >= warm_up, "{report}"),
+            _ => assert!(longest(&report) < warm_up / 2, "{report}"),
+        }
+    }
+    Ok(())
+}
+
+/// Instances that are no longer wanted are stopped when the others have been replaced.
+fn fewer_instances_lose_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    install(machine, ROLLING)?;
+    let load = load(machine, &[])?;
+    install(machine, "strategy = \"rolling\"\ninstances = 2")?;
+    let restarted = restart(machine)?.ok()?;
+    assert!(
+        restarted
+            .stderr
+            .contains("stop `app@3.service` and `app@4.service`"),
+        "{}",
+        restarted.stderr
+    );
+    for (unit, wanted) in INSTANCES
+        .into_iter()
+        .zip(["active", "active", "inactive", "inactive"])
+    {
+        assert_eq!(state(machine, unit)?, wanted, "{unit}");
+    }
+    lossless("2 instances instead of 4", &load.stop()?);
+    Ok(())
+}
+
+/// Two at a time, with a canary and a pause: every instance is another one afterwards.
+fn batches_and_a_canary(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    let pace = "rolling = { batch = 2, pause = \"300ms\", canary = true }\nbake = \"1s\"";
+    install(machine, &format!("{ROLLING}\n{pace}"))?;
+    release(machine, GOOD)?;
+    let before = pids(machine, &INSTANCES)?;
+    let load = load(machine, &[])?;
+    let restarted = restart(machine)?.ok()?;
+    let report = load.stop()?;
+    let after = pids(machine, &INSTANCES)?;
+    assert!(before.iter().all(|pid| !after.contains(pid)), "{after:?}");
+    assert!(!after.contains(&"0".to_owned()), "{after:?}");
+    assert!(
+        restarted.stderr.contains("stay up for 1s"),
+        "{}",
+        restarted.stderr
+    );
+    lossless("a canary, then 2 of 4 at a time", &report);
+    Ok(())
+}
+
+pub(super) const TESTS: &[(&str, crate::Test)] = &[
+    (
+        "overlap::nobody_waits_for_the_start",
+        nobody_waits_for_the_start,
+    ),
+    (
+        "overlap::fewer_instances_lose_nothing",
+        fewer_instances_lose_nothing,
+    ),
+    ("overlap::batches_and_a_canary", batches_and_a_canary),
+];
