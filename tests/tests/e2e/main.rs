@@ -214,6 +214,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_reloader"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

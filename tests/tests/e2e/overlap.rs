@@ -4,6 +4,7 @@ mod broken;
 mod figures;
 mod killed;
 mod port;
+mod reload;
 
 use std::error::Error;
 use std::time::Duration;
@@ -21,6 +22,14 @@ const ROLLING: &str = "strategy = \"rolling\"\ninstances = 4";
 
 /// Installs and starts `app` with these keys; how its release is comes from `/etc/app.env`.
 fn install(machine: &Machine, keys: &str) -> Result<(), Box<dyn Error>> {
+    install_as(machine, keys, |zdt_toml| zdt_toml)
+}
+
+fn install_as(
+    machine: &Machine,
+    keys: &str,
+    change: impl FnOnce(String) -> String,
+) -> Result<(), Box<dyn Error>> {
     let zdt_toml = format!(
         "[service.app]\n\
          exec = [\"/opt/zdt/bin/app\"]\n\
@@ -30,7 +39,7 @@ fn install(machine: &Machine, keys: &str) -> Result<(), Box<dyn Error>> {
          {keys}\n",
         units::ADDRESS
     );
-    machine.write_file("/etc/zdt/zdt.toml", zdt_toml, 0o644)?;
+    machine.write_file("/etc/zdt/zdt.toml", change(zdt_toml), 0o644)?;
     machine.run(&[UNITS, "install"])?.ok()?;
     Ok(())
 }
@@ -106,7 +115,13 @@ fn lossless(what: &str, report: &Report) {
 }
 
 pub(crate) fn tests() -> impl Iterator<Item = &'static (&'static str, crate::Test)> {
-    [figures::TESTS, broken::TESTS, killed::TESTS, port::TESTS]
-        .into_iter()
-        .flatten()
+    [
+        figures::TESTS,
+        broken::TESTS,
+        killed::TESTS,
+        port::TESTS,
+        reload::TESTS,
+    ]
+    .into_iter()
+    .flatten()
 }
