@@ -1,8 +1,6 @@
 //! The process replaces itself, within its unit.
 
-use super::{
-    Action, CONFIRM_LIMIT, OnFailure, Step, await_ready, new_socket, queue, step, taken_back_by,
-};
+use super::{Action, CONFIRM_LIMIT, Step, await_ready, new_socket, queue, step, taken_back_by};
 use crate::config::list;
 use crate::model::Service;
 use crate::observe::{Observed, Watched};
@@ -36,17 +34,14 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
     }
 
     let sockets = Watched::of(service).sockets;
-    let still_there = Step {
-        on_failure: OnFailure::LookNow,
-        ..step(
-            CONFIRM_LIMIT,
-            Action::ConfirmInstance {
-                unit: unit.clone(),
-                before: None,
-                sockets: sockets.clone(),
-            },
-        )
-    };
+    let still_there = step(
+        CONFIRM_LIMIT,
+        Action::ConfirmInstance {
+            unit: unit.clone(),
+            before: None,
+            sockets: sockets.clone(),
+        },
+    );
     let reload = [
         step(
             service.start_timeout + CONFIRM_LIMIT,

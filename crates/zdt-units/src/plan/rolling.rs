@@ -1,9 +1,11 @@
 //! Several equal processes on the same sockets, replaced some at a time.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use super::{
-    Action, CONFIRM_LIMIT, Step, new_socket, prove_unit, start_anew, step, stop, taken_back_by,
+    Action, CONFIRM_LIMIT, Step, await_ready, new_socket, prove_unit, start_anew, step, stop,
+    taken_back_by,
 };
 use crate::config::list;
 use crate::model::{Pace, Service, UnitName};
@@ -24,12 +26,9 @@ pub(super) fn steps(
         .collect();
     if !extra.is_empty() {
         let units: Vec<&str> = extra.iter().map(|state| state.unit.as_str()).collect();
-        let (are, them) = match units.len() {
-            1 => ("is", "it"),
-            _ => ("are", "they"),
-        };
+        let are = if units.len() == 1 { "is" } else { "are" };
         notes.push(format!(
-            "{} {are} more than `instances = {instances}`: {them} {are} stopped in the end",
+            "{} {are} beyond `instances = {instances}` and {are} stopped in the end",
             list(&units)
         ));
     }
@@ -77,7 +76,7 @@ pub(super) fn steps(
         let is_last = index + 1 == batches.len();
         let time = match (index, is_last) {
             (0, _) if pace.canary => service.bake.max(pace.pause),
-            (_, true) => std::time::Duration::ZERO,
+            (_, true) => Duration::ZERO,
             _ => pace.pause,
         };
         let units: Vec<UnitName> = batch.iter().map(|state| state.unit.clone()).collect();
@@ -85,6 +84,9 @@ pub(super) fn steps(
         if !time.is_zero() {
             let units = units.clone();
             replaced.push(step(time + CONFIRM_LIMIT, Action::StayUp { units, time }));
+        }
+        if pace.canary && index == 0 {
+            replaced.extend(await_ready(service, &units[0], batch[0].instance.as_ref()));
         }
         let alone = serving
             .iter()

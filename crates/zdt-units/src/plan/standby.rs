@@ -1,6 +1,6 @@
 //! A second process on the same sockets serves while the first one is replaced.
 
-use super::{OnFailure, Step, new_socket, prove_unit, queue, start_anew, stop, taken_back_by};
+use super::{Step, new_socket, prove_unit, queue, start_anew, stop, taken_back_by};
 use crate::model::{Service, UnitName};
 use crate::observe::{Observed, UnitState};
 
@@ -46,10 +46,6 @@ fn start(service: &Service, state: &UnitState) -> Vec<Step> {
     let mut steps = vec![start_anew(service, state)];
     steps.extend(prove_unit(service, &state.unit, state.instance.as_ref()));
     let back = stop(service, std::slice::from_ref(&state.unit));
-    let back = Step {
-        on_failure: OnFailure::LookNow,
-        ..back
-    };
     taken_back_by(&[back], steps).collect()
 }
 

@@ -112,51 +112,54 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// The steps that are taken back in a way of their own, by their numbers.
+    fn taken_back(&self) -> Vec<(String, &[Step])> {
+        let numbers: Vec<usize> = (1..=self.steps.len()).collect();
+        let way = |number: usize| &self.steps[number - 1].on_failure;
+        let alike = numbers.chunk_by(|&one, &next| way(one) == way(next));
+        alike
+            .filter_map(|alike| {
+                let (first, last) = (alike[0], alike[alike.len() - 1]);
+                let OnFailure::TakeBack(steps) = way(first) else {
+                    return None;
+                };
+                let which = match first == last {
+                    true => first.to_string(),
+                    false => format!("{first} to {last}"),
+                };
+                Some((which, steps.as_slice()))
+            })
+            .collect()
+    }
+
     /// What happens when a step fails, line by line.
     fn ways_back(&self) -> Vec<String> {
-        let mut lines = Vec::new();
-        let numbers: Vec<usize> = (1..=self.steps.len()).collect();
-        let alike = numbers.chunk_by(|&one, &next| {
-            self.steps[one - 1].on_failure == self.steps[next - 1].on_failure
-        });
-        for alike in alike {
-            let (first, last) = (alike[0], alike[alike.len() - 1]);
-            if let OnFailure::TakeBack(steps) = &self.steps[first - 1].on_failure {
-                let when = match first == last {
-                    true => format!("on failure of {first}:"),
-                    false => format!("on failure of {first} to {last}:"),
-                };
-                lines.extend(listed(when, steps));
-            }
-        }
-        let for_some = !lines.is_empty();
+        let taken_back = self.taken_back();
+        let mut lines: Vec<String> = taken_back
+            .iter()
+            .flat_map(|(which, steps)| listed(format!("on failure of {which}:"), steps))
+            .collect();
         let without = |step: &Step| step.on_failure == OnFailure::LookNow;
         if !self.rollback.is_empty() {
             lines.extend(listed("on failure:".to_owned(), &self.rollback));
-        } else if for_some && self.steps.iter().any(without) {
-            lines.push(
-                "on another failure: nothing is taken back, and who serves goes on".to_owned(),
-            );
-        } else if !for_some {
+        } else if taken_back.is_empty() {
             let nothing = "on failure: there is nothing to roll back to; the sockets stay open and connections wait";
             lines.push(nothing.to_owned());
+        } else if self.steps.iter().any(without) {
+            let others = "on another failure: nothing is taken back, and who serves goes on";
+            lines.push(others.to_owned());
         }
         lines
     }
 
     /// The ways back as events tell them: all in one list.
     pub fn rollback_texts(&self) -> Vec<String> {
-        let mut texts: Vec<String> = Vec::new();
-        for (number, step) in (1..).zip(&self.steps) {
-            if let OnFailure::TakeBack(steps) = &step.on_failure {
-                let told = steps
-                    .iter()
-                    .map(|step| format!("after step {number}: {step}"));
-                texts.extend(told);
-            }
-        }
-        texts.extend(self.rollback.iter().map(Step::to_string));
-        texts
+        let own = self.taken_back().into_iter().flat_map(|(which, steps)| {
+            let told = steps.iter();
+            told.map(move |step| format!("on failure of {which}: {step}"))
+        });
+        own.chain(self.rollback.iter().map(Step::to_string))
+            .collect()
     }
 }
 

@@ -83,12 +83,30 @@ fn the_launcher_is_killed_between_instances(machine: &Machine) -> Result<(), Box
     Ok(())
 }
 
+/// Ctrl-C while the standby starts: it is stopped, and that was all.
+fn an_interrupt_takes_the_standby_back(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    install(machine, STANDBY)?;
+    release(machine, GOOD)?;
+    let before = pids(machine, &["app.service"])?;
+    let load = load(machine, &[])?;
+    launch(machine)?;
+    await_state(machine, "app-standby.service", "activating")?;
+    machine
+        .systemctl(&["kill", "--signal=INT", "launcher.service"])?
+        .ok()?;
+    await_state(machine, "launcher.service", "failed")?;
+    assert_eq!(machine.show("launcher.service", "ExecMainStatus")?, "6");
+    assert_eq!(state(machine, "app-standby.service")?, "inactive");
+    assert_eq!(pids(machine, &["app.service"])?, before);
+    lossless("interrupted while the standby started", &load.stop()?);
+    Ok(())
+}
+
 /// `zdt-units restart`, as a unit of its own so that it can be killed by name.
 fn launch(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let run = [
         "systemd-run",
         "--unit=launcher",
-        "--collect",
         "--",
         UNITS,
         "restart",
@@ -102,7 +120,7 @@ fn kill(machine: &Machine) -> Result<(), Box<dyn Error>> {
     machine
         .systemctl(&["kill", "--signal=KILL", "launcher.service"])?
         .ok()?;
-    Ok(await_state(machine, "launcher.service", "inactive")?)
+    await_state(machine, "launcher.service", "failed")
 }
 
 /// The standby serves, and the other process is being started.
@@ -112,6 +130,10 @@ fn half_way(machine: &Machine) -> Result<(), Box<dyn Error>> {
 }
 
 pub(super) const TESTS: &[(&str, crate::Test)] = &[
+    (
+        "overlap::an_interrupt_takes_the_standby_back",
+        an_interrupt_takes_the_standby_back,
+    ),
     (
         "overlap::the_standby_is_killed_half_way",
         the_standby_is_killed_half_way,

@@ -15,7 +15,7 @@ use crate::model::UnitName;
 use crate::observe::Watched;
 
 /// How often a process that has to stay up is looked at.
-const LOOK: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(500);
 
 impl Systemd {
     /// The units beside the main one: those wanted, and further instances that are loaded.

@@ -170,22 +170,26 @@ fn batches_with_a_canary_and_a_pause() {
 
 #[test]
 fn a_surge_comes_first_and_goes_last() {
-    let keys = "instances = 2\nbake = \"30s\"\nrolling = { surge = 1, max_unavailable = 0, canary = true }";
+    let keys = "instances = 2\nhealth = {}\nbake = \"30s\"\nrolling = { surge = 1, max_unavailable = 0, canary = true }";
     insta::assert_snapshot!(planned(&rolling(keys), |_| {}), @"
     restart `api` (strategy `rolling`)
     1. start `api@3.service` and wait until it is ready (limit 70s)
     2. confirm that `api@3.service` runs a process and that `api.socket` stayed open (limit 10s)
-    3. see `api@3.service` stay up for 30s (limit 40s)
-    4. restart `api@1.service` and wait until it is ready (limit 111s)
-    5. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    6. restart `api@2.service` and wait until it is ready (limit 111s)
-    7. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    8. stop `api@3.service` (limit 51s)
-    on failure of 1 to 3:
+    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
+    4. see `api@3.service` stay up for 30s (limit 40s)
+    5. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
+    6. restart `api@1.service` and wait until it is ready (limit 111s)
+    7. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    8. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    9. restart `api@2.service` and wait until it is ready (limit 111s)
+    10. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    11. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
+    12. stop `api@3.service` (limit 51s)
+    on failure of 1 to 5:
        1. stop `api@3.service` (limit 51s)
-    on failure of 4 to 5:
+    on failure of 6 to 8:
        1. stop `api@1.service` (limit 51s)
-    on failure of 6 to 7:
+    on failure of 9 to 11:
        1. stop `api@2.service` (limit 51s)
     on another failure: nothing is taken back, and who serves goes on
     ");
@@ -225,7 +229,7 @@ fn instances_above_the_number_are_stopped() {
     );
     insta::assert_snapshot!(fewer, @"
     restart `api` (strategy `rolling`)
-    note: `api@3.service` and `api@4.service` are more than `instances = 2`: they are stopped in the end
+    note: `api@3.service` and `api@4.service` are beyond `instances = 2` and are stopped in the end
     1. restart `api@3.service` and wait until it is ready (limit 111s)
     2. confirm that `api@3.service` runs a new process and that `api.socket` stayed open (limit 10s)
     3. restart `api@1.service` and wait until it is ready (limit 111s)
