@@ -8,6 +8,7 @@ mod install;
 mod job;
 mod overlap;
 mod private;
+mod prove;
 mod unit;
 
 use std::collections::HashMap;
@@ -15,17 +16,16 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use futures_util::future::join_all;
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
-use super::ready::{Next, Streak};
-use super::{Failure, Host, ask};
+use self::prove::{Before, Probe};
+use super::{Failure, Host};
 use crate::event::EventKind;
-use crate::model::{Reach, UnitName};
-use crate::observe::{Active, Instance, Observed, Watched, WatchedSocket};
+use crate::model::UnitName;
+use crate::observe::{Observed, Watched};
 use crate::plan::Action;
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -178,160 +178,6 @@ impl Systemd {
             .body()
             .deserialize()
     }
-
-    /// The unit runs as another instance, and its sockets are open.
-    async fn confirm(
-        &self,
-        unit: &UnitName,
-        before: Before<'_>,
-        sockets: &[WatchedSocket],
-        tell: &mut dyn FnMut(EventKind),
-    ) -> Result<(), Failure> {
-        let look = format!("see `journalctl --unit {unit}`");
-        let state = self
-            .state(unit)
-            .await
-            .map_err(|error| unread(unit, &error))?;
-        if !state.status.is_empty() {
-            tell(EventKind::Status {
-                unit: unit.to_string(),
-                text: state.status.clone(),
-            });
-        }
-        if state.active != Active::Active {
-            return Err(Failure::new(format!(
-                "`{unit}` is {} ({}) with result `{}`",
-                state.active, state.sub, state.result
-            ))
-            .hint(look));
-        }
-        let Some(now) = state.instance else {
-            return Err(Failure::new(format!("`{unit}` has no main process")).hint(look));
-        };
-        let still = match before {
-            Before::Nothing => None,
-            Before::Restart(before) => (!now.replaces(before)).then_some("restart"),
-            Before::Reload(before) => (now.pid == before.pid).then_some("reload"),
-        };
-        if let Some(what) = still {
-            return Err(Failure::new(format!(
-                "`{unit}` still runs process {} of before the {what}",
-                now.pid
-            ))
-            .hint(look));
-        }
-        tell(EventKind::Replaced {
-            unit: unit.to_string(),
-            before: before.instance().cloned(),
-            now,
-        });
-        for socket in sockets {
-            let state = self
-                .socket_state(socket)
-                .await
-                .map_err(|error| unread(&socket.unit, &error))?;
-            let socket = &socket.unit;
-            if state.active == Active::Active && !state.is_open() {
-                return Err(Failure::new(format!(
-                    "`{socket}` is active, but connections to `{}` are refused",
-                    state.refused[0]
-                ))
-                .hint(format!("`systemctl restart {socket}` opens it again")));
-            }
-            if state.active != Active::Active {
-                return Err(Failure::new(format!(
-                    "`{socket}` is {} with result `{}`",
-                    state.active, state.result
-                ))
-                .hint(format!(
-                    "`systemctl reset-failed {socket} {unit}; systemctl restart {unit}` opens it again"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    async fn await_ready(
-        &self,
-        unit: &UnitName,
-        probe: Probe<'_>,
-        tell: &mut dyn FnMut(EventKind),
-    ) -> Result<(), Failure> {
-        let instance = self.running(unit).await?;
-        let url = format!("{}{}", probe.reach, probe.path);
-        let mut streak = Streak::new(probe.successes, &instance, probe.before, url);
-        let mut ticks = interval(probe.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut at_once = 1;
-        loop {
-            ticks.tick().await;
-            let ask = || ask::get(probe.reach, probe.path);
-            let answers = join_all((0..at_once).map(|_| ask())).await;
-            match streak.take(answers, tell) {
-                Next::Ready => break,
-                Next::Wait => at_once = 1,
-                Next::Crowded => {
-                    at_once = CROWD;
-                    ticks.reset_after(probe.interval.min(SOON));
-                }
-            }
-        }
-        let now = self.running(unit).await?;
-        match now == instance {
-            true => Ok(()),
-            false => Err(Failure::new(format!(
-                "process {} of `{unit}` did not live on; now it is {}",
-                instance.pid, now.pid
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))),
-        }
-    }
-
-    async fn running(&self, unit: &UnitName) -> Result<Instance, Failure> {
-        let state = self
-            .state(unit)
-            .await
-            .map_err(|error| unread(unit, &error))?;
-        state.instance.ok_or_else(|| {
-            Failure::new(format!(
-                "`{unit}` is {} ({}) and has no main process",
-                state.active, state.sub
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))
-        })
-    }
-}
-
-/// Several processes accept from one socket. Whoever is asked so often at a
-/// time has to leave some of it to the others.
-const CROWD: usize = 8;
-const SOON: Duration = Duration::from_millis(20);
-
-/// Whose place another process is to have taken.
-#[derive(Clone, Copy)]
-enum Before<'a> {
-    Nothing,
-    Restart(&'a Instance),
-    /// Which leaves the invocation as it was.
-    Reload(&'a Instance),
-}
-
-impl<'a> Before<'a> {
-    fn instance(self) -> Option<&'a Instance> {
-        match self {
-            Self::Nothing => None,
-            Self::Restart(before) | Self::Reload(before) => Some(before),
-        }
-    }
-}
-
-/// What to ask, and how often.
-struct Probe<'a> {
-    before: Option<&'a Instance>,
-    reach: &'a Reach,
-    path: &'a str,
-    successes: u32,
-    interval: Duration,
 }
 
 impl Host for Systemd {

@@ -18,25 +18,21 @@ pub(super) fn steps(
     observed: &Observed,
 ) -> (Vec<Step>, Vec<String>) {
     let wanted = service.instances();
+    let states = || std::iter::once(&observed.service).chain(&observed.beside);
+    let (mut order, mut beyond): (Vec<&UnitState>, Vec<&UnitState>) =
+        states().partition(|state| wanted.contains(&state.unit));
+    beyond.retain(|state| !state.is_stopped());
+
     let mut notes = Vec::new();
-    let extra: Vec<&UnitState> = observed
-        .beside
-        .iter()
-        .filter(|state| !wanted.contains(&state.unit) && !state.is_stopped())
-        .collect();
-    if !extra.is_empty() {
-        let units: Vec<&str> = extra.iter().map(|state| state.unit.as_str()).collect();
+    if !beyond.is_empty() {
+        let units: Vec<&str> = beyond.iter().map(|state| state.unit.as_str()).collect();
         let are = if units.len() == 1 { "is" } else { "are" };
         notes.push(format!(
             "{} {are} beyond `instances = {instances}` and {are} stopped in the end",
             list(&units)
         ));
     }
-
-    let mut order: Vec<&UnitState> = states(observed)
-        .filter(|state| wanted.contains(&state.unit))
-        .collect();
-    let mut surge: Vec<UnitName> = Vec::new();
+    let mut surge: Vec<UnitState> = Vec::new();
     match new_socket(observed) {
         Some(socket) => notes.push(format!(
             "`{socket}` is new and is opened only while `{}` is stopped, so that one comes first",
@@ -46,71 +42,79 @@ pub(super) fn steps(
             // Nobody misses one that does not serve.
             order.sort_by_key(|state| state.serves());
             let above = instances + 1..=instances + pace.surge;
-            surge.extend(above.map(|number| UnitName::instance(&service.name, number)));
+            surge.extend(above.map(|number| {
+                let unit = UnitName::instance(&service.name, number);
+                let left_over = beyond.iter().find(|state| state.unit == unit);
+                left_over.map_or_else(|| UnitState::stopped(unit), |state| (*state).clone())
+            }));
         }
     }
 
-    let stopped = |unit: &UnitName| UnitState::stopped(unit.clone());
-    let surging: Vec<UnitState> = surge
-        .iter()
-        .map(|unit| {
-            let seen = extra.iter().find(|state| state.unit == *unit);
-            seen.map_or_else(|| stopped(unit), |state| (*state).clone())
-        })
+    let serving = states().filter(|state| state.serves());
+    let serving = serving.map(|state| state.unit.as_str()).collect();
+    let batches = batches(pace, surge.iter().collect(), order);
+    let mut steps = replace_all(service, pace, &batches, serving);
+
+    let gone: BTreeSet<UnitName> = beyond
+        .into_iter()
+        .chain(&surge)
+        .map(|state| state.unit.clone())
         .collect();
+    if !gone.is_empty() {
+        steps.push(stop(service, &Vec::from_iter(gone)));
+    }
+    (steps, notes)
+}
+
+/// What is replaced at a time: never a surge together with those that it stands in for.
+fn batches<'a>(
+    pace: Pace,
+    surge: Vec<&'a UnitState>,
+    order: Vec<&'a UnitState>,
+) -> Vec<Vec<&'a UnitState>> {
+    let size = usize::try_from(pace.batch.max(1)).unwrap_or(usize::MAX);
     let mut batches: Vec<Vec<&UnitState>> = Vec::new();
-    for mut group in [surging.iter().collect(), order] {
+    for mut group in [surge, order] {
         if pace.canary && batches.is_empty() && !group.is_empty() {
             batches.push(vec![group.remove(0)]);
         }
-        let size = usize::try_from(pace.batch.max(1)).unwrap_or(usize::MAX);
         batches.extend(group.chunks(size).map(<[_]>::to_vec));
     }
+    batches
+}
 
-    let mut serving: BTreeSet<&str> = states(observed)
-        .filter(|state| state.serves())
-        .map(|state| state.unit.as_str())
-        .collect();
+fn replace_all<'a>(
+    service: &Service,
+    pace: Pace,
+    batches: &[Vec<&'a UnitState>],
+    mut serving: BTreeSet<&'a str>,
+) -> Vec<Step> {
     let mut steps = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
-        let is_last = index + 1 == batches.len();
-        let time = match (index, is_last) {
-            (0, _) if pace.canary => service.bake.max(pace.pause),
-            (_, true) => Duration::ZERO,
-            _ => pace.pause,
-        };
         let units: Vec<UnitName> = batch.iter().map(|state| state.unit.clone()).collect();
+        let is_canary = pace.canary && index == 0;
+        let time = match (is_canary, index + 1 == batches.len()) {
+            (true, _) => service.bake.max(pace.pause),
+            (false, true) => Duration::ZERO,
+            (false, false) => pace.pause,
+        };
         let mut replaced = replace(service, batch);
         if !time.is_zero() {
             let units = units.clone();
             replaced.push(step(time + CONFIRM_LIMIT, Action::StayUp { units, time }));
         }
-        if pace.canary && index == 0 {
+        if is_canary {
             replaced.extend(await_ready(service, &units[0], batch[0].instance.as_ref()));
         }
-        let alone = serving
-            .iter()
-            .all(|unit| batch.iter().any(|state| state.unit.as_str() == *unit));
-        match alone {
+        let own: BTreeSet<&str> = batch.iter().map(|state| state.unit.as_str()).collect();
+        match serving.is_subset(&own) {
             // A release that may come up yet is better than nobody.
             true => steps.extend(replaced),
             false => steps.extend(taken_back_by(&[stop(service, &units)], replaced)),
         }
-        serving.extend(batch.iter().map(|state| state.unit.as_str()));
+        serving.extend(own);
     }
-
-    let mut gone: Vec<UnitName> = extra.iter().map(|state| state.unit.clone()).collect();
-    gone.extend(surge);
-    gone.sort();
-    gone.dedup();
-    if !gone.is_empty() {
-        steps.push(stop(service, &gone));
-    }
-    (steps, notes)
-}
-
-fn states(observed: &Observed) -> impl Iterator<Item = &UnitState> {
-    std::iter::once(&observed.service).chain(&observed.beside)
+    steps
 }
 
 /// New processes in all units of a batch, and the proof of each.
