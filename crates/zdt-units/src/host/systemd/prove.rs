@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, sleep};
 
 use super::{Systemd, unread};
 use crate::event::EventKind;
@@ -12,10 +12,11 @@ use crate::host::{Failure, ask};
 use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Instance, WatchedSocket};
 
-/// Several processes accept from one socket. Whoever is asked so often at a
-/// time has to leave some of it to the others.
-const CROWD: usize = 8;
-const SOON: Duration = Duration::from_millis(20);
+/// Several processes accept from one socket. Who asks several times, a little
+/// apart, gives each of them its chance: of those who ask at the same moment
+/// one process takes all.
+const CROWD: u32 = 8;
+const APART: Duration = Duration::from_millis(2);
 
 /// Whose place another process is to have taken.
 #[derive(Clone, Copy)]
@@ -131,14 +132,16 @@ impl Systemd {
         let mut at_once = 1;
         loop {
             ticks.tick().await;
-            let ask = || ask::get(probe.reach, probe.path);
-            let answers = join_all((0..at_once).map(|_| ask())).await;
-            match streak.take(answers, tell) {
+            let ask = async |turn| {
+                sleep(APART * turn).await;
+                ask::get(probe.reach, probe.path).await
+            };
+            match streak.take(join_all((0..at_once).map(ask)).await, tell) {
                 Next::Ready => break,
-                Next::Wait => at_once = 1,
+                Next::Wait => {}
                 Next::Crowded => {
                     at_once = CROWD;
-                    ticks.reset_after(probe.interval.min(SOON));
+                    ticks.reset_after(probe.interval.min(APART));
                 }
             }
         }
