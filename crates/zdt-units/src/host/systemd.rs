@@ -234,6 +234,7 @@ impl Host for Systemd {
                 before,
                 sockets,
             } => {
+                self.await_handover(unit, before).await?;
                 let before = Before::Reload(before);
                 self.confirm(unit, before, sockets, tell).await
             }

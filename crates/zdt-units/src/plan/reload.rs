@@ -47,8 +47,9 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
             service.start_timeout + CONFIRM_LIMIT,
             Action::ReloadUnit { unit: unit.clone() },
         ),
+        // Not every manager waits for the next process.
         step(
-            CONFIRM_LIMIT,
+            service.start_timeout + CONFIRM_LIMIT,
             Action::ConfirmReload {
                 unit: unit.clone(),
                 before: before.clone(),

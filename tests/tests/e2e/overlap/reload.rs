@@ -2,11 +2,26 @@
 
 use super::*;
 
-const RELOADER: &str = "strategy = \"reload\"";
+const RELOADER: &str = "strategy = \"reload\"\nstart_timeout = \"5s\"";
 
-fn install(machine: &Machine) -> Result<(), Box<dyn Error>> {
+/// What units are written for: `ExecReload=`, and `Type=notify-reload` where the machine knows it.
+fn targets(machine: &Machine) -> Result<Vec<&'static str>, Box<dyn Error>> {
+    let version = machine.systemctl(&["--version"])?.ok()?.stdout;
+    let release = version.split_ascii_whitespace().nth(1).unwrap_or_default();
+    let knows = release.parse::<u32>()? >= 253;
+    Ok([Some("252"), knows.then_some("253")]
+        .into_iter()
+        .flatten()
+        .collect())
+}
+
+fn install(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     let program = |toml: String| toml.replace("/bin/app\"", "/bin/reloader\"");
-    super::install_as(machine, RELOADER, program)
+    super::install_as(machine, RELOADER, program)?;
+    let install = [UNITS, "install", "--restart", "--target-systemd", target];
+    machine.run(&install)?.ok()?;
+    println!("{}", machine.show("app.service", "Type")?);
+    Ok(())
 }
 
 fn run(machine: &Machine) -> Result<[String; 2], Box<dyn Error>> {
@@ -17,8 +32,16 @@ fn run(machine: &Machine) -> Result<[String; 2], Box<dyn Error>> {
 /// Another process of the same run, and nobody waits for its start. What a
 /// reload would not apply takes a restart, and is told.
 fn a_reload_is_proved_or_is_a_restart(machine: &Machine) -> Result<(), Box<dyn Error>> {
+    for target in targets(machine)? {
+        reload(machine, target)?;
+    }
+    Ok(())
+}
+
+fn reload(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     release(machine, GOOD)?;
-    install(machine)?;
+    install(machine, target)?;
+    restart(machine)?.ok()?;
     let load = load(machine, &[])?;
     let mut before = run(machine)?;
     for _ in 0..3 {
@@ -62,7 +85,14 @@ fn a_reload_is_proved_or_is_a_restart(machine: &Machine) -> Result<(), Box<dyn E
 
 /// The successor does not start: the process goes on serving.
 fn a_broken_successor_changes_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
-    install(machine)?;
+    for target in targets(machine)? {
+        broken(machine, target)?;
+    }
+    Ok(())
+}
+
+fn broken(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
+    install(machine, target)?;
     let before = run(machine)?;
     let load = load(machine, &[])?;
     machine.write_file("/etc/app.broken", "", 0o644)?;

@@ -5,17 +5,21 @@ use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant as Moment, sleep, sleep_until};
 
 use super::unit::{SERVICE, UNIT, text, value};
-use super::{MANAGER, PATH, Systemd};
+use super::{MANAGER, PATH, Systemd, unread};
 use crate::event::EventKind;
 use crate::host::Failure;
 use crate::model::UnitName;
-use crate::observe::Watched;
+use crate::observe::{Instance, Watched};
 
 /// How often a process that has to stay up is looked at.
 const LOOK: Duration = Duration::from_millis(500);
+
+/// The release from which `ExecReload=` ends a reload. 257 waits and 262 does not.
+const HASTY: u32 = 258;
+const SOON: Duration = Duration::from_millis(50);
 
 impl Systemd {
     /// The units beside the main one: those wanted, and further instances that are loaded.
@@ -51,6 +55,26 @@ impl Systemd {
         files.extend(credentials.into_iter().flatten().map(|(_, path)| path));
         files.retain(|path| changed(path).is_some_and(|changed| changed > began));
         Ok(files)
+    }
+
+    /// Waits until the main process is another one, where the manager did not:
+    /// of a unit with `ExecReload=` it may take the end of that command for the
+    /// end of the reload, though the process said `RELOADING=1`.
+    pub(super) async fn await_handover(
+        &self,
+        unit: &UnitName,
+        before: &Instance,
+    ) -> Result<(), Failure> {
+        let object = self.object(unit).await;
+        let object = object.map_err(|error| unread(unit, &error))?;
+        let own = self.properties(object.as_str(), SERVICE).await;
+        let own = own.map_err(|error| unread(unit, &error))?;
+        let waited = text(&own, "Type") == "notify-reload"
+            || self.release().await.is_some_and(|release| release < HASTY);
+        while !waited && self.running(unit).await?.pid == before.pid {
+            sleep(SOON).await;
+        }
+        Ok(())
     }
 
     pub(super) async fn restart_together(
@@ -96,14 +120,14 @@ impl Systemd {
     }
 
     pub(super) async fn stay_up(&self, units: &[UnitName], time: Duration) -> Result<(), Failure> {
-        let end = Instant::now() + time;
+        let end = Moment::now() + time;
         let mut instances = Vec::new();
         for unit in units {
             instances.push(self.running(unit).await?);
         }
         loop {
-            let last = Instant::now() + LOOK >= end;
-            sleep_until(end.min(Instant::now() + LOOK)).await;
+            let last = Moment::now() + LOOK >= end;
+            sleep_until(end.min(Moment::now() + LOOK)).await;
             for (unit, instance) in units.iter().zip(&instances) {
                 let now = self.running(unit).await?;
                 if now != *instance {

@@ -297,7 +297,7 @@ fn a_reload_is_proved_by_another_process_of_the_same_run() {
     insta::assert_snapshot!(planned(RELOAD, |_| {}), @"
     restart `edge` (strategy `reload`)
     1. reload `edge.service` and wait until its next process is ready (limit 70s)
-    2. confirm that `edge.service` runs another process than 7 and that `edge.socket` stayed open (limit 10s)
+    2. confirm that `edge.service` runs another process than 7 and that `edge.socket` stayed open (limit 70s)
     3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
     on failure of 1 to 2:
        1. confirm that `edge.service` runs a process and that `edge.socket` stayed open (limit 10s)
