@@ -28,11 +28,11 @@ fn nobody_waits_for_the_start(machine: &Machine) -> Result<(), Box<dyn Error>> {
         };
         install(machine, &format!("{keys}\n{OTHER}"))?;
         release(machine, GOOD)?;
-        let undisturbed = load(machine, &["--for=6s"])?.finish()?;
+        let undisturbed = load_at(machine, RATES, &["--for=6s"])?.finish()?;
         lossless(&format!("{name}, no restart"), &undisturbed);
 
         let load = |what: &str, command: &[&str], times| {
-            let load = load(machine, &[])?;
+            let load = load_at(machine, RATES, &[])?;
             for _ in 0..times {
                 machine.run(command)?.ok()?;
             }
@@ -57,6 +57,9 @@ fn nobody_waits_for_the_start(machine: &Machine) -> Result<(), Box<dyn Error>> {
     }
     Ok(())
 }
+
+/// New connections and requests on kept ones a second.
+const RATES: [u32; 2] = [1200, 800];
 
 /// The same program, for nobody.
 const OTHER: &str = "
