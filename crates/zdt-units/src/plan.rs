@@ -85,7 +85,7 @@ pub enum Action {
         before: Option<Instance>,
         sockets: Vec<WatchedSocket>,
     },
-    /// The unit runs another process than `before` in the same run, and its sockets are open.
+    /// The unit runs another process than `before`, and its sockets are open.
     ConfirmReload {
         unit: UnitName,
         before: Instance,

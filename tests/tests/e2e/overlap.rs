@@ -81,20 +81,13 @@ fn await_state(machine: &Machine, unit: &str, wanted: &str) -> Result<(), Box<dy
     Ok(machine.wait_until(Duration::from_secs(30), &what, is)?)
 }
 
-/// New connections and requests on kept ones, so many a second.
-fn load_at(
-    machine: &Machine,
-    [new, kept]: [u32; 2],
-    flags: &[&str],
-) -> Result<Load, Box<dyn Error>> {
-    let new = format!("--stream=name=new,rate={new}");
-    let kept = format!("--stream=name=kept,rate={kept},keep-alive=32");
-    Ok(units::load(machine, &[&[&*new, &*kept], flags].concat())?)
-}
-
-/// At a rate that leaves a debug build some air.
+/// New connections, and requests on kept ones, at a rate that leaves a debug build some air.
 fn load(machine: &Machine, flags: &[&str]) -> Result<Load, Box<dyn Error>> {
-    load_at(machine, [600, 400], flags)
+    let both = [
+        "--stream=name=new,rate=600",
+        "--stream=name=kept,rate=400,keep-alive=32",
+    ];
+    Ok(units::load(machine, &[both.as_slice(), flags].concat())?)
 }
 
 /// The longest wait of anybody.

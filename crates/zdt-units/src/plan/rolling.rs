@@ -1,7 +1,6 @@
 //! Several equal processes on the same sockets, replaced some at a time.
 
 use std::collections::BTreeSet;
-use std::time::Duration;
 
 use super::{
     Action, CONFIRM_LIMIT, Step, await_ready, new_socket, prove_unit, start_anew, step, stop,
@@ -92,18 +91,13 @@ fn replace_all<'a>(
     let mut steps = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         let units: Vec<UnitName> = batch.iter().map(|state| state.unit.clone()).collect();
-        let is_canary = pace.canary && index == 0;
-        let time = match (is_canary, index + 1 == batches.len()) {
-            (true, _) => service.bake.max(pace.pause),
-            (false, true) => Duration::ZERO,
-            (false, false) => pace.pause,
+        let stay_up = |time| {
+            let units = units.clone();
+            step(time + CONFIRM_LIMIT, Action::StayUp { units, time })
         };
         let mut replaced = replace(service, batch);
-        if !time.is_zero() {
-            let units = units.clone();
-            replaced.push(step(time + CONFIRM_LIMIT, Action::StayUp { units, time }));
-        }
-        if is_canary {
+        if pace.canary && index == 0 {
+            replaced.push(stay_up(service.bake));
             replaced.extend(await_ready(service, &units[0], batch[0].instance.as_ref()));
         }
         let own: BTreeSet<&str> = batch.iter().map(|state| state.unit.as_str()).collect();
@@ -111,6 +105,10 @@ fn replace_all<'a>(
             // A release that may come up yet is better than nobody.
             true => steps.extend(replaced),
             false => steps.extend(taken_back_by(&[stop(service, &units)], replaced)),
+        }
+        if index + 1 < batches.len() && !pace.pause.is_zero() {
+            // They have proved themselves, and whoever interrupts here only wants no more.
+            steps.extend(taken_back_by(&[], [stay_up(pace.pause)]));
         }
         serving.extend(own);
     }

@@ -111,6 +111,8 @@ impl fmt::Display for Plan {
     }
 }
 
+const NOTHING: &str = "nothing is taken back, and who serves goes on";
+
 impl Plan {
     /// The steps that are taken back in a way of their own, by their numbers.
     fn taken_back(&self) -> Vec<(String, &[Step])> {
@@ -146,8 +148,7 @@ impl Plan {
             let nothing = "on failure: there is nothing to roll back to; the sockets stay open and connections wait";
             lines.push(nothing.to_owned());
         } else if self.steps.iter().any(without) {
-            let others = "on another failure: nothing is taken back, and who serves goes on";
-            lines.push(others.to_owned());
+            lines.push(format!("on another failure: {NOTHING}"));
         }
         lines
     }
@@ -164,6 +165,9 @@ impl Plan {
 }
 
 fn listed(when: String, steps: &[Step]) -> Vec<String> {
+    if steps.is_empty() {
+        return vec![format!("{when} {NOTHING}")];
+    }
     let numbered = (1..).zip(steps);
     let steps = numbered.map(|(number, step): (u32, _)| format!("   {number}. {step}"));
     std::iter::once(when).chain(steps).collect()

@@ -152,18 +152,21 @@ fn batches_with_a_canary_and_a_pause() {
     1. restart `api@1.service` and wait until it is ready (limit 111s)
     2. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
     3. see `api@1.service` stay up for 30s (limit 40s)
-    4. restart `api@2.service` and `api@3.service` at the same time and wait until each is ready (limit 111s)
-    5. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    6. confirm that `api@3.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    7. see `api@2.service` and `api@3.service` stay up for 5s (limit 15s)
-    8. restart `api@4.service` and `api@5.service` at the same time and wait until each is ready (limit 111s)
-    9. confirm that `api@4.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    10. confirm that `api@5.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    4. see `api@1.service` stay up for 5s (limit 15s)
+    5. restart `api@2.service` and `api@3.service` at the same time and wait until each is ready (limit 111s)
+    6. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    7. confirm that `api@3.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    8. see `api@2.service` and `api@3.service` stay up for 5s (limit 15s)
+    9. restart `api@4.service` and `api@5.service` at the same time and wait until each is ready (limit 111s)
+    10. confirm that `api@4.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    11. confirm that `api@5.service` runs a new process and that `api.socket` stayed open (limit 10s)
     on failure of 1 to 3:
        1. stop `api@1.service` (limit 51s)
-    on failure of 4 to 7:
+    on failure of 4: nothing is taken back, and who serves goes on
+    on failure of 5 to 7:
        1. stop `api@2.service` and `api@3.service` (limit 51s)
-    on failure of 8 to 10:
+    on failure of 8: nothing is taken back, and who serves goes on
+    on failure of 9 to 11:
        1. stop `api@4.service` and `api@5.service` (limit 51s)
     ");
 }
