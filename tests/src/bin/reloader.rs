@@ -93,10 +93,12 @@ async fn successor(listeners: &[Named]) -> io::Result<Option<u32>> {
             child_fd,
         });
     }
+    // By its path, where another release may be by now.
+    let program = std::env::args_os().next().unwrap_or_default();
     let mut command = std::process::Command::new("/bin/sh");
     command
         .args(["-c", "LISTEN_PID=$$ exec \"$0\""])
-        .arg(std::env::current_exe()?)
+        .arg(program)
         .env("LISTEN_FDS", names.len().to_string())
         .env("LISTEN_FDNAMES", names.join(":"))
         .env_remove("LISTEN_PIDFDID")
