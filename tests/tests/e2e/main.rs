@@ -18,6 +18,7 @@ mod gates;
 mod handover;
 mod install;
 mod orchestrate;
+mod overlap;
 mod programs;
 mod restart;
 mod strategies;
@@ -172,6 +173,7 @@ fn main() -> ExitCode {
         .chain(gates::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
+        .chain(overlap::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
@@ -215,6 +217,7 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
         .program(env!("CARGO_BIN_EXE_giver"))
+        .program(env!("CARGO_BIN_EXE_reloader"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 
