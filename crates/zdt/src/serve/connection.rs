@@ -1,9 +1,10 @@
 //! One connection from its first byte to its end.
 //!
-//! Never calls the HTTP library's graceful shutdown on HTTP/1: it closes a
-//! connection that was accepted but not read, and an idle one at once, which is
-//! where the usual recipe loses requests. Idle connections are taken out of
-//! the library instead, looked at once more, and closed here.
+//! The HTTP library's graceful shutdown never closes HTTP/1 here: it would close
+//! a connection that was accepted but not read, and an idle one at once, which is
+//! where the usual recipe loses requests. Such connections are taken out of the
+//! library instead, and go to the next process, or are looked at once more and
+//! closed.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
