@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
+mod handover;
 mod install;
 mod orchestrate;
 mod programs;
@@ -169,6 +170,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(gates::TESTS)
+        .chain(handover::TESTS)
         .chain(strategies::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();
