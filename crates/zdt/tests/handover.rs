@@ -205,7 +205,7 @@ fn a_restart_at_any_moment_changes_no_answer() {
         }
         let once: BTreeMap<u64, i32> = requests::ids(&connections).map(|id| (id, 1)).collect();
         prop_assert_eq!(times, once);
-        handed_over.set(handed_over.get() + u32::from(service.took_over()));
+        handed_over.set(handed_over.get() + service.took_over());
         *slot = Some(service);
     });
     // A test in which nothing was handed over would have shown nothing.
