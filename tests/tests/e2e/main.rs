@@ -15,7 +15,8 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
-mod handover;
+mod held;
+
 mod install;
 mod orchestrate;
 mod programs;
@@ -170,7 +171,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(gates::TESTS)
-        .chain(handover::TESTS)
+        .chain(held::TESTS)
         .chain(strategies::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();

@@ -16,59 +16,59 @@ use crate::units;
 
 pub(crate) const TESTS: &[(&str, crate::Test)] = &[
     (
-        "handover::connections_outlive_twenty_restarts",
+        "held::connections_outlive_twenty_restarts",
         restarts::connections_outlive_twenty_restarts,
     ),
     (
-        "handover::each_listener_keeps_its_connections",
+        "held::each_listener_keeps_its_connections",
         restarts::each_listener_keeps_its_connections,
     ),
     (
-        "handover::a_half_said_word_is_not_lost",
+        "held::a_half_said_word_is_not_lost",
         restarts::a_half_said_word_is_not_lost,
     ),
     (
-        "handover::idle_connections_cost_next_to_nothing",
+        "held::idle_connections_cost_next_to_nothing",
         idle::idle_connections_cost_next_to_nothing,
     ),
     (
-        "handover::a_crash_before_the_takeover_loses_nobody",
+        "held::a_crash_before_the_takeover_loses_nobody",
         bad_ways::a_crash_before_the_takeover_loses_nobody,
     ),
     (
-        "handover::a_crash_loses_what_the_process_held",
+        "held::a_crash_loses_what_the_process_held",
         bad_ways::a_crash_loses_what_the_process_held,
     ),
     (
-        "handover::without_a_store_the_close_is_announced",
+        "held::without_a_store_the_close_is_announced",
         bad_ways::without_a_store_the_close_is_announced,
     ),
     (
-        "handover::few_descriptors_are_enough",
+        "held::few_descriptors_are_enough",
         bad_ways::few_descriptors_are_enough,
     ),
     (
-        "handover::a_listener_that_is_gone_closes_its_connections",
+        "held::a_listener_that_is_gone_closes_its_connections",
         bad_ways::a_listener_that_is_gone_closes_its_connections,
     ),
     (
-        "handover::a_stop_closes_and_a_rollback_hangs_nobody",
+        "held::a_stop_closes_and_a_rollback_hangs_nobody",
         bad_ways::a_stop_closes_and_a_rollback_hangs_nobody,
     ),
     (
-        "handover::a_standby_takes_connections_meanwhile",
+        "held::a_standby_takes_connections_meanwhile",
         overlap::a_standby_takes_connections_meanwhile,
     ),
     (
-        "handover::instances_take_connections_from_each_other",
+        "held::instances_take_connections_from_each_other",
         overlap::instances_take_connections_from_each_other,
     ),
     (
-        "handover::a_killed_sibling_takes_only_its_own",
+        "held::a_killed_sibling_takes_only_its_own",
         overlap::a_killed_sibling_takes_only_its_own,
     ),
     (
-        "handover::connections_outlive_restarts_without_systemd",
+        "held::connections_outlive_restarts_without_systemd",
         run::connections_outlive_restarts_without_systemd,
     ),
 ];
