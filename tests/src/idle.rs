@@ -29,6 +29,17 @@ pub struct Survivors {
 }
 
 impl Survivors {
+    fn ask(&mut self, socket: &mut TcpStream, patience: Duration) {
+        let asked = socket
+            .set_read_timeout(Some(patience))
+            .and_then(|()| ask(socket));
+        let (counts, what) = match asked {
+            Ok(answer) => (&mut self.answered, answer),
+            Err(error) => (&mut self.ended, name(&error)),
+        };
+        *counts.entry(what).or_default() += 1;
+    }
+
     pub fn kept(&self) -> usize {
         self.answered.values().sum()
     }
@@ -69,46 +80,25 @@ impl Idle {
 
     /// Asks on each, with so much `patience` for each answer.
     pub fn ask_all(&mut self, patience: Duration) -> Survivors {
-        self.ask_some(self.sockets.len(), patience)
-    }
-
-    /// As [`Self::ask_all`], on the oldest.
-    pub fn ask_some(&mut self, count: usize, patience: Duration) -> Survivors {
         let mut survivors = Survivors::default();
-        for socket in self.sockets.iter_mut().take(count) {
-            let asked = socket
-                .set_read_timeout(Some(patience))
-                .and_then(|()| ask(socket));
-            let (counts, what) = match asked {
-                Ok(answer) => (&mut survivors.answered, answer),
-                Err(error) => (&mut survivors.ended, name(&error)),
-            };
-            *counts.entry(what).or_default() += 1;
+        for socket in &mut self.sockets {
+            survivors.ask(socket, patience);
         }
         survivors
     }
 
-    /// Closes the oldest.
-    pub fn close(&mut self, count: usize) {
-        self.sockets.drain(..count);
-    }
-
-    /// Asks so many at a time, and closes them before it asks the next.
-    pub fn ask_in_turns(&mut self, count: usize, patience: Duration) -> Survivors {
-        let mut all = Survivors::default();
-        while !self.sockets.is_empty() {
-            let some = self.ask_some(count, patience);
-            self.close(count.min(self.sockets.len()));
-            for (counts, more) in [
-                (&mut all.answered, some.answered),
-                (&mut all.ended, some.ended),
-            ] {
-                for (what, n) in more {
-                    *counts.entry(what).or_default() += n;
-                }
+    /// The same, and each time so many have been asked, the oldest first, they close.
+    pub fn ask_in_turns(self, count: usize, patience: Duration) -> Survivors {
+        let mut survivors = Survivors::default();
+        let mut asked = Vec::new();
+        for mut socket in self.sockets {
+            survivors.ask(&mut socket, patience);
+            asked.push(socket);
+            if asked.len() == count {
+                asked.clear();
             }
         }
-        all
+        survivors
     }
 }
 

@@ -58,7 +58,10 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     });
     let mut serving = zdt::serve(listener, app).health(health).drain(&drain);
     if let Some(admin) = admin {
-        let admin_app = Router::new().route("/admin", get(|| async { "admin\n" }));
+        let answer = || async { "admin\n" };
+        let admin_app = Router::new()
+            .route("/", get(answer))
+            .route("/admin", get(answer));
         serving = serving.also(admin, admin_app);
     }
     let serving = serving.into_future();

@@ -125,7 +125,16 @@ fn all_kept(what: &str, report: &Report) {
 }
 
 fn summary(report: &Report) -> String {
-    format!("{}; {}", held(report), crate::restart::summary(report))
+    let ms = |micros: u64| micros as f64 / 1e3;
+    let latency = report.total.latency;
+    format!(
+        "{}; {}; wait p50 {:.1} ms, p99 {:.1} ms, longest {:.1} ms",
+        held(report),
+        report.total.outcomes,
+        ms(latency.p50_us),
+        ms(latency.p99_us),
+        ms(latency.max_us)
+    )
 }
 
 /// The last line that the library left in the journal about its drain.
