@@ -25,6 +25,7 @@
 //! | take over sockets, by name or all of them | [`listener`], [`listener_or`], [`listeners`] |
 //! | serve and drain | [`serve`], and [`Gate`] for those who keep `axum::serve` |
 //! | say when the app is ready | [`Health`] |
+//! | keep WebSockets and other descriptors open over a restart | [`handover`] |
 //! | end WebSockets and event streams in time | [`Drain`], [`Watch`] |
 //! | talk to the service manager | [`notify`] |
 //!
@@ -34,6 +35,8 @@
 //! | --- | --- |
 //! | `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES` | what was passed (`sd_listen_fds(3)`) |
 //! | `ZDT_DRAIN_GRACE`, `ZDT_DRAIN_LIMIT`, `ZDT_DRAIN_LINGER` | durations such as `30s`; they replace what the program says |
+//! | `ZDT_HANDOVER` | `1`: connections go to the next process through the manager's descriptor store; `0`: never. Else as `FDSTORE` says (systemd 254) |
+//! | `ZDT_HANDOVER_DIR` | where processes that serve at the same time hand over to each other |
 //! | `ZDT_ALLOW_BIND` | `1`: bind even where systemd should have passed a socket |
 //! | `ZDT_RELEASE`, `ZDT_GENERATION` | named in the [`Instance`] |
 //!
@@ -52,6 +55,8 @@
 
 #[cfg(feature = "serve")]
 mod drain;
+#[cfg(feature = "serve")]
+pub mod handover;
 #[cfg(feature = "serve")]
 mod health;
 mod instance;

@@ -6,7 +6,7 @@
 //! nothing and succeeds when no manager listens (`NOTIFY_SOCKET` is not set).
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -127,6 +127,51 @@ pub fn barrier(limit: Duration) -> io::Result<()> {
         )),
         _ => Ok(()),
     }
+}
+
+/// `FDSTORE=1`: the manager keeps a copy of `fd` and gives it, called `name`,
+/// to the next process of this service.
+///
+/// Kept over a restart and a crash, and closed at a stop. A manager that has
+/// no store for this service (`FileDescriptorStoreMax=`) closes its copy and
+/// says nothing.
+///
+/// With `FDPOLL=0`, so that it also keeps a socket or pipe whose other end is
+/// closed (systemd 246; an older one drops it then).
+///
+/// # Errors
+///
+/// When there is no manager, or its socket cannot be written to.
+pub fn store(name: &str, fd: BorrowedFd<'_>) -> io::Result<()> {
+    if !is_managed() {
+        return Err(io::Error::new(
+            io::ErrorKind::NotConnected,
+            "no service manager listens",
+        ));
+    }
+    let states = [
+        State::FdStore,
+        State::FdName(name),
+        State::Custom("FDPOLL=0"),
+    ];
+    sd_notify::notify_with_fds(&states, &[fd])
+}
+
+/// `FDSTOREREMOVE=1`: the manager closes its copies of what is stored as `name`.
+///
+/// # Errors
+///
+/// When the manager's socket cannot be written to.
+pub fn unstore(name: &str) -> io::Result<()> {
+    send(&[State::FdStoreRemove, State::FdName(name)])
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the service manager tells by the environment"
+)]
+fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
 fn send(states: &[State<'_>]) -> io::Result<()> {

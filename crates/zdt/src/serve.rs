@@ -36,11 +36,13 @@ use tower_service::Service;
 use self::accept::{Door, Shared};
 pub use self::app::App;
 use self::connection::Http;
+pub use self::connection::detach;
 #[cfg(feature = "axum")]
 pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 pub use self::outcome::{Cut, ServeError, Served};
 use self::registry::{Ask, Doing, Registry};
 use crate::drain::{Drain, Knobs, Watch};
+use crate::handover::{Inbox, Outbox, Siblings, Taken, Ways};
 use crate::health::Health;
 use crate::listen::{Listener, Listeners, listeners};
 use crate::notify;
@@ -92,6 +94,7 @@ pub fn serve(listener: impl Into<Listener>, app: impl App) -> Serve {
         signals: true,
         peers: false,
         environment: true,
+        handover: true,
     }
 }
 
@@ -106,6 +109,7 @@ pub struct Serve {
     signals: bool,
     peers: bool,
     environment: bool,
+    handover: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -204,13 +208,27 @@ impl Serve {
         self
     }
 
+    /// Whether connections that are open at the stop go to the next process,
+    /// where there is a way; see [`handover`](crate::handover). Default true.
+    ///
+    /// With `false` answers announce the close, and what was read stays here: for
+    /// an app whose next release cannot go on with a connection of this one.
+    pub fn handover(mut self, handover: bool) -> Self {
+        self.handover = handover;
+        self
+    }
+
     async fn run(mut self) -> Result<Served, ServeError> {
         if self.environment {
             self.knobs = knobs_from_environment(self.knobs)?;
         }
         raise_descriptor_limit();
         let mut stop = Signals::new(self.signals).map_err(ServeError::Signal)?;
-        let registry = Registry::new(self.drain.clone());
+        let ways = match self.handover {
+            true => Ways::of_process(),
+            false => &Ways::default(),
+        };
+        let registry = Registry::new(self.drain.clone(), !ways.are_none());
         let health = self.health.take().unwrap_or_else(|| {
             let health = Health::new();
             health.ready();
@@ -248,14 +266,20 @@ impl Serve {
             },
         };
         let doors = watch::Sender::new(false);
+        let mut siblings = None;
         let mut accepting = JoinSet::new();
         if warm {
             let addresses = self.addresses();
+            for door in &self.doors {
+                door.take_over(&shared);
+            }
+            let taken = Inbox::of_process().take_over().await;
             for door in std::mem::take(&mut self.doors) {
                 door.accept(&shared, &doors, &mut accepting)
                     .map_err(ServeError::Listener)?;
             }
-            announce(&addresses);
+            announce(&addresses, taken);
+            siblings = beside(ways);
             if until_stopped(&watch, &mut stop).await == Asked::End {
                 return Ok(stop::end(&registry, &self.drain, Duration::ZERO));
             }
@@ -264,10 +288,17 @@ impl Serve {
         health.draining();
         self.drain.start();
         let _ = notify::stopping();
+        if let Some(siblings) = siblings.take() {
+            Siblings::close(siblings).await;
+        }
+        if registry.hands_over() && Outbox::of_process().await.is_none() {
+            registry.keeps_all();
+        }
         let stopping = stop::Stop {
             registry: &registry,
             drain: &self.drain,
             knobs: self.knobs,
+            hands_over: registry.hands_over(),
             doors: &doors,
             accepting: &mut accepting,
         };
@@ -351,15 +382,37 @@ async fn tick(ticks: &mut Option<tokio::time::Interval>) {
 
 /// Says that the process serves, and what it was given and does not serve:
 /// clients of such a listener would hang.
-fn announce(addresses: &str) {
+fn announce(addresses: &str, taken: Taken) {
     let unclaimed = listeners().map_or_else(|_| Vec::new(), |left| Listeners::unclaimed(&left));
     let mut status = format!("serving {addresses}");
+    if taken != Taken::default() {
+        let connections = outcome::count(taken.taken, "connection");
+        status = format!("{status}; took over {connections}");
+    }
+    if taken.closed > 0 {
+        let closed = taken.closed;
+        status = format!("{status}, CLOSED {closed} that nobody here serves");
+    }
     if !unclaimed.is_empty() {
         let unclaimed = unclaimed.join(", ");
         tracing::warn!("inherited but never taken, its clients hang: {unclaimed}");
         status = format!("{status}; NOT serving {unclaimed}, which nobody took");
     }
     let _ = notify::status(&status).and_then(|()| notify::ready());
+}
+
+/// Shows this process to those that serve beside it, who hand over to it when
+/// they stop.
+fn beside(ways: &Ways) -> Option<Siblings> {
+    let directory = ways.siblings.as_ref()?;
+    match Siblings::listen(directory) {
+        Ok(siblings) => Some(siblings),
+        Err(error) => {
+            let directory = directory.display();
+            tracing::warn!(%error, "siblings cannot hand over to this process in `{directory}`");
+            None
+        }
+    }
 }
 
 /// A queue that filled during a restart wants more descriptors at once than

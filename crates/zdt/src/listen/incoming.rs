@@ -169,6 +169,29 @@ macro_rules! each {
 
 #[cfg(feature = "serve")]
 impl Stream {
+    /// A connection that another process accepted, and who is at its other end.
+    pub(crate) fn from_fd(fd: std::os::fd::OwnedFd) -> io::Result<(Self, Peer)> {
+        let family = rustix::net::sockopt::socket_domain(&fd)?;
+        if family == rustix::net::AddressFamily::UNIX {
+            let stream = std::os::unix::net::UnixStream::from(fd);
+            stream.set_nonblocking(true)?;
+            let path = stream.peer_addr()?.as_pathname().map(Path::to_owned);
+            return Ok((Self::Unix(UnixStream::from_std(stream)?), Peer::Unix(path)));
+        }
+        let stream = std::net::TcpStream::from(fd);
+        stream.set_nonblocking(true)?;
+        let peer = stream.peer_addr()?;
+        Ok((Self::Tcp(TcpStream::from_std(stream)?), Peer::Tcp(peer)))
+    }
+
+    /// The socket, still open and no longer with the reactor.
+    pub(crate) fn into_fd(self) -> io::Result<std::os::fd::OwnedFd> {
+        Ok(match self {
+            Self::Tcp(tcp) => tcp.into_std()?.into(),
+            Self::Unix(unix) => unix.into_std()?.into(),
+        })
+    }
+
     pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         each!(self, stream => stream.poll_read_ready(cx))
     }

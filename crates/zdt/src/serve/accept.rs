@@ -2,9 +2,10 @@
 
 use std::future::poll_fn;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use bytes::Bytes;
 use nix::errno::Errno;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -14,6 +15,7 @@ use super::connection::{self, Http};
 use super::io::Io;
 use super::registry::Registry;
 use super::request::Counting;
+use crate::handover::{Inbox, listener_label};
 use crate::listen::{AsyncSocket, Listener, Peer, Stream};
 
 /// The first and the longest pause after the system ran out of descriptors or
@@ -24,11 +26,13 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 /// A listener and the app behind it.
 pub(super) struct Door {
     pub(super) listener: Listener,
+    /// What its connections are called on their way to another process.
+    label: Arc<str>,
     open: Box<dyn Fn(Shared) -> Opened + Send>,
 }
 
-/// Takes each connection of one socket.
-type Opened = Box<dyn FnMut(Stream, Peer) + Send>;
+/// Takes each connection of one socket, with what was read from it before.
+type Opened = Box<dyn FnMut(Stream, Peer, Bytes) + Send>;
 
 /// What the connections of a server have in common.
 #[derive(Clone)]
@@ -41,21 +45,38 @@ pub(super) struct Shared {
 
 impl Door {
     pub(super) fn new(listener: Listener, app: impl App) -> Self {
+        let label = label(&listener);
+        let labelled = label.clone();
         let open = move |shared: Shared| {
             let app = app.clone();
-            let serve = move |stream: Stream, peer: Peer| {
-                let io = Io::new(stream, shared.registry.open(shared.health));
+            let label = labelled.clone();
+            let serve = move |stream: Stream, peer: Peer, read: Bytes| {
+                let io = Io::new(stream, read, shared.registry.open(shared.health));
                 let peer = shared.peers.then_some(peer);
                 let app = Counting::new(app.clone(), io.registered(), peer);
                 let http = shared.http.clone();
-                tokio::spawn(async move { connection::serve(io, app, &http).await });
+                let label = label.clone();
+                tokio::spawn(async move { connection::serve(io, app, &http, &label).await });
             };
             Box::new(serve) as Opened
         };
         Self {
             listener,
+            label,
             open: Box::new(open),
         }
+    }
+
+    /// Serves what other processes of this service accepted on this listener.
+    pub(super) fn take_over(&self, shared: &Shared) {
+        let serve = Mutex::new((self.open)(shared.clone()));
+        Inbox::of_process().route(&self.label, move |item| {
+            // A client that is gone by now has no address.
+            if let Ok((stream, peer)) = Stream::from_fd(item.fd) {
+                let mut serve = serve.lock().unwrap_or_else(PoisonError::into_inner);
+                serve(stream, peer, item.state.into());
+            }
+        });
     }
 
     /// Starts accepting on all sockets, until `stop` is true. The returned
@@ -79,6 +100,14 @@ impl Door {
     }
 }
 
+/// The name that the socket unit gives it, which the next process knows too.
+fn label(listener: &Listener) -> Arc<str> {
+    match listener.name() {
+        Some(name) => listener_label(name),
+        None => listener_label(&listener.to_string()),
+    }
+}
+
 async fn accept(
     socket: AsyncSocket,
     mut serve: Opened,
@@ -98,7 +127,7 @@ async fn accept(
         };
         match accepted {
             Ok((stream, peer)) => {
-                serve(stream, peer);
+                serve(stream, peer, Bytes::new());
                 if pause > PAUSE {
                     pause = PAUSE;
                     registry.set_short(false);

@@ -7,16 +7,20 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::Poll;
 
 use hyper::server::conn::{http1, http2};
+use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 
 use super::app::App;
 use super::io::{First, Io};
 use super::registry::{Ask, Doing, Ear, Protocol};
 use super::request::Counting;
+use crate::handover::{Detached, Item, Outbox};
+use crate::listen::Stream;
 
 /// How HTTP is spoken; shared by all connections of a server.
 #[derive(Clone, Debug)]
@@ -37,31 +41,74 @@ impl Http {
     }
 }
 
-/// Serves one connection.
-pub(super) async fn serve<A: App>(io: Io, app: Counting<A>, http: &Http) {
-    match first(&io).await {
-        First::Http1 => {
-            io.conn().speaks(Protocol::Http1);
-            serve_http1(io, app, http).await;
+/// Serves one connection, which came through the listener that `label` names.
+pub(super) async fn serve<A: App>(mut io: Io, app: Counting<A>, http: &Http, label: &Arc<str>) {
+    loop {
+        let leaving = match first(&io).await {
+            First::Http1 => {
+                io.conn().speaks(Protocol::Http1);
+                serve_http1(io, app.clone(), http).await
+            }
+            First::Http2 => {
+                io.conn().speaks(Protocol::Http2);
+                serve_http2(io, app, http).await;
+                return;
+            }
+            First::Leave => Some(io),
+            First::End => return,
+        };
+        let Some(leaving) = leaving else { return };
+        match hand_over(leaving, label).await {
+            None => return,
+            // Nobody takes it, so it ends here, as the stop asks.
+            Some(stays) => io = stays,
         }
-        First::Http2 => {
-            io.conn().speaks(Protocol::Http2);
-            serve_http2(io, app, http).await;
-        }
-        First::End => {}
     }
 }
 
-/// Waits for the first bytes, or until the connection is asked to close.
+/// Gives a connection to the next process, or back.
+async fn hand_over(io: Io, label: &Arc<str>) -> Option<Io> {
+    let (stream, read, registered) = io.into_parts();
+    let conn = registered.conn.clone();
+    conn.speaks(Protocol::Leaving);
+    let item = Item {
+        label: label.clone(),
+        version: 1,
+        // The reactor forgets it, so that only the next process hears of it.
+        fd: stream.into_fd().ok()?,
+        state: read.into(),
+    };
+    let unsent = match Outbox::of_process().await {
+        Some(outbox) => outbox.send(item).await,
+        None => Err(item),
+    };
+    match unsent {
+        Ok(()) => {
+            conn.registry.totals.handed_over.fetch_add(1, Relaxed);
+            None
+        }
+        Err(item) => {
+            conn.registry.keeps_all();
+            conn.speaks(Protocol::Silent);
+            let (stream, _) = Stream::from_fd(item.fd).ok()?;
+            Some(Io::new(stream, item.state.into(), registered))
+        }
+    }
+}
+
+/// Waits for the first bytes, or until the connection is asked to go.
 async fn first(io: &Io) -> First {
     let conn = io.conn();
     let mut ear = Ear::new(conn);
     let mut seen = 0;
     poll_fn(|cx| {
         let ask = ear.hear(cx);
+        if ask == Ask::HandOver && conn.registry.hands_over() {
+            return Poll::Ready(First::Leave);
+        }
         match io.poll_first(cx, &mut seen) {
             Poll::Ready(first) => Poll::Ready(first.unwrap_or(First::End)),
-            Poll::Pending if ask == Ask::Nothing => Poll::Pending,
+            Poll::Pending if ask <= Ask::HandOver => Poll::Pending,
             // A beginning of the HTTP/2 preface and no more: half a request.
             Poll::Pending if seen > 0 && ask != Ask::Cut => Poll::Ready(First::Http1),
             Poll::Pending if ask != Ask::Cut && io.socket().has_bytes() => {
@@ -78,7 +125,9 @@ async fn first(io: &Io) -> First {
     .await
 }
 
-async fn serve_http1<A: App>(io: Io, app: Counting<A>, http: &Http) {
+/// Serves HTTP/1; a connection that is to leave comes back with what was read
+/// from it and not answered.
+async fn serve_http1<A: App>(io: Io, app: Counting<A>, http: &Http) -> Option<Io> {
     let conn = io.conn().clone();
     let socket = io.socket();
     let mut serving = http
@@ -86,42 +135,91 @@ async fn serve_http1<A: App>(io: Io, app: Counting<A>, http: &Http) {
         .serve_connection(TokioIo::new(io), app)
         .with_upgrades();
     let mut ear = Ear::new(&conn);
-    let asked = poll_fn(|cx| {
+    let end = poll_fn(|cx| {
         let ask = ear.hear(cx);
         // An error here is the client's: it went away or spoke nonsense.
-        if Pin::new(&mut serving).poll(cx).is_ready() {
-            return Poll::Ready(None);
-        }
-        if ask == Ask::Nothing {
-            return Poll::Pending;
+        if let Poll::Ready(ended) = Pin::new(&mut serving).poll(cx) {
+            return Poll::Ready(match ended {
+                Ok(()) if conn.protocol() == Protocol::Leaving => End::Asked(Ask::HandOver),
+                _ => End::Itself,
+            });
         }
         match (ask, conn.doing()) {
-            (Ask::Cut, _) => Poll::Ready(Some(Ask::Cut)),
+            (Ask::Nothing, _) => Poll::Pending,
+            (Ask::Cut, _) => Poll::Ready(End::Asked(Ask::Cut)),
+            (Ask::HandOver, Doing::Idle | Doing::HalfRead) if conn.registry.hands_over() => {
+                if !conn.has_begun() {
+                    // The library has read, and parsed nothing.
+                    return Poll::Ready(End::Asked(Ask::HandOver));
+                }
+                if !conn.ends_by_itself() {
+                    // It ends between two messages, which may be now, or when
+                    // it has the rest of a body; and it closes nothing.
+                    conn.speaks(Protocol::Leaving);
+                    Pin::new(&mut serving).graceful_shutdown();
+                    cx.waker().wake_by_ref();
+                }
+                Poll::Pending
+            }
             (Ask::CloseQuiet | Ask::CloseHalfRead, Doing::Idle) if socket.has_bytes() => {
                 // A request arrived that the reactor did not announce yet.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
             (ask @ (Ask::CloseQuiet | Ask::CloseHalfRead), Doing::Idle)
-            | (ask @ Ask::CloseHalfRead, Doing::HalfRead) => Poll::Ready(Some(ask)),
+            | (ask @ Ask::CloseHalfRead, Doing::HalfRead) => Poll::Ready(End::Asked(ask)),
             _ => Poll::Pending,
         }
     })
     .await;
-    match asked {
+    match end {
         // An upgraded connection lives on in the app; its `Io` tells when it
         // ends.
-        None if conn.protocol() != Protocol::Closing => conn.speaks(Protocol::Upgraded),
-        None | Some(Ask::Cut) => {}
-        Some(_) => {
-            if let Some(parts) = serving.into_parts() {
-                let totals = &conn.registry.totals;
-                match parts.read_buf.is_empty() {
-                    true => totals.quiet_closed.fetch_add(1, Relaxed),
-                    false => totals.cut_half_read.fetch_add(1, Relaxed),
-                };
-            }
+        End::Itself if conn.protocol() != Protocol::Closing => {
+            conn.speaks(Protocol::Upgraded);
+            None
         }
+        End::Itself | End::Asked(Ask::Cut) => None,
+        End::Asked(ask) => {
+            let parts = serving.into_parts()?;
+            if ask == Ask::HandOver {
+                return Some(parts.io.into_inner().with_read(parts.read_buf));
+            }
+            let totals = &conn.registry.totals;
+            match parts.read_buf.is_empty() {
+                true => totals.quiet_closed.fetch_add(1, Relaxed),
+                false => totals.cut_half_read.fetch_add(1, Relaxed),
+            };
+            None
+        }
+    }
+}
+
+/// How the serving of HTTP/1 ended.
+enum End {
+    /// The client closed, the last answer was given, or it left HTTP.
+    Itself,
+    Asked(Ask),
+}
+
+/// Takes a connection that left HTTP out of the server: the socket, with the
+/// bytes that were read and that nobody has seen.
+///
+/// For connections served by [`serve`](crate::serve); what comes from elsewhere
+/// is given back.
+///
+/// # Errors
+///
+/// The connection, when it is not one of `serve`, or is one stream of HTTP/2.
+pub fn detach(upgraded: Upgraded) -> Result<Detached, Upgraded> {
+    let parts = upgraded.downcast::<TokioIo<Io>>()?;
+    let (stream, read, registered) = parts.io.into_inner().into_parts();
+    let mut unread = Vec::from(parts.read_buf);
+    unread.extend_from_slice(&read);
+    // A socket that the reactor cannot forget is closed, which no socket does.
+    match stream.into_fd() {
+        Ok(fd) => Ok(Detached::new(fd, unread.into(), Some(Box::new(registered)))),
+        Err(error) => unreachable!("a socket leaves the reactor: {error}"),
     }
 }
 
@@ -132,7 +230,7 @@ async fn serve_http2<A: App>(io: Io, app: Counting<A>, http: &Http) {
     let mut leaving = false;
     poll_fn(|cx| {
         let ask = ear.hear(cx);
-        if ask != Ask::Nothing && !leaving {
+        if ask > Ask::HandOver && !leaving {
             // GOAWAY in two steps: streams that the client sent before it read
             // the first are still taken.
             serving.as_mut().graceful_shutdown();

@@ -14,6 +14,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use bytes::{Buf as _, Bytes};
 use nix::errno::Errno;
 use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -35,6 +36,8 @@ const CLOSE_BYTES: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct Io {
     stream: Stream,
+    /// Read before, and not yet by the HTTP library.
+    read: Bytes,
     registered: Registered,
     closing: Closing,
 }
@@ -55,14 +58,19 @@ enum Closing {
 pub(super) enum First {
     Http1,
     Http2,
+    /// None came, and it goes to the next process.
+    Leave,
     /// The peer closed without a byte.
     End,
 }
 
 impl Io {
-    pub(super) fn new(stream: Stream, registered: Registered) -> Self {
+    /// `read` is what was read from `stream` already, such as by the process
+    /// before this one.
+    pub(super) fn new(stream: Stream, read: Bytes, registered: Registered) -> Self {
         Self {
             stream,
+            read,
             registered,
             closing: Closing::Not,
         }
@@ -86,6 +94,9 @@ impl Io {
         cx: &mut Context<'_>,
         seen: &mut usize,
     ) -> Poll<io::Result<First>> {
+        if !self.read.is_empty() {
+            return Poll::Ready(Ok(First::Http1));
+        }
         loop {
             ready!(self.stream.poll_read_ready(cx))?;
             let looked = self.stream.try_peek(|| match self.peek(seen)? {
@@ -97,6 +108,22 @@ impl Io {
                 other => return Poll::Ready(other),
             }
         }
+    }
+
+    /// Puts back what was read and not used.
+    pub(super) fn with_read(mut self, read: Bytes) -> Self {
+        if !read.is_empty() {
+            self.read = match self.read.is_empty() {
+                true => read,
+                false => [read, self.read].concat().into(),
+            };
+        }
+        self
+    }
+
+    /// The socket, what was read from it, and its place among the open ones.
+    pub(super) fn into_parts(self) -> (Stream, Bytes, Registered) {
+        (self.stream, self.read, self.registered)
     }
 
     /// The socket, to look at while the HTTP library owns the rest.
@@ -186,6 +213,17 @@ impl AsyncRead for Io {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if !this.read.is_empty() {
+            let length = this.read.len().min(buf.remaining());
+            buf.put_slice(&this.read[..length]);
+            this.read.advance(length);
+            this.conn().has_read();
+            return Poll::Ready(Ok(()));
+        }
+        if this.conn().reads_no_more() {
+            // The task of the connection ends it after this poll.
+            return Poll::Pending;
+        }
         let before = buf.filled().len();
         let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
         if buf.filled().len() > before {
@@ -228,6 +266,10 @@ impl AsyncWrite for Io {
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.conn().protocol() == Protocol::Leaving {
+            // It goes on in another process.
+            return Poll::Ready(Ok(()));
+        }
         if matches!(this.closing, Closing::Not) {
             ready!(Pin::new(&mut this.stream).poll_shutdown(cx))?;
             this.closing = match this.peer_may_send() {

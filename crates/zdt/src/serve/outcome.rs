@@ -18,6 +18,8 @@ pub struct Served {
     /// Connections without a request that were closed: kept alive and idle, or
     /// opened and silent.
     pub quiet_closed: u64,
+    /// Connections that the next process goes on with.
+    pub handed_over: u64,
     /// What did not get its answer.
     pub cut: Cut,
 }
@@ -51,16 +53,20 @@ impl fmt::Display for Served {
             took,
             during_drain,
             quiet_closed,
+            handed_over,
             cut,
             ..
         } = self;
         write!(
             f,
-            "drained in {} ms: {} answered, {} closed, ",
+            "drained in {} ms: {} answered, ",
             took.as_millis(),
             count(*during_drain, "request"),
-            count(*quiet_closed, "quiet connection"),
         )?;
+        if *handed_over > 0 {
+            write!(f, "{} handed over, ", count(*handed_over, "connection"))?;
+        }
+        write!(f, "{} closed, ", count(*quiet_closed, "quiet connection"),)?;
         match cut.is_nothing() {
             true => f.write_str("nothing cut"),
             false => write!(

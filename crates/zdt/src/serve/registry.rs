@@ -24,6 +24,9 @@ pub(super) struct Registry {
     drain: Drain,
     /// Descriptors are short: answers announce the close, too.
     short: AtomicBool,
+    /// Connections that stay open go to the next process, so no answer
+    /// announces a close because of the stop.
+    hands_over: AtomicBool,
     /// Something ended that a stop may wait for.
     pub(super) changed: Notify,
     pub(super) totals: Totals,
@@ -36,6 +39,7 @@ pub(super) struct Totals {
     pub(super) requests: AtomicU64,
     pub(super) during_drain: AtomicU64,
     pub(super) quiet_closed: AtomicU64,
+    pub(super) handed_over: AtomicU64,
     /// Requests of which a part had arrived when the connection was closed.
     pub(super) cut_half_read: AtomicU64,
 }
@@ -58,6 +62,8 @@ pub(super) enum Protocol {
     Http2,
     /// Left HTTP, such as a WebSocket.
     Upgraded,
+    /// On its way to the next process.
+    Leaving,
     /// Said its last word and waits for the peer to close.
     Closing,
 }
@@ -67,6 +73,9 @@ pub(super) enum Protocol {
 #[repr(u8)]
 pub(super) enum Ask {
     Nothing,
+    /// Go to the next process, with what was read of a request, once no answer
+    /// is being made.
+    HandOver,
     /// Close once no request is there, not even a part of one.
     CloseQuiet,
     /// Close, unless a request is being answered.
@@ -93,8 +102,10 @@ pub(super) struct Conn {
     unsent: AtomicBool,
     /// The request in flight has, or had, a body.
     pub(super) has_body: AtomicBool,
-    /// HTTP/2 with a stream that left HTTP (RFC 8441).
+    /// The request in flight leaves HTTP, or a stream of HTTP/2 did (RFC 8441).
     pub(super) has_tunnel: AtomicBool,
+    /// The request with a body, or its answer, says that it is the last.
+    pub(super) is_last: AtomicBool,
     activity: AtomicU32,
     requests: AtomicU32,
     ask: AtomicU8,
@@ -128,15 +139,17 @@ pub(super) enum Doing {
         new: u64,
     },
     Upgraded,
+    Leaving,
     Closing,
 }
 
 impl Registry {
-    pub(super) fn new(drain: Drain) -> Arc<Self> {
+    pub(super) fn new(drain: Drain, hands_over: bool) -> Arc<Self> {
         Arc::new(Self {
             conns: Mutex::default(),
             drain,
             short: AtomicBool::new(false),
+            hands_over: AtomicBool::new(hands_over),
             changed: Notify::new(),
             totals: Totals::default(),
         })
@@ -155,6 +168,7 @@ impl Registry {
             unsent: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             has_tunnel: AtomicBool::new(false),
+            is_last: AtomicBool::new(false),
             activity: AtomicU32::new(0),
             requests: AtomicU32::new(0),
             ask: AtomicU8::new(Ask::Nothing as u8),
@@ -174,7 +188,16 @@ impl Registry {
 
     /// Whether answers must end their connection.
     pub(super) fn announces_close(&self) -> bool {
-        self.is_draining() || self.short.load(Relaxed)
+        self.short.load(Relaxed) || (self.is_draining() && !self.hands_over())
+    }
+
+    pub(super) fn hands_over(&self) -> bool {
+        self.hands_over.load(Relaxed)
+    }
+
+    /// There is nobody to hand over to, from now on.
+    pub(super) fn keeps_all(&self) {
+        self.hands_over.store(false, Relaxed);
     }
 
     pub(super) fn set_short(&self, short: bool) {
@@ -213,6 +236,7 @@ impl Conn {
             Protocol::Http2 if old + new == 0 && self.has_tunnel.load(Relaxed) => Doing::Upgraded,
             Protocol::Http2 => Doing::Http2 { old, new },
             Protocol::Upgraded => Doing::Upgraded,
+            Protocol::Leaving => Doing::Leaving,
             Protocol::Closing => Doing::Closing,
             Protocol::Http1 if old + new > 0 => Doing::Busy { old, new },
             // The body is done, but not all of it is with the kernel.
@@ -231,6 +255,7 @@ impl Conn {
             1 => Protocol::Http1,
             2 => Protocol::Http2,
             3 => Protocol::Upgraded,
+            4 => Protocol::Leaving,
             _ => Protocol::Closing,
         }
     }
@@ -263,11 +288,33 @@ impl Conn {
             .store(self.activity.load(Relaxed).wrapping_add(1), Relaxed);
     }
 
+    /// The answer is done, the request is not, and it is the last: the HTTP
+    /// library closes when it has all of it.
+    pub(super) fn ends_by_itself(&self) -> bool {
+        self.has_body.load(Relaxed) && self.is_last.load(Relaxed)
+    }
+
+    /// Whether a request was ever begun.
+    pub(super) fn has_begun(&self) -> bool {
+        self.requests.load(Relaxed) > 0
+    }
+
+    /// On its way out, it starts no request that is not here yet.
+    pub(super) fn reads_no_more(&self) -> bool {
+        self.ask() == Ask::HandOver
+            && self.registry.hands_over()
+            && self.protocol() == Protocol::Http1
+            && self.has_begun()
+            && !self.has_body.load(Relaxed)
+            && !self.has_tunnel.load(Relaxed)
+    }
+
     pub(super) fn ask(&self) -> Ask {
         match self.ask.load(Acquire) {
             0 => Ask::Nothing,
-            1 => Ask::CloseQuiet,
-            2 => Ask::CloseHalfRead,
+            1 => Ask::HandOver,
+            2 => Ask::CloseQuiet,
+            3 => Ask::CloseHalfRead,
             _ => Ask::Cut,
         }
     }
@@ -361,7 +408,21 @@ impl InFlight {
 
     /// Whether the answer is the last of its connection.
     pub(super) fn is_last(&self) -> bool {
-        self.conn.registry.announces_close() || self.conn.ask() != Ask::Nothing
+        self.conn.registry.announces_close() || self.conn.ask() > Ask::HandOver
+    }
+
+    /// The connection leaves HTTP with this answer.
+    pub(super) fn leaves_http(&self) {
+        self.conn.has_tunnel.store(true, Relaxed);
+    }
+
+    /// This answer is the last, because the app says so.
+    pub(super) fn says_last(&self) {
+        self.conn.is_last.store(true, Relaxed);
+    }
+
+    pub(super) fn has_body(&self) -> bool {
+        self.conn.has_body.load(Relaxed)
     }
 
     fn count(&self, by: i32) {

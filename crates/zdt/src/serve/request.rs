@@ -18,7 +18,7 @@ use super::registry::{Conn, InFlight, Registered};
 use crate::listen::Peer;
 
 /// The app, as the HTTP library calls it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Counting<S> {
     app: S,
     conn: Arc<Conn>,
@@ -47,9 +47,12 @@ where
 
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         let in_flight = InFlight::begin(&self.conn);
-        self.conn
-            .has_body
-            .store(!request.body().is_end_stream(), Relaxed);
+        let has_body = !request.body().is_end_stream();
+        self.conn.has_body.store(has_body, Relaxed);
+        if has_body {
+            // Its answer may be done before it is, so this is asked later.
+            self.conn.is_last.store(says_last(&request), Relaxed);
+        }
         if request.method() == Method::CONNECT {
             self.conn.has_tunnel.store(true, Relaxed);
         }
@@ -121,13 +124,32 @@ where
             }
         };
         let (mut head, body) = response.into_parts();
-        // HTTP/2 has GOAWAY for this, and an upgrade leaves HTTP.
-        let announce = *this.announce && head.status != http::StatusCode::SWITCHING_PROTOCOLS;
-        if announce && this.in_flight.as_ref().is_some_and(InFlight::is_last) {
-            head.headers
-                .insert(header::CONNECTION, HeaderValue::from_static("close"));
+        if let Some(in_flight) = &this.in_flight {
+            // HTTP/2 has GOAWAY for this, and an upgrade leaves HTTP.
+            if head.status == http::StatusCode::SWITCHING_PROTOCOLS {
+                in_flight.leaves_http();
+            } else if *this.announce && in_flight.is_last() {
+                head.headers
+                    .insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            if in_flight.has_body() && has_close(&head.headers) {
+                in_flight.says_last();
+            }
         }
         let body = Counted::new(body, this.in_flight.take());
         Poll::Ready(Ok(Response::from_parts(head, body)))
     }
+}
+
+/// Whether the client keeps the connection for one answer only.
+fn says_last<B>(request: &Request<B>) -> bool {
+    request.version() < Version::HTTP_11 || has_close(request.headers())
+}
+
+fn has_close(headers: &http::HeaderMap) -> bool {
+    let words = headers.get_all(header::CONNECTION).iter();
+    words.filter_map(|value| value.to_str().ok()).any(|value| {
+        let mut words = value.split(',');
+        words.any(|word| word.trim().eq_ignore_ascii_case("close"))
+    })
 }

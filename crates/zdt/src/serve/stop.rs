@@ -27,6 +27,8 @@ pub(super) struct Stop<'a> {
     pub(super) registry: &'a Registry,
     pub(super) drain: &'a Drain,
     pub(super) knobs: Knobs,
+    /// Whether connections go to the next process, as far as is known now.
+    pub(super) hands_over: bool,
     /// Ends accepting for the app.
     pub(super) doors: &'a watch::Sender<bool>,
     pub(super) accepting: &'a mut JoinSet<()>,
@@ -73,13 +75,19 @@ impl Stop<'_> {
             held: self.drain.held(),
             ..Census::default()
         };
+        let farewell = match (self.hands_over, self.registry.hands_over()) {
+            (false, _) => Farewell::Announced,
+            (true, true) => Farewell::HandedOver,
+            (true, false) => Farewell::Unannounced,
+        };
         self.registry.scan(now, |conn, seen| {
             if conn.health {
                 return Ask::Nothing;
             }
             let lingered = elapsed.min(seen.quiet_for) >= self.knobs.linger;
-            enter(&mut census, seen, lingered);
-            ask(phase, seen, self.knobs)
+            let settled = lingered || farewell == Farewell::HandedOver;
+            enter(&mut census, seen, settled);
+            ask(phase, seen, self.knobs, farewell)
         });
         census
     }
@@ -99,7 +107,7 @@ pub(super) fn end(registry: &Registry, drain: &Drain, took: Duration) -> Served 
             Doing::Busy { old, new } | Doing::Http2 { old, new } => cut.requests += old + new,
             Doing::HalfRead => cut.half_read += 1,
             Doing::Upgraded => cut.upgraded += 1,
-            Doing::Silent | Doing::Idle | Doing::Closing => {}
+            Doing::Silent | Doing::Idle | Doing::Leaving | Doing::Closing => {}
         }
         Ask::Cut
     });
@@ -111,12 +119,24 @@ pub(super) fn end(registry: &Registry, drain: &Drain, took: Duration) -> Served 
         requests: totals.requests.load(Relaxed),
         during_drain: totals.during_drain.load(Relaxed),
         quiet_closed: totals.quiet_closed.load(Relaxed),
+        handed_over: totals.handed_over.load(Relaxed),
         cut,
     }
 }
 
+/// How an HTTP/1.1 connection between two requests ends for this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Farewell {
+    /// Answers said so, or there was time to send.
+    Announced,
+    /// It does not: the next process has it.
+    HandedOver,
+    /// It was to be handed over, and nobody takes it any more.
+    Unannounced,
+}
+
 /// Enters a connection in the census.
-fn enter(census: &mut Census, seen: Seen, lingered: bool) {
+fn enter(census: &mut Census, seen: Seen, settled: bool) {
     census.open += 1;
     match seen.doing {
         Doing::Busy { old, new } | Doing::Http2 { old, new } => {
@@ -124,9 +144,10 @@ fn enter(census: &mut Census, seen: Seen, lingered: bool) {
             census.new_requests += new;
         }
         Doing::Silent | Doing::Idle | Doing::HalfRead => {
-            census.unsettled += u64::from(seen.old && !lingered);
+            census.unsettled += u64::from(seen.old && !settled);
         }
         Doing::Upgraded => census.upgraded += 1,
+        Doing::Leaving => {}
         Doing::Closing => {
             // Its client has the answer and is slow to close; better it is
             // waited for while the door is open than when others queue.
@@ -137,15 +158,24 @@ fn enter(census: &mut Census, seen: Seen, lingered: bool) {
 
 /// What a connection is asked, given the phase.
 ///
-/// While the door is open everything may take its time. Then a connection
-/// between two requests closes at once, because its client was told so or had
-/// the whole linger time to send; one on which a first request may be on its
-/// way is waited for.
-fn ask(phase: Phase, seen: Seen, knobs: Knobs) -> Ask {
+/// While the door is open everything may take its time. Then HTTP/1.1
+/// connections are handed over, at once or after their answer.
+///
+/// Where they cannot be, one between two requests closes at once, because its
+/// client was told so or had the whole linger time to send; one on which a first
+/// request may be on its way is waited for.
+fn ask(phase: Phase, seen: Seen, knobs: Knobs, farewell: Farewell) -> Ask {
     let lingered = seen.quiet_for >= knobs.linger;
     match (phase, seen.doing) {
-        (Phase::LameDuck, _) | (_, Doing::Busy { .. }) => Ask::Nothing,
-        (_, Doing::Idle) => Ask::CloseQuiet,
+        (Phase::LameDuck, _) => Ask::Nothing,
+        (_, Doing::Idle | Doing::Silent | Doing::HalfRead | Doing::Busy { .. })
+            if farewell == Farewell::HandedOver =>
+        {
+            Ask::HandOver
+        }
+        (_, Doing::Busy { .. } | Doing::Leaving) => Ask::Nothing,
+        (_, Doing::Idle) if lingered || farewell == Farewell::Announced => Ask::CloseQuiet,
+        (_, Doing::Idle) => Ask::Nothing,
         (_, Doing::Silent) if lingered => Ask::CloseQuiet,
         (_, Doing::HalfRead) if lingered => Ask::CloseHalfRead,
         (_, Doing::Silent | Doing::HalfRead) => Ask::Nothing,
@@ -184,7 +214,7 @@ pub(super) async fn close_health(registry: &Registry, knobs: Knobs) {
             registry.scan(Instant::now(), |conn, seen| match conn.health {
                 true => {
                     open += 1;
-                    ask(Phase::Finishing, seen, knobs)
+                    ask(Phase::Finishing, seen, knobs, Farewell::Announced)
                 }
                 false => Ask::Nothing,
             });
@@ -206,12 +236,23 @@ mod tests {
     use super::*;
 
     fn check(phase: Phase, doing: Doing, quiet_millis: u64, expected: Ask) {
+        check_with(Farewell::Announced, phase, doing, quiet_millis, expected);
+    }
+
+    fn check_with(
+        farewell: Farewell,
+        phase: Phase,
+        doing: Doing,
+        quiet_millis: u64,
+        expected: Ask,
+    ) {
         let seen = Seen {
             old: true,
             doing,
             quiet_for: Duration::from_millis(quiet_millis),
         };
-        assert_eq!(ask(phase, seen, Knobs::default()), expected);
+        let ask = ask(phase, seen, Knobs::default(), farewell);
+        assert_eq!(ask, expected);
     }
 
     #[test]
@@ -248,6 +289,36 @@ mod tests {
     #[test]
     fn an_idle_one_had_its_time_before() {
         check(Phase::Finishing, Doing::Idle, 0, Ask::CloseQuiet);
+    }
+
+    #[test]
+    fn what_is_handed_over_waits_for_nothing_but_its_answer() {
+        let http1 = [
+            Doing::Idle,
+            Doing::Silent,
+            Doing::HalfRead,
+            Doing::Busy { old: 1, new: 0 },
+        ];
+        for doing in http1 {
+            let over = Farewell::HandedOver;
+            check_with(over, Phase::LameDuck, doing, 60_000, Ask::Nothing);
+            check_with(over, Phase::Finishing, doing, 0, Ask::HandOver);
+        }
+        let streams = Doing::Http2 { old: 0, new: 1 };
+        check_with(
+            Farewell::HandedOver,
+            Phase::Finishing,
+            streams,
+            0,
+            Ask::CloseQuiet,
+        );
+    }
+
+    #[test]
+    fn without_an_announcement_an_idle_one_is_waited_for_too() {
+        let late = Farewell::Unannounced;
+        check_with(late, Phase::Finishing, Doing::Idle, 999, Ask::Nothing);
+        check_with(late, Phase::Finishing, Doing::Idle, 1_000, Ask::CloseQuiet);
     }
 
     #[test]
