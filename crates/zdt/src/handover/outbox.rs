@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::inbox::TAKEN;
+use super::inbox::{Inbox, TAKEN};
 use super::message::{Head, LONGEST, MOST_DESCRIPTORS, Writer};
 use super::{Item, STORED_AS, Ways, queue, sibling};
 use crate::notify;
@@ -57,6 +57,7 @@ impl Outbox {
     }
 
     async fn open(ways: &Ways) -> Option<Self> {
+        Inbox::of_process().stop().await;
         let mut road = Road::new(ways);
         if !road.next().await {
             return None;
