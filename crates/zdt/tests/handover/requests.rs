@@ -10,11 +10,15 @@ pub(crate) struct Connection {
     requests: Vec<Request>,
     cuts: Vec<Cut>,
     bytes: Vec<u8>,
+    /// Where a pause is in the bytes, in their order.
+    pauses: Vec<(usize, Duration)>,
 }
 
 #[derive(Clone, Debug)]
 struct Request {
     id: u64,
+    /// How long the client is silent before it.
+    silence: Duration,
     /// How long the app takes.
     ms: u64,
     kind: Kind,
@@ -40,22 +44,22 @@ struct Cut {
 }
 
 pub(crate) fn connection() -> impl Strategy<Value = Connection> {
-    let cut = (any::<u16>(), 0_u64..4_000).prop_map(|(at, pause)| Cut {
-        at,
-        pause: Duration::from_micros(pause),
-    });
+    let cut = (any::<u16>(), pause()).prop_map(|(at, pause)| Cut { at, pause });
     let parts = (
         prop::collection::vec(request(), 1..8),
         prop::collection::vec(cut, 0..8),
     );
-    parts.prop_map(|(requests, mut cuts)| {
-        cuts.sort_by_key(|cut| cut.at);
-        Connection {
-            requests,
-            cuts,
-            bytes: Vec::new(),
-        }
+    parts.prop_map(|(requests, cuts)| Connection {
+        requests,
+        cuts,
+        bytes: Vec::new(),
+        pauses: Vec::new(),
     })
+}
+
+fn pause() -> impl Strategy<Value = Duration> {
+    let micros = prop_oneof![2 => 0_u64..2_000, 1 => 2_000_u64..30_000];
+    micros.prop_map(Duration::from_micros)
 }
 
 fn request() -> impl Strategy<Value = Request> {
@@ -68,7 +72,13 @@ fn request() -> impl Strategy<Value = Request> {
         2 => prop::collection::vec(1_usize..3_000, 0..6).prop_map(Kind::EchoChunked),
     ];
     let ms = prop_oneof![4 => Just(0), 1 => 1_u64..6];
-    (kind, ms).prop_map(|(kind, ms)| Request { id: 0, ms, kind })
+    let silence = prop_oneof![1 => Just(Duration::ZERO), 1 => pause()];
+    (kind, silence, ms).prop_map(|(kind, silence, ms)| Request {
+        id: 0,
+        silence,
+        ms,
+        kind,
+    })
 }
 
 /// Gives every request a number of its own, and writes the bytes.
@@ -76,11 +86,19 @@ pub(crate) fn number(connections: &mut [Connection]) {
     let mut ids = 1..;
     for connection in connections {
         connection.bytes.clear();
+        connection.pauses.clear();
         let last = connection.requests.len() - 1;
         for (index, request) in connection.requests.iter_mut().enumerate() {
             request.id = ids.next().unwrap_or_default();
+            let here = connection.bytes.len();
+            connection.pauses.push((here, request.silence));
             request.write(index == last, &mut connection.bytes);
         }
+        let length = connection.bytes.len();
+        let cuts = connection.cuts.iter();
+        let pauses = cuts.map(|cut| (length * usize::from(cut.at) / 65_536, cut.pause));
+        connection.pauses.extend(pauses);
+        connection.pauses.sort();
     }
 }
 
@@ -91,7 +109,7 @@ pub(crate) fn ids(connections: &[Connection]) -> impl Iterator<Item = u64> {
 
 impl Request {
     fn write(&self, is_last: bool, to: &mut Vec<u8>) {
-        let Self { id, ms, kind } = self;
+        let Self { id, ms, kind, .. } = self;
         let close = if is_last { "connection: close\r\n" } else { "" };
         let mut head = |method: &str, path: &str, more: &str| {
             let query = format!("id={id}&ms={ms}");
@@ -123,12 +141,9 @@ impl Connection {
     /// What is written at once, and the pause behind it.
     pub(crate) fn pieces(&self) -> impl Iterator<Item = (&[u8], Duration)> {
         let mut begin = 0;
-        let ends = self.cuts.iter().map(|cut| {
-            let end = self.bytes.len() * usize::from(cut.at) / 65_536;
-            (end, cut.pause)
-        });
-        let whole = std::iter::once((self.bytes.len(), Duration::ZERO));
-        ends.chain(whole).map(move |(end, pause)| {
+        let whole = (self.bytes.len(), Duration::ZERO);
+        let pauses = self.pauses.iter().copied().chain([whole]);
+        pauses.map(move |(end, pause)| {
             let piece = &self.bytes[begin..end];
             begin = end;
             (piece, pause)
