@@ -1,11 +1,12 @@
 //! Thousands of clients that were answered once and then say nothing, held by the
 //! test itself.
+#![expect(clippy::disallowed_methods, reason = "waits for a while")]
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Error, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use zdt_units::probe::raise_file_limit;
 
@@ -29,10 +30,7 @@ pub struct Survivors {
 }
 
 impl Survivors {
-    fn ask(&mut self, socket: &mut TcpStream, patience: Duration) {
-        let asked = socket
-            .set_read_timeout(Some(patience))
-            .and_then(|()| ask(socket));
+    fn count(&mut self, asked: io::Result<String>) {
         let (counts, what) = match asked {
             Ok(answer) => (&mut self.answered, answer),
             Err(error) => (&mut self.ended, name(&error)),
@@ -82,23 +80,34 @@ impl Idle {
     pub fn ask_all(&mut self, patience: Duration) -> Survivors {
         let mut survivors = Survivors::default();
         for socket in &mut self.sockets {
-            survivors.ask(socket, patience);
+            let asked = socket.set_read_timeout(Some(patience));
+            survivors.count(asked.and_then(|()| ask(socket)));
         }
         survivors
     }
 
-    /// The same, and each time so many have been asked, the oldest first, they close.
-    pub fn ask_in_turns(self, count: usize, patience: Duration) -> Survivors {
+    /// Asks on all at once; who has its answer closes.
+    pub fn ask_and_leave(self, patience: Duration) -> io::Result<Survivors> {
         let mut survivors = Survivors::default();
-        let mut asked = Vec::new();
-        for mut socket in self.sockets {
-            survivors.ask(&mut socket, patience);
-            asked.push(socket);
-            if asked.len() == count {
-                asked.clear();
-            }
+        let mut waiting = self.sockets;
+        for socket in &mut waiting {
+            socket.write_all(REQUEST)?;
+            socket.set_read_timeout(Some(Duration::from_millis(1)))?;
         }
-        survivors
+        let end = Instant::now() + patience;
+        while !waiting.is_empty() && Instant::now() < end {
+            waiting.retain_mut(|socket| match socket.peek(&mut [0]) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => true,
+                _ => {
+                    survivors.count(answer(socket));
+                    false
+                }
+            });
+        }
+        for _ in waiting {
+            survivors.count(Err(ErrorKind::WouldBlock.into()));
+        }
+        Ok(survivors)
     }
 }
 
@@ -111,9 +120,15 @@ fn name(error: &Error) -> String {
     }
 }
 
-/// A whole exchange; the text of the answer. One that announces the close is an error.
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: app\r\n\r\n";
+
 fn ask(socket: &mut TcpStream) -> io::Result<String> {
-    socket.write_all(b"GET / HTTP/1.1\r\nhost: app\r\n\r\n")?;
+    socket.write_all(REQUEST)?;
+    answer(socket)
+}
+
+/// The text of an answer. One that announces the close is an error.
+fn answer(socket: &mut TcpStream) -> io::Result<String> {
     let mut answer = Vec::new();
     let mut buffer = [0; 1024];
     loop {

@@ -102,7 +102,7 @@ pub(crate) fn few_descriptors_are_enough(machine: &Machine) -> Result<(), Box<dy
     systemctl(machine, &["daemon-reload"])?;
     systemctl(machine, &["restart", "app.service"])?;
     let status = machine.show("app.service", "StatusText")?;
-    let survivors = idle.ask_in_turns(100, Duration::from_secs(20));
+    let survivors = idle.ask_and_leave(Duration::from_secs(20))?;
     say(
         &format!("2,000 connections, 512 descriptors, `{status}`; as they leave"),
         &survivors,
