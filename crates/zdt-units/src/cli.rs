@@ -37,6 +37,8 @@ pub enum Command {
     #[command(hide = true)]
     Exec(ExecArgs),
     #[command(hide = true)]
+    Sweep(SweepArgs),
+    #[command(hide = true)]
     DemoApp(DemoAppArgs),
 }
 
@@ -406,6 +408,13 @@ pub struct ExecArgs {
 
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,
+}
+
+/// Close the connections that a process was handed and did not take (run by generated units)
+#[derive(Debug, Args)]
+pub struct SweepArgs {
+    /// The main process of the service
+    pub pid: u32,
 }
 
 /// Prove that restarts lose nothing: of a service, or of any program in any language

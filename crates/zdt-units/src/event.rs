@@ -104,6 +104,12 @@ pub enum EventKind {
         unit: String,
         text: String,
     },
+    /// Connections that the new process was handed and did not take; they were closed.
+    Untaken {
+        unit: String,
+        pid: u32,
+        connections: usize,
+    },
     /// A probe was not answered as wanted; told again only when the answer changes.
     NotReady {
         answer: String,
@@ -130,6 +136,17 @@ pub enum EventKind {
     Finished {
         outcome: Outcome,
     },
+}
+
+/// What is said of connections that process `pid` was handed and did not take.
+pub(crate) fn untaken(pid: u32, connections: usize) -> String {
+    let connections = match connections {
+        1 => "1 connection".to_owned(),
+        more => format!("{more} connections"),
+    };
+    format!(
+        "closed {connections} that process {pid} was handed and did not take; does it know hand-over?"
+    )
 }
 
 /// Steps have numbers of their own in each phase.

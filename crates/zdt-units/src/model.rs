@@ -268,6 +268,12 @@ impl Service {
         (2 * restart).max(LEAST_STANDBY)
     }
 
+    /// The directory, below that of the manager, where processes that serve at the same time hand over to each other.
+    pub fn handover_directory(&self) -> Option<String> {
+        let overlap = matches!(self.strategy, Strategy::Standby | Strategy::Rolling { .. });
+        (self.handover && overlap).then(|| format!("{}-handover", self.name))
+    }
+
     /// What the `zdt` library reads from its environment.
     pub fn library_environment(&self) -> [(&'static str, String); 4] {
         self.drain.library_environment(&self.name)

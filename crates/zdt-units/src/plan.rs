@@ -75,6 +75,11 @@ pub enum Action {
         successes: u32,
         interval: Duration,
     },
+    /// Connections that the process of `unit` was handed and did not take are closed, or their clients would wait for
+    /// as long as it lives.
+    CloseUntaken {
+        unit: UnitName,
+    },
     /// A step of an installation.
     Install(Act),
 }
@@ -137,6 +142,10 @@ pub(crate) fn prove(service: &Service, before: Option<&Instance>) -> Vec<Step> {
                 sockets: Watched::of(service).sockets,
             },
         ));
+        if service.handover {
+            let unit = unit.clone();
+            steps.push(step(CONFIRM_LIMIT, Action::CloseUntaken { unit }));
+        }
         steps.extend(service.health.as_ref().map(|health| {
             step(
                 health.timeout,
@@ -165,7 +174,10 @@ impl Action {
     /// Whether it may leave anything else than it was.
     pub fn changes(&self) -> bool {
         match self {
-            Self::StartUnit { .. } | Self::RestartUnit { .. } | Self::Install(_) => true,
+            Self::StartUnit { .. }
+            | Self::RestartUnit { .. }
+            | Self::CloseUntaken { .. }
+            | Self::Install(_) => true,
             Self::ConfirmInstance { .. } | Self::AwaitReady { .. } => false,
         }
     }
@@ -177,6 +189,7 @@ impl Action {
             Self::RestartUnit { .. } => "restart_unit",
             Self::ConfirmInstance { .. } => "confirm_instance",
             Self::AwaitReady { .. } => "await_ready",
+            Self::CloseUntaken { .. } => "close_untaken",
             Self::Install(act) => act.kind(),
         }
     }
@@ -216,6 +229,10 @@ impl fmt::Display for Action {
                     "confirm that `{unit}` runs {new} and that {sockets} stayed open"
                 )
             }
+            Self::CloseUntaken { unit } => write!(
+                f,
+                "close connections that the process of `{unit}` was handed and did not take"
+            ),
             Self::AwaitReady {
                 unit,
                 reach,

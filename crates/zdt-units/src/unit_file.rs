@@ -109,6 +109,11 @@ impl Value {
         Self(format!("{name}:{}", escape::path(path.text())))
     }
 
+    /// Below the manager's runtime directory: `/run`, or that of the user.
+    pub fn handover_directory(name: &str) -> Self {
+        Self(format!("ZDT_HANDOVER_DIR=%t/{}", escape::whole(name)))
+    }
+
     /// The number of an instance, filled in by systemd.
     pub fn instance() -> Self {
         Self("ZDT_INSTANCE=%i".to_owned())

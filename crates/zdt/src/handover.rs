@@ -56,6 +56,7 @@ use tokio::sync::mpsc;
 
 pub(crate) use self::inbox::{Inbox, Siblings, Taken};
 pub(crate) use self::outbox::Outbox;
+pub(crate) use self::queue::Talk;
 pub use crate::serve::detach;
 
 /// What a queue is called in the manager's store.

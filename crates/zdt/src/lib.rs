@@ -37,6 +37,7 @@
 //! | `ZDT_DRAIN_GRACE`, `ZDT_DRAIN_LIMIT`, `ZDT_DRAIN_LINGER` | durations such as `30s`; they replace what the program says |
 //! | `ZDT_HANDOVER` | `1`: connections go to the next process through the manager's descriptor store; `0`: never. Else as `FDSTORE` says (systemd 254) |
 //! | `ZDT_HANDOVER_DIR` | where processes that serve at the same time hand over to each other |
+//! | `ZDT_RELOAD` | `1`: SIGHUP starts the program again, and the new process takes over |
 //! | `ZDT_ALLOW_BIND` | `1`: bind even where systemd should have passed a socket |
 //! | `ZDT_RELEASE`, `ZDT_GENERATION` | named in the [`Instance`] |
 //!

@@ -113,6 +113,23 @@ pub fn listeners() -> Result<Listeners, ListenError> {
     inherited().0
 }
 
+/// Copies of the listening sockets that were passed, with their names, for a
+/// process that is to take the place of this one. Those that were closed here
+/// are left out.
+#[cfg(feature = "serve")]
+pub(crate) fn copies() -> std::io::Result<Vec<(String, OwnedFd)>> {
+    let Ok(listeners) = inherited().0 else {
+        return Ok(Vec::new());
+    };
+    let mut copies = Vec::new();
+    for (fd, name) in &*listeners.passed {
+        if adopt::listens(*fd) {
+            copies.push((name.clone(), adopt::copy(*fd)?));
+        }
+    }
+    Ok(copies)
+}
+
 /// What this process inherited, and the first number it was promised.
 fn inherited() -> (Result<Listeners, ListenError>, Option<RawFd>) {
     type Answer = (Result<Listeners, ListenError>, Option<RawFd>);
@@ -146,8 +163,14 @@ fn read_environment() -> (Result<Listeners, ListenError>, Option<RawFd>) {
         }
         Ok(Passed::ToUs(promised)) => {
             let first = promised.first().map(|promised| promised.fd);
-            let entries = promised.into_iter().map(Entry::adopt).collect();
-            (Ok(Listeners(Arc::new(Mutex::new(entries)))), first)
+            let entries: Vec<_> = promised.into_iter().map(Entry::adopt).collect();
+            let listeners = entries.iter().filter(|entry| entry.is_listener());
+            let passed = listeners.map(|entry| (entry.fd, entry.name())).collect();
+            let listeners = Listeners {
+                left: Arc::new(Mutex::new(entries)),
+                passed,
+            };
+            (Ok(listeners), first)
         }
         Err(error) => (Err(error), None),
     }
@@ -157,7 +180,12 @@ fn read_environment() -> (Result<Listeners, ListenError>, Option<RawFd>) {
 ///
 /// A handle: clones and later calls of [`listeners`] see the same inventory.
 #[derive(Clone)]
-pub struct Listeners(Arc<Mutex<Vec<Entry>>>);
+pub struct Listeners {
+    left: Arc<Mutex<Vec<Entry>>>,
+    /// The numbers and names of all that listen, whoever has them now.
+    #[cfg_attr(not(feature = "serve"), expect(dead_code, reason = "for a successor"))]
+    passed: Arc<[(RawFd, String)]>,
+}
 
 struct Entry {
     fd: RawFd,
@@ -364,7 +392,7 @@ impl Listeners {
     }
 
     fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -7,6 +7,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -174,7 +175,19 @@ fn is_managed() -> bool {
     std::env::var_os("NOTIFY_SOCKET").is_some()
 }
 
+/// Says nothing from now on, or speaks again: a manager listens only to the
+/// main process of a unit.
+#[cfg(feature = "serve")]
+pub(crate) fn mute(mute: bool) {
+    MUTED.store(mute, Ordering::Relaxed);
+}
+
+static MUTED: AtomicBool = AtomicBool::new(false);
+
 fn send(states: &[State<'_>]) -> io::Result<()> {
+    if MUTED.load(Ordering::Relaxed) {
+        return Ok(());
+    }
     #[cfg(target_os = "linux")]
     if let Some(name) = abstract_address() {
         use std::os::linux::net::SocketAddrExt;

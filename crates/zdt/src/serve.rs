@@ -18,6 +18,7 @@ mod outcome;
 mod registry;
 mod request;
 mod stop;
+mod successor;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
@@ -41,6 +42,7 @@ pub use self::connection::detach;
 pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 pub use self::outcome::{Cut, ServeError, Served};
 use self::registry::{Ask, Doing, Registry};
+use self::successor::Parent;
 use crate::drain::{Drain, Knobs, Watch};
 use crate::handover::{Inbox, Outbox, Siblings, Taken, Ways};
 use crate::health::Health;
@@ -95,6 +97,7 @@ pub fn serve(listener: impl Into<Listener>, app: impl App) -> Serve {
         peers: false,
         environment: true,
         handover: true,
+        replace: false,
     }
 }
 
@@ -110,7 +113,11 @@ pub struct Serve {
     peers: bool,
     environment: bool,
     handover: bool,
+    replace: bool,
 }
+
+/// How long a new process may take until it could serve in place of this one.
+const REPLACE_LIMIT: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug)]
 struct Timeouts {
@@ -218,17 +225,41 @@ impl Serve {
         self
     }
 
+    /// Whether `SIGHUP` starts the program again and lets the new process take
+    /// over inside the same unit (`systemctl reload`): the port never waits, and
+    /// a new process that fails leaves this one serving. Default false;
+    /// environment `ZDT_RELOAD=1`.
+    ///
+    /// What the unit says about the process, such as its sandbox, does not change
+    /// by this; a restart does that.
+    pub fn replace_on_hangup(mut self, replace: bool) -> Self {
+        self.replace = replace;
+        self
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "units whose strategy is a reload say so by an environment variable"
+    )]
+    fn replaces(&self) -> bool {
+        let told = std::env::var("ZDT_RELOAD").is_ok_and(|value| value == "1");
+        self.replace || (self.environment && told)
+    }
+
     async fn run(mut self) -> Result<Served, ServeError> {
         if self.environment {
             self.knobs = knobs_from_environment(self.knobs)?;
         }
         raise_descriptor_limit();
-        let mut stop = Signals::new(self.signals).map_err(ServeError::Signal)?;
+        let parent = Parent::find();
+        let replaces = self.replaces();
+        let mut stop = Signals::new(self.signals, replaces).map_err(ServeError::Signal)?;
         let ways = match self.handover {
             true => Ways::of_process(),
             false => &Ways::default(),
         };
-        let registry = Registry::new(self.drain.clone(), !ways.are_none());
+        let hands_over = !ways.are_none() || (self.handover && replaces);
+        let registry = Registry::new(self.drain.clone(), hands_over);
         let health = self.health.take().unwrap_or_else(|| {
             let health = Health::new();
             health.ready();
@@ -260,9 +291,9 @@ impl Serve {
         let warm = tokio::select! {
             () = health.until_ready() => true,
             () = watch.draining() => false,
-            asked = stop.asked() => match asked {
-                Asked::Drain => false,
+            asked = until_told(&mut stop) => match asked {
                 Asked::End => return Ok(Served::default()),
+                _ => false,
             },
         };
         let doors = watch::Sender::new(false);
@@ -278,10 +309,20 @@ impl Serve {
                 door.accept(&shared, &doors, &mut accepting)
                     .map_err(ServeError::Listener)?;
             }
+            let is_main = match parent {
+                None => true,
+                // Without its parent it is no unit's main process.
+                Some(parent) => parent.succeed().await.is_ok(),
+            };
             announce(&addresses, taken);
             siblings = beside(ways);
-            if until_stopped(&watch, &mut stop).await == Asked::End {
-                return Ok(stop::end(&registry, &self.drain, Duration::ZERO));
+            if is_main {
+                match until_stopped(&watch, &mut stop).await {
+                    Asked::Drain => {}
+                    Asked::End => return Ok(stop::end(&registry, &self.drain, Duration::ZERO)),
+                    // The new process answers probes.
+                    Asked::Replace => drop(probes.send_replace(true)),
+                }
             }
         }
 
@@ -324,7 +365,17 @@ impl Serve {
     }
 }
 
-/// Feeds the watchdog until the stop.
+/// A process that does not serve yet cannot be replaced.
+async fn until_told(stop: &mut Signals) -> Asked {
+    loop {
+        match stop.asked().await {
+            Asked::Replace => {}
+            asked => return asked,
+        }
+    }
+}
+
+/// Feeds the watchdog until the stop, or until another process took over.
 async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
     let draining = watch.draining();
     tokio::pin!(draining);
@@ -332,7 +383,12 @@ async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
     loop {
         tokio::select! {
             () = &mut draining => return Asked::Drain,
-            asked = stop.asked() => return asked,
+            asked = stop.asked() => match asked {
+                Asked::Replace => if successor::replace(REPLACE_LIMIT).await.is_ok() {
+                    return Asked::Replace;
+                },
+                asked => return asked,
+            },
             () = tick(&mut pings) => {
                 // Proof of life: a worker takes up and ends a new task.
                 let _ = tokio::spawn(async {}).await;

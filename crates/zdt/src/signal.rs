@@ -9,32 +9,54 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 pub(crate) enum Asked {
     Drain,
     End,
+    /// Start the program again and let it take over.
+    Replace,
 }
 
-/// SIGTERM, SIGINT and SIGQUIT, or none of them.
+/// SIGTERM, SIGINT and SIGQUIT, or none of them; and SIGHUP, where it replaces.
 #[derive(Debug)]
-pub(crate) struct Signals(Option<[Signal; 3]>);
+pub(crate) struct Signals {
+    end: Option<[Signal; 3]>,
+    replace: Option<Signal>,
+}
 
 impl Signals {
-    pub(crate) fn new(wanted: bool) -> io::Result<Self> {
-        if !wanted {
-            return Ok(Self(None));
-        }
-        Ok(Self(Some([
-            signal(SignalKind::terminate())?,
-            signal(SignalKind::interrupt())?,
-            signal(SignalKind::quit())?,
-        ])))
+    pub(crate) fn new(wanted: bool, replace: bool) -> io::Result<Self> {
+        let end = match wanted {
+            true => Some([
+                signal(SignalKind::terminate())?,
+                signal(SignalKind::interrupt())?,
+                signal(SignalKind::quit())?,
+            ]),
+            false => None,
+        };
+        let replace = match replace {
+            true => Some(signal(SignalKind::hangup())?),
+            false => None,
+        };
+        Ok(Self { end, replace })
     }
 
     pub(crate) async fn asked(&mut self) -> Asked {
-        match &mut self.0 {
-            None => std::future::pending().await,
-            Some([terminate, interrupt, quit]) => tokio::select! {
-                _ = terminate.recv() => Asked::Drain,
-                _ = interrupt.recv() => Asked::End,
-                _ = quit.recv() => Asked::End,
-            },
+        let end = async {
+            match &mut self.end {
+                None => std::future::pending().await,
+                Some([terminate, interrupt, quit]) => tokio::select! {
+                    _ = terminate.recv() => Asked::Drain,
+                    _ = interrupt.recv() => Asked::End,
+                    _ = quit.recv() => Asked::End,
+                },
+            }
+        };
+        let replace = async {
+            match &mut self.replace {
+                None => std::future::pending().await,
+                Some(hangup) => hangup.recv().await,
+            }
+        };
+        tokio::select! {
+            asked = end => asked,
+            _ = replace => Asked::Replace,
         }
     }
 

@@ -15,8 +15,8 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
+mod handover;
 mod held;
-
 mod install;
 mod orchestrate;
 mod programs;
@@ -173,6 +173,7 @@ fn main() -> ExitCode {
         .chain(gates::TESTS)
         .chain(held::TESTS)
         .chain(strategies::TESTS)
+        .chain(handover::TESTS)
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
@@ -215,6 +216,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_giver"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

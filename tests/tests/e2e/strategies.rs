@@ -201,9 +201,10 @@ pub(crate) fn a_reload_reaches_the_main_process(machine: &Machine) -> Result<(),
 /// A file that only root can read, in a process that has no rights at all.
 pub(crate) fn a_credential_arrives(machine: &Machine) -> Result<(), Box<dyn Error>> {
     let secret = "s3cret % $HOME \"quoted\"\n";
-    let path = "/etc/keys of: app/100% key";
+    let path = "/etc/#keys:of=$app/100%,'*'\u{a0}é";
     machine.write_file(path, secret, 0o600)?;
-    let script = "cat $CREDENTIALS_DIRECTORY/cookie.key > $STATE_DIRECTORY/seen; cat '/etc/keys of: app/100% key'";
+    let script =
+        "cat $CREDENTIALS_DIRECTORY/cookie.key > $STATE_DIRECTORY/seen; cat /etc/?keys*/100*";
     let toml = format!(
         "[service.app]\nexec = [\"/bin/sh\", \"-c\", \"{script}\"]\nlisten = \"127.0.0.1:8080\"\n\
          sandbox = {{ state = \"app\" }}\n[service.app.credentials]\n\"cookie.key\" = \"{path}\"\n"

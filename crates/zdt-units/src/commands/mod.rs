@@ -14,6 +14,7 @@ mod probe;
 mod restart;
 mod run;
 mod scope;
+mod sweep;
 mod uninstall;
 mod verify;
 
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => restart::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
+        Command::Sweep(args) => sweep::run(args),
         Command::Verify(args) => verify::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoApp(args) => demo_app::run(args),

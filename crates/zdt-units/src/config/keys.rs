@@ -152,8 +152,8 @@ pub const SERVICE: Shape = Shape {
             "environment",
             Kind::Pairs,
             "none",
-            "A table of variables. Reserved: `ZDT_SERVICE`, `ZDT_INSTANCE`, `ZDT_DRAIN_*`, `LISTEN_FDS`, \
-             `LISTEN_FDNAMES`, `LISTEN_PID`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`, `INVOCATION_ID`",
+            "A table of variables. Reserved: `ZDT_SERVICE`, `ZDT_INSTANCE`, `ZDT_DRAIN_*`, `ZDT_HANDOVER*`, \
+             `FDSTORE`, `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`, `INVOCATION_ID`",
             "`Environment=`",
         ),
         key(
@@ -238,9 +238,9 @@ pub const SERVICE: Shape = Shape {
             "handover",
             Kind::Boolean,
             "`false`",
-            "The program gives descriptors to the next process through the manager's store. `zdt::serve` does not do \
-             so yet; a program that speaks `FDSTORE=1` itself can.",
-            "`FileDescriptorStoreMax=16`",
+            "Whether the program gives open connections to the next process, as `zdt::serve` does; see below",
+            "`FileDescriptorStoreMax=16`, `Environment=ZDT_HANDOVER=1`, `ExecStartPost=`, with `standby` and `rolling` \
+             also `RuntimeDirectory=`",
         ),
         key(
             "release",

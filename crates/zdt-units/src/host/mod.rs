@@ -3,6 +3,7 @@
 mod ask;
 pub(crate) mod files;
 pub mod gap;
+pub(crate) mod handover;
 pub mod image;
 mod listeners;
 pub mod look;

@@ -20,7 +20,7 @@ use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
 use super::ready::Streak;
-use super::{Failure, Host, ask};
+use super::{Failure, Host, ask, handover};
 use crate::event::EventKind;
 use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState, Watched, WatchedSocket};
@@ -271,6 +271,28 @@ impl Systemd {
         }
     }
 
+    async fn close_untaken(
+        &self,
+        unit: &UnitName,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        let pid = self.running(unit).await?.pid;
+        match handover::close_untaken(pid) {
+            Ok(connections) => tell(EventKind::Untaken {
+                unit: unit.to_string(),
+                pid,
+                connections,
+            }),
+            // A user whom the manager obeys need not be one who may look into its processes.
+            Err(error) => tell(EventKind::Note {
+                text: format!(
+                    "failed to look into process {pid} for connections that it did not take: {error}"
+                ),
+            }),
+        }
+        Ok(())
+    }
+
     async fn running(&self, unit: &UnitName) -> Result<Instance, Failure> {
         let state = self
             .state(unit)
@@ -318,6 +340,7 @@ impl Host for Systemd {
             Action::Install(act) => self.install(act, tell).await,
             Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
+            Action::CloseUntaken { unit } => self.close_untaken(unit, tell).await,
             Action::ConfirmInstance {
                 unit,
                 before,

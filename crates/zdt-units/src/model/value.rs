@@ -304,6 +304,13 @@ const RESERVED: &[(&str, &str)] = &[
         "the unit sets it to the number of the instance",
     ),
     ("ZDT_SERVICE", "it is the service's name in this file"),
+    ("ZDT_HANDOVER", "set `handover` instead"),
+    ("ZDT_HANDOVER_DIR", "set `handover` instead"),
+    (
+        "ZDT_HANDOVER_FD",
+        "a process sets it for the one that it starts",
+    ),
+    ("FDSTORE", "the service manager sets it"),
     ("LISTEN_FDS", "the service manager sets it"),
     ("LISTEN_FDNAMES", "the service manager sets it"),
     ("LISTEN_PID", "the service manager sets it"),

@@ -66,6 +66,18 @@ fn a_queue_restart_proves_the_new_process() {
 }
 
 #[test]
+fn what_was_handed_over_and_not_taken_is_closed() {
+    let text = "[service.a]\nexec = [\"/a\"]\nlisten = \":80\"\nhandover = true\n";
+    insta::assert_snapshot!(planned(text, |_| {}), @r#"
+    restart `a` (strategy `queue`)
+    1. restart `a.service` and wait until it is ready (limit 111s)
+    2. confirm that `a.service` runs a new process and that `a.socket` stayed open (limit 10s)
+    3. close connections that the process of `a.service` was handed and did not take (limit 10s)
+    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    "#);
+}
+
+#[test]
 fn without_health_the_manager_s_word_is_taken() {
     let text = "[service.a]\nexec = [\"/a\"]\nlisten = \":80\"\n";
     insta::assert_snapshot!(planned(text, |_| {}), @r#"

@@ -121,6 +121,7 @@ const DIRECTIVES: &[Directive] = &[
         Takes::Restart,
         "the program and its arguments; no shell reads them",
     ),
+    row("ExecStartPost", 236, Takes::Restart, "what follows a start"),
     row(
         "FileDescriptorName",
         236,
@@ -343,6 +344,24 @@ const DIRECTIVES: &[Directive] = &[
         242,
         Takes::Restart,
         "it makes no set-user-id files",
+    ),
+    row(
+        "RuntimeDirectory",
+        236,
+        Takes::Restart,
+        "the directory under `/run` that it may write to",
+    ),
+    row(
+        "RuntimeDirectoryMode",
+        236,
+        Takes::Restart,
+        "nobody else gets at what is in it",
+    ),
+    row(
+        "RuntimeDirectoryPreserve",
+        236,
+        Takes::Reload,
+        "the end of one process leaves it to the others",
     ),
     row(
         "RuntimeMaxSec",

@@ -118,6 +118,13 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
     section
         .set("NotifyAccess", "main")
         .set("ExecStart", &service.exec);
+    if service.handover {
+        section
+            .comment(
+                "closes connections that a release without hand-over was given, and never answers",
+            )
+            .set("ExecStartPost", SWEEP);
+    }
     if reload && target.systemd < NOTIFY_RELOAD {
         section
             .comment("the pause lets `RELOADING=1` arrive; the reload then waits for `READY=1`")
@@ -142,20 +149,40 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
         section.set("LoadCredential", Value::credential(name, path));
     }
     lifetime(service, part, target, &mut section);
-    section.set("LimitNOFILE", service.open_files);
     if service.handover {
-        section
-            .comment(
-                "one queue of connections for the next process, and room for the program's own",
-            )
-            .set("FileDescriptorStoreMax", "16");
+        section.comment(
+            "each connection is a descriptor, also while it is on its way to the next process",
+        );
     }
+    section.set("LimitNOFILE", service.open_files);
+    handover(service, &mut section);
     sandbox::write(service, target.manager, &mut section);
     section
 }
 
 /// `SIGHUP`, on a machine that may have no `kill` but the shell's.
 const RELOAD: &str = "/bin/sh -c \"kill -HUP $$MAINPID && exec sleep 0.2\"";
+
+/// With root's rights, which it takes to look into another process. A machine without the program goes on without.
+const SWEEP: &str = "-+zdt-units sweep $MAINPID";
+
+/// Where a process leaves its connections for another one.
+fn handover(service: &Service, section: &mut Section) {
+    if !service.handover {
+        return;
+    }
+    section
+        .comment("queues of connections for the next process, and room for the program's own")
+        .set("FileDescriptorStoreMax", "16");
+    if let Some(directory) = service.handover_directory() {
+        section
+            .comment("where processes that serve at the same time find each other")
+            .set("RuntimeDirectory", Value::text(&directory))
+            .set("RuntimeDirectoryMode", "0700")
+            .comment("the end of one must not take it away from the others")
+            .set("RuntimeDirectoryPreserve", "yes");
+    }
+}
 
 /// A service is passed the socket of its own name without being told.
 fn finds_its_sockets(service: &Service, name: &UnitName) -> bool {
@@ -173,6 +200,12 @@ fn environment(service: &Service, section: &mut Section) {
     }
     if let Strategy::Rolling { .. } = service.strategy {
         section.set("Environment", Value::instance());
+    }
+    if service.handover {
+        section.set("Environment", "ZDT_HANDOVER=1");
+    }
+    if let Some(directory) = service.handover_directory() {
+        section.set("Environment", Value::handover_directory(&directory));
     }
     for (name, value) in &service.environment {
         section.set("Environment", Value::assignment(name, value));

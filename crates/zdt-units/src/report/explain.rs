@@ -34,6 +34,9 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
     tell("restart", strategy(service));
     tell("stop", stop(service));
     tell("ready", ready(service));
+    if service.handover {
+        tell("handover", handover(service));
+    }
     for socket in &service.sockets {
         let queue = u64::from(socket.backlog) + 1;
         let lasts = queue as f64 / f64::from(RATE);
@@ -138,6 +141,22 @@ fn ready(service: &Service) -> String {
         health.path,
         span(health.timeout)
     )
+}
+
+fn handover(service: &Service) -> String {
+    let store = "systemd keeps them for the process that it starts next";
+    let to = match (service.handover_directory(), service.strategy) {
+        (Some(directory), _) => {
+            format!(
+                "a process that serves, found in `%t/{directory}`, takes them; without one {store}"
+            )
+        }
+        (None, Strategy::Reload) => {
+            format!("the process that replaces this one takes them; at a stop {store}")
+        }
+        (None, _) => store.to_owned(),
+    };
+    format!("idle connections stay open over a restart: {to}")
 }
 
 fn of_foreign(foreign: &Foreign, out: &mut String) {

@@ -55,6 +55,13 @@ pub fn lines(event: &Event) -> String {
             from_ms.zip(*until_ms),
         )),
         EventKind::Status { text, .. } => note(format!("it says: {}", printable(text))),
+        EventKind::Untaken { connections: 0, .. } => String::new(),
+        EventKind::Untaken {
+            pid, connections, ..
+        } => note(format!(
+            "warning: {}",
+            crate::event::untaken(*pid, *connections)
+        )),
         EventKind::NotReady { answer } => note(format!("not yet: {answer}")),
         EventKind::Unidentified { url } => note(format!(
             "warning: `{url}` does not say which process answers, so its answers are taken on trust"

@@ -18,7 +18,7 @@ use tokio::time::sleep;
 
 use super::message::{self, MOST_DESCRIPTORS};
 use super::sibling::Door;
-use super::{Item, STORED_AS, queue};
+use super::{Item, STORED_AS, Talk, queue};
 use crate::listen::listeners;
 use crate::notify;
 
@@ -129,6 +129,12 @@ impl Inbox {
             std::mem::take(&mut state.readers)
         };
         readers.shutdown().await;
+    }
+
+    /// Takes what a process hands over that is still there.
+    pub(crate) fn read_from(&'static self, process: Talk) {
+        let reader = Reader::new(process.into_queue());
+        tokio::spawn(async move { self.read(reader, &mut None).await });
     }
 
     /// Reads a queue to its end; drops what is in `settle` when it has to wait.

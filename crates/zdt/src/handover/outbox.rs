@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use super::inbox::{Inbox, TAKEN};
 use super::message::{Head, LONGEST, MOST_DESCRIPTORS, Writer};
-use super::{Item, STORED_AS, Ways, queue, sibling};
+use super::{Item, STORED_AS, Talk, Ways, queue, sibling};
 use crate::notify;
 
 /// Connections that stop being busy at about the same time share a message.
@@ -38,6 +38,8 @@ pub(crate) struct Outbox {
     items: mpsc::UnboundedSender<Sending>,
 }
 
+static OUTBOX: OnceCell<Option<Outbox>> = OnceCell::const_new();
+
 #[derive(Debug)]
 struct Sending {
     item: Item,
@@ -49,22 +51,31 @@ impl Outbox {
     /// The one of this process, opened at the first call; `None` when there is
     /// no way to another process.
     pub(crate) async fn of_process() -> Option<&'static Self> {
-        static OUTBOX: OnceCell<Option<Outbox>> = OnceCell::const_new();
         OUTBOX
-            .get_or_init(|| Outbox::open(Ways::of_process()))
+            .get_or_init(|| async {
+                Inbox::of_process().stop().await;
+                let mut road = Road::new(Ways::of_process());
+                road.next().await.then(|| Self::open(road))
+            })
             .await
             .as_ref()
     }
 
-    async fn open(ways: &Ways) -> Option<Self> {
-        Inbox::of_process().stop().await;
-        let mut road = Road::new(ways);
-        if !road.next().await {
-            return None;
-        }
+    /// Everything goes to the process at the other end of `talk`, and nowhere else.
+    ///
+    /// To be called before anything was sent.
+    pub(crate) fn lead_to(talk: Talk) {
+        let road = Road {
+            way: Way::Process(talk.into_queue()),
+            ..Road::new(&Ways::default())
+        };
+        let _ = OUTBOX.set(Some(Self::open(road)));
+    }
+
+    fn open(road: Road) -> Self {
         let (items, sending) = mpsc::unbounded_channel();
         tokio::spawn(run(road, sending));
-        Some(Self { items })
+        Self { items }
     }
 
     /// Sends `item`, or gives it back.

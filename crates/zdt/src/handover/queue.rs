@@ -16,6 +16,7 @@ use rustix::net::{
     sendmsg, socketpair,
 };
 
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 
 use super::message::{LONGEST, MOST_DESCRIPTORS};
@@ -44,6 +45,40 @@ pub(super) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
 pub(super) fn widen(sender: &OwnedFd) {
     // With the default it holds fewer, which is reported when it matters.
     let _ = set_socket_send_buffer_size(sender, BUFFER);
+}
+
+/// A queue to a process that lives: words go both ways, descriptors one.
+#[derive(Debug)]
+pub(crate) struct Talk(UnixStream);
+
+impl Talk {
+    /// The end of this process, and the one of a child.
+    pub(crate) fn pair() -> io::Result<(Self, OwnedFd)> {
+        let (ours, theirs) = pair()?;
+        Ok((Self::with(ours)?, theirs))
+    }
+
+    pub(crate) fn with(end: OwnedFd) -> io::Result<Self> {
+        with_reactor(end).map(Self)
+    }
+
+    pub(crate) async fn say(&self, word: &[u8]) -> io::Result<()> {
+        let send = || send(&self.0, word, &[]);
+        self.0.async_io(Interest::WRITABLE, send).await
+    }
+
+    /// The next word of the other process.
+    pub(crate) async fn hear(&self) -> io::Result<Vec<u8>> {
+        let receive = || receive(&self.0);
+        match self.0.async_io(Interest::READABLE, receive).await? {
+            Some(word) => Ok(word.bytes),
+            None => Err(io::ErrorKind::UnexpectedEof.into()),
+        }
+    }
+
+    pub(super) fn into_queue(self) -> UnixStream {
+        self.0
+    }
 }
 
 /// Lets the runtime wait for it.

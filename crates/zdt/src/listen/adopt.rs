@@ -138,6 +138,15 @@ pub(super) fn listens(fd: RawFd) -> bool {
     look(fd).is_listener()
 }
 
+/// A copy of `fd`, which is open.
+#[cfg(feature = "serve")]
+pub(super) fn copy(fd: RawFd) -> std::io::Result<OwnedFd> {
+    // SAFETY: the borrow ends in this function, and `dup` answers EBADF when the
+    // number is not an open descriptor.
+    let fd = unsafe { BorrowedFd::borrow_raw(fd) };
+    fd.try_clone_to_owned()
+}
+
 fn close_on_exec(fd: BorrowedFd<'_>) -> Result<(), Errno> {
     fcntl(fd, FcntlArg::F_SETFD(FdFlag::FD_CLOEXEC)).map(drop)
 }

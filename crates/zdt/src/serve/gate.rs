@@ -128,7 +128,7 @@ impl Gate {
         });
         // Without signals the drain can still be started by hand.
         let asked = async {
-            match Signals::new(true) {
+            match Signals::new(true, false) {
                 Ok(mut signals) => signals.asked().await,
                 Err(_) => pending().await,
             }

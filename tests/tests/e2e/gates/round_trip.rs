@@ -28,11 +28,12 @@ struct Given {
     environment_file: String,
     /// Written with a `-`, and not there.
     missing: bool,
+    credential: String,
     socket: String,
 }
 
-/// Arguments, variables, the program's path, the working directory, environment files and sockets. `ZDT_SEED` repeats
-/// a run.
+/// Arguments, variables, the program's path, the working directory, environment files, credentials and sockets.
+/// `ZDT_SEED` repeats a run.
 pub(crate) fn what_the_model_accepts_arrives_exactly(
     machine: &Machine,
 ) -> Result<(), Box<dyn Error>> {
@@ -77,6 +78,7 @@ impl Given {
             &mut self.program,
             &mut self.directory,
             &mut self.environment_file,
+            &mut self.credential,
             &mut self.socket,
         ] {
             *path = path.replacen("/round/", &format!("/round/{index}/"), 1);
@@ -133,10 +135,11 @@ fn round(given: &[Given], compared: &Cell<usize>) -> Result<Vec<String>, Box<dyn
 fn prepare(machine: &Machine, given: &[Given]) -> Result<(), machine::Error> {
     let script = r#"
         while [ "$#" -gt 0 ]; do
-            mkdir -p -- "${1%/*}" "$2" "${3%/*}"
+            mkdir -p -- "${1%/*}" "$2" "${3%/*}" "${5%/*}"
             ln -s /opt/zdt/bin/app "$1"
             [ "$4" = true ] || echo FILE=read >"$3"
-            shift 4
+            printf %s "$5" >"$5"
+            shift 5
         done
     "#;
     let mut command = vec!["sh", "-euc", script, "prepare"];
@@ -146,6 +149,7 @@ fn prepare(machine: &Machine, given: &[Given]) -> Result<(), machine::Error> {
             &given.directory,
             &given.environment_file,
             if given.missing { "true" } else { "false" },
+            &given.credential,
         ]);
     }
     machine.run(&command)?.ok()?;
@@ -207,6 +211,16 @@ fn arrived(
     let wanted: &[u8] = if given.missing { b"missing" } else { b"read" };
     same(&given.environment_file, read, wanted);
 
+    // Its text is the path that it was written to.
+    let secret = match variable("CREDENTIALS_DIRECTORY".to_owned()) {
+        Some(directory) => {
+            let directory = str::from_utf8(directory)?;
+            fs::read(process(&format!("root{directory}/key"))).unwrap_or_default()
+        }
+        None => Vec::new(),
+    };
+    same("credential", &secret, given.credential.as_bytes());
+
     let directory = fs::read_link(process("cwd"))?;
     same(
         "directory",
@@ -242,12 +256,13 @@ fn zdt_toml<'a>(given: impl IntoIterator<Item = (usize, &'a Given)>) -> String {
         writeln!(
             text,
             "[service.s{index}]\nexec = [{}]\nlisten = {}\nenvironment = {{ {} }}\n\
-             environment_files = [{}]\nworking_directory = {}\nsandbox = \"none\"\n",
+             environment_files = [{}]\nworking_directory = {}\nsandbox = \"none\"\ncredentials = {{ key = {} }}\n",
             words.join(", "),
             quoted(&given.socket),
             variables.join(", "),
             quoted(&format!("{optional}{}", given.environment_file)),
             quoted(&given.directory),
+            quoted(&given.credential),
         )
         .expect("a String takes everything");
     }
@@ -284,18 +299,31 @@ fn given() -> impl Strategy<Value = Given> {
             key("environment_files", &format!("[{path}]"))
         }),
         prop::bool::weighted(0.2),
+        path("/srv/round/credential/", |path| {
+            key("credentials", &format!("{{ key = {path} }}"))
+        }),
         path("/run/round/", |path| {
             accepted(&format!("exec = [\"/a\"]\nlisten = {path}"))
         }),
     )
         .prop_map(
-            |(program, arguments, variables, directory, environment_file, missing, socket)| Given {
+            |(
+                program,
+                arguments,
+                variables,
+                directory,
+                environment_file,
+                missing,
+                credential,
+                socket,
+            )| Given {
                 program,
                 arguments,
                 variables,
                 directory: format!("{directory}.d"),
                 environment_file: format!("{environment_file}.env"),
                 missing,
+                credential: format!("{credential}.key"),
                 socket,
             },
         )

@@ -86,7 +86,7 @@ impl Build {
             .iter()
             .filter_map(|(name, path)| {
                 let name = self.parse(name, CredentialName::parse);
-                let path = self.parse_text(path, PathText::parse);
+                let path = self.parse_text(path, credential_path);
                 Some((name?, path?))
             })
             .collect()
@@ -151,4 +151,33 @@ impl Build {
             linger: linger?,
         })
     }
+}
+
+/// systemd 257 and newer pass it to their executor among words with spaces between, in which a backslash escapes but is
+/// not itself escaped. Every systemd ignores one that is not in its shortest form.
+fn credential_path(text: Text) -> Result<PathText, Mistake> {
+    let path = PathText::parse(text)?;
+    let shown = path.text().of_instance(1);
+    let breaks = [(' ', "space"), ('\\', "backslash")];
+    if let Some((_, name)) = breaks.iter().find(|(char, _)| shown.contains(*char)) {
+        return Err(Mistake::new(format!(
+            "`{shown}` has a {name} in it, with which systemd 257 and newer cannot start the service"
+        ))
+        .hint(format!(
+            "give the file a path without a {name}, by a symbolic link if it has to stay where it is"
+        )));
+    }
+    if shown.ends_with('/') {
+        return Err(Mistake::new(format!(
+            "`{shown}` is a directory, not the file of a secret"
+        )));
+    }
+    let mut components = shown.split('/').skip(1);
+    if components.any(|component| matches!(component, "" | "." | "..")) {
+        return Err(Mistake::new(format!(
+            "`{shown}` is not the shortest way to write that path, and systemd ignores it"
+        ))
+        .hint("leave out `//`, `/./` and `/../`"));
+    }
+    Ok(path)
 }

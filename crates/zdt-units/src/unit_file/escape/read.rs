@@ -25,11 +25,11 @@ pub(crate) fn assignment(line: &str) -> String {
     whole(&words[0])
 }
 
-/// A value that is not split. `%i` becomes a NUL, which is in no text.
+/// A value that is not split. `%i` becomes a NUL, which is in no text; `%t` is `/run`.
 pub(crate) fn whole(text: &str) -> String {
     let pieces: Vec<_> = text
         .split("%%")
-        .map(|piece| piece.replace("%i", "\0"))
+        .map(|piece| piece.replace("%i", "\0").replace("%t", "/run"))
         .collect();
     assert!(
         !pieces.iter().any(|piece| piece.contains('%')),
