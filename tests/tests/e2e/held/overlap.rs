@@ -36,7 +36,7 @@ pub(crate) fn a_standby_takes_connections_meanwhile(
 ) -> Result<(), Box<dyn Error>> {
     units::zdt(machine, STANDBY)?;
     setting(machine, &format!("WARMUP_MS={}\n", WARM_UP.as_millis()))?;
-    let load = hold(machine, units::ADDRESS, 200, "50ms")?;
+    let load = hold(machine, units::ADDRESS, 200, "200ms")?;
     for _ in 0..3 {
         systemctl(machine, &["start", "app-standby.service"])?;
         systemctl(machine, &["restart", "app.service"])?;
@@ -44,7 +44,7 @@ pub(crate) fn a_standby_takes_connections_meanwhile(
     }
     unhurt("3 restarts with a standby", &load.stop()?);
 
-    let load = hold(machine, units::ADDRESS, 200, "50ms")?;
+    let load = hold(machine, units::ADDRESS, 200, "200ms")?;
     systemctl(machine, &["restart", "app.service"])?;
     let report = load.stop()?;
     all_kept("1 restart without one", &report);
@@ -73,7 +73,7 @@ pub(crate) fn instances_take_connections_from_each_other(
     for (machine, instances) in [(machine, 2), (&four, 4)] {
         rolling(machine, instances)?;
         setting(machine, &format!("WARMUP_MS={}\n", WARM_UP.as_millis()))?;
-        let load = hold(machine, units::ADDRESS, 200, "50ms")?;
+        let load = hold(machine, units::ADDRESS, 200, "200ms")?;
         for _ in 0..2 {
             for instance in 1..=instances {
                 systemctl(machine, &["restart", &format!("app@{instance}.service")])?;
