@@ -8,7 +8,9 @@ mod socket;
 
 pub use directive::{Directive, Takes};
 
-use crate::model::Model;
+use std::borrow::Cow;
+
+use crate::model::{Model, Service};
 use crate::unit_file::UnitFile;
 
 /// What the units are written for.
@@ -54,14 +56,38 @@ pub struct Rendered {
 /// service its sockets, then what runs it.
 pub fn render(model: &Model, source: &str, target: Target) -> Rendered {
     let mut units = Vec::new();
+    let mut notes = Vec::new();
     for service in &model.services {
+        let service = &without_handover(service, target, &mut notes);
         for socket in &service.sockets {
             units.push(socket::unit(service, socket, source));
         }
         units.extend(service::units(service, source, target));
     }
-    let notes = fit::fit(&mut units, target);
+    notes.extend(fit::fit(&mut units, target));
     Rendered { units, notes }
+}
+
+/// The release that keeps a queue whose sender has gone (`FDPOLL=0`); an older one
+/// would close every connection in it.
+const HANDOVER: u32 = 246;
+
+fn without_handover<'s>(
+    service: &'s Service,
+    target: Target,
+    notes: &mut Vec<String>,
+) -> Cow<'s, Service> {
+    if !service.handover || target.systemd >= HANDOVER {
+        return Cow::Borrowed(service);
+    }
+    notes.push(format!(
+        "no hand-over for `{}`: systemd {} would drop its connections, {HANDOVER} and newer keep them",
+        service.name, target.systemd
+    ));
+    Cow::Owned(Service {
+        handover: false,
+        ..service.clone()
+    })
 }
 
 /// How each file of ours begins; files of others are never overwritten or removed.

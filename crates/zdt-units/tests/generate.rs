@@ -161,6 +161,9 @@ fn nothing_newer_than_the_wanted_systemd_is_written() {
             // The one value that an older release would misread.
             let reloads = unit.to_string().contains("Type=notify-reload");
             assert!(!reloads || systemd >= 253, "{}", unit.name);
+            // It would close the connections that it is given to keep.
+            let hands_over = unit.to_string().contains("ZDT_HANDOVER=1");
+            assert!(!hands_over || systemd >= 246, "{}", unit.name);
         }
     }
 }

@@ -306,10 +306,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("ZDT_SERVICE", "it is the service's name in this file"),
     ("ZDT_HANDOVER", "set `handover` instead"),
     ("ZDT_HANDOVER_DIR", "set `handover` instead"),
-    (
-        "ZDT_HANDOVER_FD",
-        "a process sets it for the one that it starts",
-    ),
+    ("ZDT_RELOAD", "set `strategy = \"reload\"` instead"),
     ("FDSTORE", "the service manager sets it"),
     ("LISTEN_FDS", "the service manager sets it"),
     ("LISTEN_FDNAMES", "the service manager sets it"),

@@ -201,6 +201,9 @@ fn environment(service: &Service, section: &mut Section) {
     if let Strategy::Rolling { .. } = service.strategy {
         section.set("Environment", Value::instance());
     }
+    if service.strategy == Strategy::Reload {
+        section.set("Environment", "ZDT_RELOAD=1");
+    }
     if service.handover {
         section.set("Environment", "ZDT_HANDOVER=1");
     }
