@@ -6,7 +6,6 @@
 #![cfg(feature = "axum")]
 #![expect(
     clippy::disallowed_methods,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "a test that starts processes and is one of them"
 )]
