@@ -65,11 +65,23 @@ pub struct ServiceConfig {
     pub sandbox: SandboxConfig,
     pub strategy: Option<At<String>>,
     pub instances: Option<At<i64>>,
+    pub rolling: Option<RollingConfig>,
     pub nofile: Option<At<i64>>,
     pub handover: Option<At<bool>>,
     pub release: Option<ReleaseConfig>,
     pub migrate: Option<MigrateConfig>,
     pub bake: Option<At<String>>,
+}
+
+/// `rolling = { … }`.
+#[derive(Debug)]
+pub struct RollingConfig {
+    pub at: std::ops::Range<usize>,
+    pub batch: Option<At<i64>>,
+    pub surge: Option<At<i64>>,
+    pub max_unavailable: Option<At<i64>>,
+    pub pause: Option<At<String>>,
+    pub canary: Option<At<bool>>,
 }
 
 /// `release = { … }`.
@@ -291,6 +303,9 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         },
         strategy: table.string("strategy", problems),
         instances: table.integer("instances", problems),
+        rolling: table
+            .table("rolling", problems)
+            .map(|table| rolling(table, problems)),
         nofile: table.integer("nofile", problems),
         handover: table.boolean("handover", problems),
         release: table
@@ -300,6 +315,19 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
             .table("migrate", problems)
             .map(|table| migrate(table, problems)),
         bake: table.string("bake", problems),
+    };
+    table.finish(problems);
+    config
+}
+
+fn rolling(mut table: Table<'_>, problems: &mut Vec<Problem>) -> RollingConfig {
+    let config = RollingConfig {
+        at: table.at.clone(),
+        batch: table.integer("batch", problems),
+        surge: table.integer("surge", problems),
+        max_unavailable: table.integer("max_unavailable", problems),
+        pause: table.string("pause", problems),
+        canary: table.boolean("canary", problems),
     };
     table.finish(problems);
     config

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::install;
 use crate::model::{Name, Reach, UnitName};
-use crate::observe::{Active, Instance, Observed, UnitState};
+use crate::observe::{Active, Instance, Observed, UnitState, Watched};
 use crate::plan::{Plan, Refused, Step};
 
 /// The version of the format; it stays 1 while changes only add.
@@ -33,6 +33,9 @@ pub enum EventKind {
     Planned {
         service: String,
         strategy: String,
+        /// What is not as the strategy alone would have it, and why.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        notes: Vec<String>,
         steps: Vec<String>,
         rollback: Vec<String>,
         dry_run: bool,
@@ -128,9 +131,15 @@ pub enum EventKind {
         reason: String,
         hint: Option<String>,
     },
-    /// How the units were left, when a person has to look.
+    /// How the units were left, when a restart did not succeed.
     LeftAs {
         service: Left,
+        /// The standby, or the other instances.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        beside: Vec<Left>,
+        /// How long a standby lives at most, from its start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        standby_limit_ms: Option<u64>,
         sockets: Vec<Left>,
     },
     Finished {
@@ -215,8 +224,9 @@ impl EventKind {
         Self::Planned {
             service: plan.service.to_string(),
             strategy: plan.strategy.to_string(),
+            notes: plan.notes.clone(),
             steps: texts(&plan.steps),
-            rollback: texts(&plan.rollback),
+            rollback: plan.rollback_texts(),
             dry_run,
         }
     }
@@ -260,9 +270,13 @@ impl EventKind {
         }
     }
 
-    pub fn left_as(observed: &Observed) -> Self {
+    pub fn left_as(watched: &Watched, observed: &Observed) -> Self {
         Self::LeftAs {
             service: Left::from(&observed.service),
+            beside: observed.beside.iter().map(Left::from).collect(),
+            standby_limit_ms: watched
+                .standby_limit
+                .and_then(|limit| u64::try_from(limit.as_millis()).ok()),
             sockets: observed.sockets.iter().map(Left::from).collect(),
         }
     }

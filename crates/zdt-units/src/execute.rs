@@ -66,7 +66,8 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         Outcome::Completed if killed.get() => Outcome::Lossy,
         outcome => outcome,
     };
-    if outcome == Outcome::LookNow {
+    let others = !run.plan.watched.beside.is_empty();
+    if outcome == Outcome::LookNow || (outcome == Outcome::RolledBack && others) {
         walk.tell_how_it_was_left(run.plan).await;
     }
     emit(EventKind::Finished { outcome });
@@ -112,10 +113,15 @@ impl<H: Host> Walk<'_, H> {
             Ok(()) => Outcome::Completed,
             Err(OnFailure::Stop) => Outcome::Stopped,
             Err(OnFailure::LookNow) => Outcome::LookNow,
-            Err(OnFailure::RollBack) => match self.steps(Phase::Rollback, rollback).await {
-                Ok(()) => Outcome::RolledBack,
-                Err(_) => Outcome::LookNow,
-            },
+            Err(OnFailure::RollBack) => self.back(rollback).await,
+            Err(OnFailure::TakeBack(steps)) => self.back(&steps).await,
+        }
+    }
+
+    async fn back(&mut self, steps: &[Step]) -> Outcome {
+        match self.steps(Phase::Rollback, steps).await {
+            Ok(()) => Outcome::RolledBack,
+            Err(_) => Outcome::LookNow,
         }
     }
 
@@ -145,7 +151,7 @@ impl<H: Host> Walk<'_, H> {
             let untouched = failure.effect == Effect::None || !step.action.changes();
             return Err(match untouched && !self.changed {
                 true => OnFailure::Stop,
-                false => step.on_failure,
+                false => step.on_failure.clone(),
             });
         }
         Ok(())
@@ -167,7 +173,7 @@ impl<H: Host> Walk<'_, H> {
         tokio::select! {
             observed = observed => {
                 if let Ok(Ok(observed)) = observed {
-                    (self.emit)(EventKind::left_as(&observed));
+                    (self.emit)(EventKind::left_as(&plan.watched, &observed));
                 }
             }
             () = self.interrupts.next() => {}

@@ -170,9 +170,22 @@ pub enum Strategy {
     /// A second process serves while the first one is replaced.
     Standby,
     /// Several equal processes on the same sockets, replaced one after the other.
-    Rolling { instances: u32 },
+    Rolling { instances: u32, pace: Pace },
     /// The process replaces itself when it is told to reload.
     Reload,
+}
+
+/// How many instances are replaced at a time, and with how much care.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pace {
+    /// At a time; never above the instances.
+    pub batch: u32,
+    /// Instances of the new release that are started before the first old one is stopped.
+    pub surge: u32,
+    /// Between two batches.
+    pub pause: Duration,
+    /// The first of them is alone, and has to stay up for [`Service::bake`].
+    pub canary: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -250,7 +263,7 @@ impl Service {
     /// The units whose processes serve in the long run.
     pub fn instances(&self) -> Vec<UnitName> {
         match self.strategy {
-            Strategy::Rolling { instances } => (1..=instances)
+            Strategy::Rolling { instances, .. } => (1..=instances)
                 .map(|number| UnitName::instance(&self.name, number))
                 .collect(),
             Strategy::Queue | Strategy::Standby | Strategy::Reload => vec![self.unit()],
@@ -277,6 +290,17 @@ impl Service {
     /// What the `zdt` library reads from its environment.
     pub fn library_environment(&self) -> [(&'static str, String); 4] {
         self.drain.library_environment(&self.name)
+    }
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self {
+            batch: 1,
+            surge: 0,
+            pause: Duration::ZERO,
+            canary: false,
+        }
     }
 }
 

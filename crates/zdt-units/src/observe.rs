@@ -1,15 +1,25 @@
 //! What is known about the units of a service at one moment. Data only; a host fills it in.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Reach, Service, UnitName};
+use crate::model::{Address, Name, Reach, Service, Strategy, UnitName};
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
+    /// What starts when a connection comes and nothing runs.
     pub service: UnitName,
+    /// What else serves on the same sockets: the standby, or the other instances.
+    pub beside: Vec<UnitName>,
+    /// Whose further instances are looked for too.
+    pub template: Option<Name>,
+    /// Whether files that are younger than the process matter.
+    pub reloads: bool,
+    /// How long a standby lives at most.
+    pub standby_limit: Option<Duration>,
     pub sockets: Vec<WatchedSocket>,
 }
 
@@ -22,8 +32,16 @@ pub struct WatchedSocket {
 
 impl Watched {
     pub fn of(service: &Service) -> Self {
+        let rolling = matches!(service.strategy, Strategy::Rolling { .. });
+        let standby = service.strategy == Strategy::Standby;
+        let mut beside = service.instances().split_off(1);
+        beside.extend(standby.then(|| UnitName::standby(&service.name)));
         Self {
             service: service.activated(),
+            beside,
+            template: rolling.then(|| service.name.clone()),
+            reloads: service.strategy == Strategy::Reload,
+            standby_limit: standby.then(|| service.standby_timeout()),
             sockets: service
                 .sockets
                 .iter()
@@ -45,6 +63,10 @@ impl Watched {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
     pub service: UnitState,
+    /// As watched, and then further instances that run.
+    pub beside: Vec<UnitState>,
+    /// Files that are younger than the run of the service and that it does not know.
+    pub newer: Vec<String>,
     pub sockets: Vec<UnitState>,
 }
 
@@ -76,6 +98,34 @@ pub struct UnitState {
 }
 
 impl UnitState {
+    /// A unit in which nothing has run yet.
+    pub fn stopped(unit: UnitName) -> Self {
+        Self {
+            unit,
+            load: Load::Loaded,
+            active: Active::Inactive,
+            was_active: false,
+            sub: "dead".to_owned(),
+            result: "success".to_owned(),
+            needs_reload: false,
+            instance: None,
+            restarts: 0,
+            status: String::new(),
+            exit_status: 0,
+            refused: Vec::new(),
+        }
+    }
+
+    /// Nothing runs, and nothing is about to.
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.active, Active::Inactive | Active::Failed)
+    }
+
+    /// A process of it is ready, by the word of the manager.
+    pub fn serves(&self) -> bool {
+        matches!(self.active, Active::Active | Active::Reloading) && self.instance.is_some()
+    }
+
     /// Whether clients of this socket can connect.
     pub fn is_open(&self) -> bool {
         self.active == Active::Active && self.refused.is_empty()

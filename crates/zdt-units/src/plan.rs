@@ -2,15 +2,18 @@
 
 mod act;
 mod refuse;
+mod reload;
+mod rolling;
+mod standby;
+mod text;
 
-use std::fmt;
 use std::time::Duration;
 
 pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
 
-use crate::model::{Name, Reach, Service, Strategy, UnitName, span};
-use crate::observe::{Active, Instance, Observed, Watched, WatchedSocket};
+use crate::model::{Name, Reach, Service, Strategy, UnitName};
+use crate::observe::{Instance, Observed, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +31,8 @@ pub struct Plan {
     pub strategy: Strategy,
     /// Whose state is told when a person has to look.
     pub watched: Watched,
+    /// What is not as the strategy alone would have it, and why; one sentence each.
+    pub notes: Vec<String>,
     pub steps: Vec<Step>,
     /// Run in this order when a step marked [`OnFailure::RollBack`] fails.
     pub rollback: Vec<Step>,
@@ -42,11 +47,13 @@ pub struct Step {
 }
 
 /// What a failed step means, once something may have changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum OnFailure {
     /// Nothing has changed yet, so there is nothing to take back.
     Stop,
     RollBack,
+    /// Others serve. These steps take back what this one and its neighbours did, in this order.
+    TakeBack(Vec<Step>),
     /// Things have changed and there is no way back: a person has to look.
     LookNow,
 }
@@ -61,15 +68,40 @@ pub enum Action {
     RestartUnit {
         unit: UnitName,
     },
+    /// All at the same time; those that do not run are started.
+    RestartUnits {
+        units: Vec<UnitName>,
+    },
+    ReloadUnit {
+        unit: UnitName,
+    },
+    /// Gone, and not remembered as failed.
+    StopUnits {
+        units: Vec<UnitName>,
+    },
     /// The unit runs as another instance than `before`, and its sockets are open.
     ConfirmInstance {
         unit: UnitName,
         before: Option<Instance>,
         sockets: Vec<WatchedSocket>,
     },
+    /// The unit runs another process than `before`, and its sockets are open.
+    ConfirmReload {
+        unit: UnitName,
+        before: Instance,
+        sockets: Vec<WatchedSocket>,
+    },
+    /// Each unit goes on running the instance that it runs now, for so long.
+    StayUp {
+        units: Vec<UnitName>,
+        time: Duration,
+    },
     /// The instance that `unit` runs now answers 200, so many times in a row.
+    /// Answers of other processes on the same socket do not count at all.
     AwaitReady {
         unit: UnitName,
+        /// What it took the place of: a reload leaves the invocation as it was.
+        before: Option<Instance>,
         reach: Reach,
         path: String,
         successes: u32,
@@ -91,75 +123,104 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused> {
     let service = request.service;
     refuse::check(observed)?;
-    let steps = match service.strategy {
-        Strategy::Queue => queue(service, observed),
-        strategy => {
-            let unit = service.unit();
-            let reasons = vec![Refusal::Strategy { strategy, unit }];
-            return Err(Refused { reasons });
-        }
+    let (steps, notes) = match service.strategy {
+        Strategy::Queue => (queue(service, observed), Vec::new()),
+        Strategy::Standby => standby::steps(service, observed),
+        Strategy::Rolling { instances, pace } => rolling::steps(service, instances, pace, observed),
+        Strategy::Reload => reload::steps(service, observed),
     };
     Ok(Plan {
         service: service.name.clone(),
         strategy: service.strategy,
         watched: Watched::of(service),
+        notes,
         steps,
-        // The stopped process was the only one, and its release is the one that is started again.
+        // A stopped process is started again from the release that is there, the only one.
         rollback: Vec::new(),
     })
 }
 
 /// Stop, then start; connections wait in the kernel meanwhile.
 fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
-    let unit = service.unit();
-    let running = observed.service.instance.clone();
-    let stopped = matches!(observed.service.active, Active::Inactive | Active::Failed);
-    let (action, limit) = match stopped {
-        true => (
-            Action::StartUnit { unit: unit.clone() },
-            service.start_timeout,
-        ),
-        false => (
-            Action::RestartUnit { unit: unit.clone() },
-            service.stop_timeout() + service.start_timeout,
-        ),
-    };
-    // The manager has the same limits and is to report first.
-    let mut steps = vec![step(limit + CONFIRM_LIMIT, action)];
-    steps.extend(prove(service, running.as_ref()));
+    let mut steps = vec![start_anew(service, &observed.service)];
+    steps.extend(prove(service, observed.service.instance.as_ref()));
     steps
 }
 
 /// Another process than `before` runs in each unit, its sockets are open, and it is ready.
 pub(crate) fn prove(service: &Service, before: Option<&Instance>) -> Vec<Step> {
-    let mut steps = Vec::new();
-    for unit in service.instances() {
-        steps.push(step(
-            CONFIRM_LIMIT,
-            Action::ConfirmInstance {
-                unit: unit.clone(),
-                before: before.cloned(),
-                sockets: Watched::of(service).sockets,
-            },
-        ));
-        if service.handover {
-            let unit = unit.clone();
-            steps.push(step(CONFIRM_LIMIT, Action::CloseUntaken { unit }));
-        }
-        steps.extend(service.health.as_ref().map(|health| {
-            step(
-                health.timeout,
-                Action::AwaitReady {
-                    unit,
-                    reach: health.reach.clone(),
-                    path: health.path.clone(),
-                    successes: health.successes,
-                    interval: health.interval,
-                },
-            )
-        }));
+    let units = service.instances().into_iter();
+    units
+        .flat_map(|unit| prove_unit(service, &unit, before))
+        .collect()
+}
+
+fn prove_unit(service: &Service, unit: &UnitName, before: Option<&Instance>) -> Vec<Step> {
+    let confirm = Action::ConfirmInstance {
+        unit: unit.clone(),
+        before: before.cloned(),
+        sockets: Watched::of(service).sockets,
+    };
+    let mut steps = vec![step(CONFIRM_LIMIT, confirm)];
+    if service.handover {
+        let unit = unit.clone();
+        steps.push(step(CONFIRM_LIMIT, Action::CloseUntaken { unit }));
     }
+    steps.extend(await_ready(service, unit, before));
     steps
+}
+
+fn await_ready(service: &Service, unit: &UnitName, before: Option<&Instance>) -> Option<Step> {
+    let health = service.health.as_ref()?;
+    let ready = Action::AwaitReady {
+        unit: unit.clone(),
+        before: before.cloned(),
+        reach: health.reach.clone(),
+        path: health.path.clone(),
+        successes: health.successes,
+        interval: health.interval,
+    };
+    Some(step(health.timeout, ready))
+}
+
+/// A new process in `state.unit`, whether one runs there or not. The manager
+/// has the same limits and is to report first.
+fn start_anew(service: &Service, state: &UnitState) -> Step {
+    let unit = state.unit.clone();
+    let (action, limit) = match state.is_stopped() {
+        true => (Action::StartUnit { unit }, service.start_timeout),
+        false => (
+            Action::RestartUnit { unit },
+            service.stop_timeout() + service.start_timeout,
+        ),
+    };
+    step(limit + CONFIRM_LIMIT, action)
+}
+
+fn stop(service: &Service, units: &[UnitName]) -> Step {
+    let units = units.to_vec();
+    step(
+        service.stop_timeout() + CONFIRM_LIMIT,
+        Action::StopUnits { units },
+    )
+}
+
+/// The same steps; the failure of one is mended by `back`.
+fn taken_back_by(
+    back: &[Step],
+    steps: impl IntoIterator<Item = Step>,
+) -> impl Iterator<Item = Step> {
+    steps.into_iter().map(|step| Step {
+        on_failure: OnFailure::TakeBack(back.to_vec()),
+        ..step
+    })
+}
+
+/// A socket unit that is new, which systemd opens only while nothing runs in the unit that it starts.
+fn new_socket(observed: &Observed) -> Option<&UnitName> {
+    let mut sockets = observed.sockets.iter();
+    let closed = sockets.find(|socket| socket.active != crate::observe::Active::Active)?;
+    Some(&closed.unit)
 }
 
 fn step(limit: Duration, action: Action) -> Step {
@@ -177,8 +238,14 @@ impl Action {
             Self::StartUnit { .. }
             | Self::RestartUnit { .. }
             | Self::CloseUntaken { .. }
+            | Self::RestartUnits { .. }
+            | Self::ReloadUnit { .. }
+            | Self::StopUnits { .. }
             | Self::Install(_) => true,
-            Self::ConfirmInstance { .. } | Self::AwaitReady { .. } => false,
+            Self::ConfirmInstance { .. }
+            | Self::ConfirmReload { .. }
+            | Self::StayUp { .. }
+            | Self::AwaitReady { .. } => false,
         }
     }
 
@@ -187,99 +254,16 @@ impl Action {
         match self {
             Self::StartUnit { .. } => "start_unit",
             Self::RestartUnit { .. } => "restart_unit",
+            Self::RestartUnits { .. } => "restart_units",
+            Self::ReloadUnit { .. } => "reload_unit",
+            Self::StopUnits { .. } => "stop_units",
             Self::ConfirmInstance { .. } => "confirm_instance",
+            Self::ConfirmReload { .. } => "confirm_reload",
+            Self::StayUp { .. } => "stay_up",
             Self::AwaitReady { .. } => "await_ready",
             Self::CloseUntaken { .. } => "close_untaken",
             Self::Install(act) => act.kind(),
         }
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Queue => "queue",
-            Self::Standby => "standby",
-            Self::Rolling { .. } => "rolling",
-            Self::Reload => "reload",
-        })
-    }
-}
-
-impl fmt::Display for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Install(act) => act.fmt(f),
-            Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
-            Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
-            Self::ConfirmInstance {
-                unit,
-                before,
-                sockets,
-            } => {
-                let new = if before.is_some() {
-                    "a new process"
-                } else {
-                    "a process"
-                };
-                let sockets: Vec<_> = sockets.iter().map(|socket| socket.unit.as_str()).collect();
-                let sockets = crate::config::list(&sockets);
-                write!(
-                    f,
-                    "confirm that `{unit}` runs {new} and that {sockets} stayed open"
-                )
-            }
-            Self::CloseUntaken { unit } => write!(
-                f,
-                "close connections that the process of `{unit}` was handed and did not take"
-            ),
-            Self::AwaitReady {
-                unit,
-                reach,
-                path,
-                successes,
-                ..
-            } => {
-                write!(
-                    f,
-                    "wait until `{reach}{path}` answers 200 from the process of `{unit}`"
-                )?;
-                match successes {
-                    1 => Ok(()),
-                    _ => write!(f, " {successes} times in a row"),
-                }
-            }
-        }
-    }
-}
-
-impl fmt::Display for Step {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (limit {})", self.action, span(self.limit))
-    }
-}
-
-impl fmt::Display for Plan {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "restart `{}` (strategy `{}`)",
-            self.service, self.strategy
-        )?;
-        for (number, step) in (1..).zip(&self.steps) {
-            writeln!(f, "{number}. {step}")?;
-        }
-        if self.rollback.is_empty() {
-            return writeln!(
-                f,
-                "on failure: there is nothing to roll back to; the sockets stay open and connections wait"
-            );
-        }
-        writeln!(f, "on failure:")?;
-        for (number, step) in (1..).zip(&self.rollback) {
-            writeln!(f, "   {number}. {step}")?;
-        }
-        Ok(())
     }
 }
 

@@ -42,6 +42,7 @@ fn the_reference_has_every_key() {
         ("health", keys::HEALTH),
         ("drain", keys::DRAIN),
         ("sandbox", keys::SANDBOX),
+        ("rolling", keys::ROLLING),
         ("release", keys::RELEASE),
         ("migrate", keys::MIGRATE),
         ("foreign", keys::FOREIGN),

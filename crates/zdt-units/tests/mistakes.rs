@@ -44,6 +44,11 @@ fn templates_releases_and_units_of_others() {
 }
 
 #[test]
+fn instances_that_cannot_be_replaced_so() {
+    check("rolling");
+}
+
+#[test]
 fn text_that_is_no_toml() {
     check("syntax");
 }

@@ -11,6 +11,8 @@
 mod parts;
 #[path = "run/program.rs"]
 mod program;
+#[path = "run/store.rs"]
+mod store;
 
 use std::fs;
 use std::future::Future;

@@ -19,6 +19,7 @@ mod handover;
 mod held;
 mod install;
 mod orchestrate;
+mod overlap;
 mod programs;
 mod restart;
 mod strategies;
@@ -174,6 +175,7 @@ fn main() -> ExitCode {
         .chain(held::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
+        .chain(overlap::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
@@ -217,6 +219,7 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
         .program(env!("CARGO_BIN_EXE_giver"))
+        .program(env!("CARGO_BIN_EXE_reloader"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

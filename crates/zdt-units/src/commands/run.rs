@@ -49,7 +49,7 @@ fn from_file(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
         )
         .hint("for a trial take them out of a copy of `zdt.toml`, and set CREDENTIALS_DIRECTORY yourself"));
     }
-    if let Strategy::Rolling { instances } = service.strategy {
+    if let Strategy::Rolling { instances, .. } = service.strategy {
         say(
             name,
             format_args!("runs one process, not {instances} instances"),

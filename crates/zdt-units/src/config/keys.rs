@@ -149,6 +149,13 @@ pub const SERVICE: Shape = Shape {
             "`Wants=` of `NAME.target`",
         ),
         key(
+            "rolling",
+            Kind::Table(&ROLLING),
+            "one after the other",
+            "How many instances are replaced at a time, and with how much care; see below",
+            "",
+        ),
+        key(
             "environment",
             Kind::Pairs,
             "none",
@@ -260,7 +267,8 @@ pub const SERVICE: Shape = Shape {
             "bake",
             Kind::Duration,
             "`0s`",
-            "How long a new process is to stay up until a deploy counts as done",
+            "How long a new process is to stay up until a deploy counts as done, and a canary until the others are \
+             replaced",
             "",
         ),
         key(
@@ -416,6 +424,49 @@ pub const SANDBOX: Shape = Shape {
     ],
 };
 
+pub const ROLLING: Shape = Shape {
+    header: "`rolling = { ... }`",
+    keys: &[
+        key(
+            "batch",
+            Kind::Number(1, 1000),
+            "`max_unavailable` and `surge` together, else 1",
+            "How many instances are replaced at a time. Somebody has to serve meanwhile: less than `instances`, or \
+             with `surge`.",
+            "",
+        ),
+        key(
+            "surge",
+            Kind::Number(0, 1000),
+            "`0`",
+            "So many instances more are started first, from the new release, and stopped last: `NAME@N+1` and on. A \
+             release that does not start fails there, and no instance is touched.",
+            "",
+        ),
+        key(
+            "max_unavailable",
+            Kind::Number(0, 1000),
+            "none",
+            "How many may be missing at a time: `batch` less `surge` must not be above",
+            "",
+        ),
+        key(
+            "pause",
+            Kind::Duration,
+            "`0s`",
+            "Between two batches. The instances just replaced have to stay up for it.",
+            "",
+        ),
+        key(
+            "canary",
+            Kind::Boolean,
+            "`false`",
+            "The first instance, or the first of `surge`, is replaced alone and has to stay up for `bake`",
+            "",
+        ),
+    ],
+};
+
 pub const RELEASE: Shape = Shape {
     header: "`release = { ... }`",
     keys: &[
@@ -551,6 +602,7 @@ mod tests {
             (HEALTH, "[service.a.health]"),
             (DRAIN, "[service.a.drain]"),
             (SANDBOX, "[service.a.sandbox]"),
+            (ROLLING, "[service.a.rolling]"),
             (RELEASE, "[service.a.release]"),
             (MIGRATE, "[service.a.migrate]"),
             (FOREIGN, "[service.a]\nunit = \"a.service\""),

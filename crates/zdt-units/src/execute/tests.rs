@@ -27,7 +27,15 @@ struct FakeHost {
 
 impl Host for FakeHost {
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
-        Ok(observed(watched, Active::Activating))
+        let stopped = self.asked.last().is_some_and(|asked| asked == "stop_units");
+        let mut observed = observed(watched, Active::Activating);
+        if stopped {
+            observed.service.active = Active::Active;
+            for other in &mut observed.beside {
+                other.active = Active::Inactive;
+            }
+        }
+        Ok(observed)
     }
 
     async fn perform(
@@ -87,6 +95,12 @@ fn observed(watched: &Watched, active: Active) -> Observed {
     };
     Observed {
         service: state(&watched.service, active),
+        beside: watched
+            .beside
+            .iter()
+            .map(|unit| state(unit, Active::Active))
+            .collect(),
+        newer: Vec::new(),
         sockets: watched
             .sockets
             .iter()
@@ -100,6 +114,16 @@ fn queue_plan() -> Plan {
     let model = Model::read("zdt.toml", text).unwrap();
     let service = &model.services[0];
     let observed = observed(&Watched::of(service), Active::Active);
+    plan(&Request { service }, &observed).unwrap()
+}
+
+/// A plan of strategy `standby`: the standby, then the process itself.
+fn standby_plan() -> Plan {
+    let text = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\nstrategy = \"standby\"\n";
+    let model = Model::read("zdt.toml", text).unwrap();
+    let service = &model.services[0];
+    let mut observed = observed(&Watched::of(service), Active::Active);
+    observed.beside[0] = UnitState::stopped(observed.beside[0].unit.clone());
     plan(&Request { service }, &observed).unwrap()
 }
 
@@ -285,4 +309,65 @@ async fn a_refused_step_after_a_change_is_rolled_back() {
     let replies = [Done, Done, Done, Refuses, Done, Done];
     let (_, _, outcome) = run(&plan, &replies, &[]).await;
     assert_eq!(outcome, Outcome::RolledBack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_broken_standby_is_taken_back_and_nothing_else_is_touched() {
+    let (asked, read, outcome) = run(&standby_plan(), &[Fails, Done], &[]).await;
+    assert_eq!(asked, ["start_unit", "stop_units"]);
+    assert_eq!(outcome, Outcome::RolledBack);
+    insta::assert_snapshot!(read, @"
+    restart `shop` (strategy `standby`, id 5f0c)
+        0.000s  1. start `shop-standby.service` and wait until it is ready
+        0.250s     error: it broke
+        0.250s  back 1. stop `shop-standby.service`
+
+    how it was left:
+      `shop.service` is active (some)
+      `shop-standby.service` is inactive (some)
+      `shop.socket` is open
+
+    `shop.service` serves. see `journalctl --unit shop-standby.service` and `--unit shop.service`
+        0.500s  rolled back; the release of before serves
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_interrupt_takes_back_what_the_step_did() {
+    let after = [Duration::from_secs(1)];
+    let (asked, _, outcome) = run(&standby_plan(), &[Done, Hangs, Done], &after).await;
+    assert_eq!(asked, ["start_unit", "confirm_instance", "stop_units"]);
+    assert_eq!(outcome, Outcome::RolledBack);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_goes_on_serving_when_the_other_one_fails() {
+    let (asked, read, outcome) = run(&standby_plan(), &[Done, Done, Fails], &[]).await;
+    assert_eq!(asked, ["start_unit", "confirm_instance", "restart_unit"]);
+    assert_eq!(outcome, Outcome::LookNow);
+    insta::assert_snapshot!(read, @"
+    restart `shop` (strategy `standby`, id 5f0c)
+        0.000s  1. start `shop-standby.service` and wait until it is ready
+        0.250s  2. confirm that `shop-standby.service` runs a process and that `shop.socket` stayed open
+        0.500s     process 8 runs
+        0.500s  3. restart `shop.service` and wait until it is ready
+        0.750s     error: it broke
+
+    how it was left:
+      `shop.service` is activating (some)
+      `shop-standby.service` is active (some)
+      `shop.socket` is open
+
+    `shop-standby.service` serves, so clients do not notice; it ends by itself 900s after its start. see `journalctl --unit shop.service`, mend it, then
+      systemctl restart shop.service
+      systemctl stop shop-standby.service
+        0.750s  failed and not taken back: look now
+    ");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_standby_that_cannot_be_stopped_is_told() {
+    let (_, read, outcome) = run(&standby_plan(), &[Fails, Fails], &[]).await;
+    assert_eq!(outcome, Outcome::LookNow);
+    assert!(read.contains("failed and not taken back"), "{read}");
 }

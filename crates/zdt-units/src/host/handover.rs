@@ -39,8 +39,8 @@ pub(crate) fn close_untaken(pid: u32) -> io::Result<usize> {
     let mut closed = 0;
     for number in queues(&fs::read(format!("/proc/{pid}/environ"))?) {
         match pidfd_getfd(&process, number, PidfdGetfdFlags::empty()) {
-            Ok(queue) if is_left_behind(&queue) => closed += close_all(&queue)?,
-            Ok(_) | Err(rustix::io::Errno::BADF) => {}
+            Ok(queue) => closed += close_left_behind(&queue)?,
+            Err(rustix::io::Errno::BADF) => {}
             Err(error) => return Err(error.into()),
         }
     }
@@ -57,6 +57,14 @@ fn queues(environment: &[u8]) -> Vec<RawFd> {
         .filter(|(name, _)| *name == STORED_AS.as_bytes())
         .map(|(_, number)| number)
         .collect()
+}
+
+/// Closes what is in `queue` if it is a queue whose sender has ended, and says how many that were.
+pub(super) fn close_left_behind(queue: &OwnedFd) -> io::Result<usize> {
+    match is_left_behind(queue) {
+        true => close_all(queue),
+        false => Ok(0),
+    }
 }
 
 /// Whether it is a queue whose sender has ended. A process that took its queue has closed it, and may have anything
@@ -77,7 +85,7 @@ fn is_left_behind(queue: &OwnedFd) -> bool {
 }
 
 /// Receives all that is in `queue` and closes it; says how many descriptors that were.
-pub(super) fn close_all(queue: impl AsFd) -> io::Result<usize> {
+fn close_all(queue: impl AsFd) -> io::Result<usize> {
     let mut closed = 0;
     loop {
         // What the message says of them is of no use here.

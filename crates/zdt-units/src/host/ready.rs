@@ -9,68 +9,120 @@ use crate::observe::{Instance, Told};
 pub(super) struct Streak<'a> {
     wanted: u32,
     instance: &'a Instance,
+    /// Whose answers are another's, whatever invocation they name.
+    before: Option<&'a Instance>,
     url: String,
     good: u32,
     last_bad: Option<String>,
     unidentified: bool,
+    crowded: bool,
+}
+
+/// What to do after some answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Next {
+    Ready,
+    /// Ask again after the interval.
+    Wait,
+    /// Only others answered, which says nothing: ask again soon.
+    Crowded,
 }
 
 impl<'a> Streak<'a> {
-    pub(super) fn new(wanted: u32, instance: &'a Instance, url: String) -> Self {
+    pub(super) fn new(
+        wanted: u32,
+        instance: &'a Instance,
+        before: Option<&'a Instance>,
+        url: String,
+    ) -> Self {
         Self {
             wanted,
             instance,
+            before,
             url,
             good: 0,
             last_bad: None,
             unidentified: false,
+            crowded: false,
         }
     }
 
-    /// Whether the last one wanted was there.
+    /// Takes the answers to questions that were asked at one time; several good ones count once.
     pub(super) fn take(
         &mut self,
-        answer: Result<Answer, String>,
+        answers: Vec<Result<Answer, String>>,
         tell: &mut dyn FnMut(EventKind),
-    ) -> bool {
-        let bad = match answer {
-            Err(error) => Some(error),
-            Ok(answer) if answer.status != 200 => Some(format!("status {}", answer.status)),
-            Ok(answer) => match answer.claim.tells(self.instance) {
-                Told::Same => None,
-                Told::Other => Some("another process answers".to_owned()),
-                Told::Nothing => {
-                    if !self.unidentified {
-                        self.unidentified = true;
-                        tell(EventKind::Unidentified {
-                            url: self.url.clone(),
-                        });
-                    }
-                    None
-                }
-            },
-        };
-        match bad {
-            None => {
-                self.good += 1;
-                self.last_bad = None;
-            }
-            Some(bad) => {
-                self.good = 0;
-                if self.last_bad.as_ref() != Some(&bad) {
-                    tell(EventKind::NotReady {
-                        answer: bad.clone(),
-                    });
-                    self.last_bad = Some(bad);
-                }
+    ) -> Next {
+        let mut verdicts = Vec::new();
+        for answer in answers {
+            match self.judge(answer, tell) {
+                Judged::Good => verdicts.push(None),
+                Judged::Bad(why) => verdicts.push(Some(why)),
+                Judged::Other => {}
             }
         }
-        self.good >= self.wanted
+        if let Some(bad) = verdicts.iter().flatten().next() {
+            self.good = 0;
+            if self.last_bad.as_ref() != Some(bad) {
+                let answer = bad.clone();
+                tell(EventKind::NotReady { answer });
+                self.last_bad = Some(bad.clone());
+            }
+            return Next::Wait;
+        }
+        if verdicts.is_empty() {
+            if !self.crowded {
+                self.crowded = true;
+                let answer = "another process answers".to_owned();
+                tell(EventKind::NotReady { answer });
+            }
+            return Next::Crowded;
+        }
+        self.good += 1;
+        self.last_bad = None;
+        match self.good >= self.wanted {
+            true => Next::Ready,
+            false => Next::Wait,
+        }
     }
+
+    fn judge(&mut self, answer: Result<Answer, String>, tell: &mut dyn FnMut(EventKind)) -> Judged {
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(why) => return Judged::Bad(why),
+        };
+        let by_the_old = self
+            .before
+            .is_some_and(|before| answer.claim.pid == Some(before.pid));
+        let told = match by_the_old {
+            true => Told::Other,
+            false => answer.claim.tells(self.instance),
+        };
+        if told == Told::Other {
+            return Judged::Other;
+        }
+        if answer.status != 200 {
+            return Judged::Bad(format!("status {}", answer.status));
+        }
+        if told == Told::Nothing && !self.unidentified {
+            self.unidentified = true;
+            tell(EventKind::Unidentified {
+                url: self.url.clone(),
+            });
+        }
+        Judged::Good
+    }
+}
+
+enum Judged {
+    Good,
+    Bad(String),
+    Other,
 }
 
 #[cfg(test)]
 mod tests {
+    use super::Next::{Crowded, Ready, Wait};
     use super::*;
     use crate::observe::Claim;
 
@@ -81,16 +133,16 @@ mod tests {
         })
     }
 
-    fn judge(wanted: u32, answers: Vec<Result<Answer, String>>) -> (Vec<bool>, Vec<EventKind>) {
+    fn judge(wanted: u32, answers: Vec<Result<Answer, String>>) -> (Vec<Next>, Vec<EventKind>) {
         let instance = Instance {
             pid: 7,
             invocation: String::new(),
         };
-        let mut streak = Streak::new(wanted, &instance, "http://a/readyz".to_owned());
+        let mut streak = Streak::new(wanted, &instance, None, "http://a/readyz".to_owned());
         let mut told = Vec::new();
         let ready = answers
             .into_iter()
-            .map(|answer| streak.take(answer, &mut |event| told.push(event)))
+            .map(|answer| streak.take(vec![answer], &mut |event| told.push(event)))
             .collect();
         (ready, told)
     }
@@ -104,7 +156,6 @@ mod tests {
                 Err("no connection".to_owned()),
                 answer(200, "pid=7"),
                 answer(503, "pid=7"),
-                answer(200, "pid=6"),
                 answer(200, "pid=7"),
                 answer(200, "pid=7"),
             ],
@@ -112,21 +163,60 @@ mod tests {
         let not_ready = |answer: &str| EventKind::NotReady {
             answer: answer.to_owned(),
         };
-        assert_eq!(ready, [false, false, false, false, false, false, true]);
-        assert_eq!(
-            told,
-            [
-                not_ready("no connection"),
-                not_ready("status 503"),
-                not_ready("another process answers"),
-            ]
+        assert_eq!(ready, [Wait, Wait, Wait, Wait, Wait, Ready]);
+        assert_eq!(told, [not_ready("no connection"), not_ready("status 503"),]);
+    }
+
+    #[test]
+    fn answers_of_others_neither_count_nor_spoil_the_count() {
+        let (ready, told) = judge(
+            2,
+            vec![
+                answer(200, "pid=6"),
+                answer(200, "pid=7"),
+                answer(200, "pid=6"),
+                answer(503, "pid=6"),
+                answer(200, "pid=7"),
+            ],
         );
+        assert_eq!(ready, [Crowded, Wait, Crowded, Crowded, Ready]);
+        assert_eq!(told.len(), 1, "{told:?}");
+    }
+
+    #[test]
+    fn one_that_answers_among_many_is_heard_and_several_at_once_count_once() {
+        let instance = Instance {
+            pid: 7,
+            invocation: String::new(),
+        };
+        let mut streak = Streak::new(2, &instance, None, String::new());
+        let mut crowd = || {
+            let answers = ["pid=6", "pid=7", "pid=7", "pid=8"].map(|who| answer(200, who));
+            streak.take(answers.into(), &mut |_| ())
+        };
+        assert_eq!([crowd(), crowd()], [Wait, Ready]);
+    }
+
+    #[test]
+    fn after_a_reload_the_old_process_answers_in_the_name_of_the_same_run() {
+        let run = |pid| Instance {
+            pid,
+            invocation: "a1".repeat(16),
+        };
+        let (now, before) = (run(7), run(6));
+        let mut streak = Streak::new(1, &now, Some(&before), String::new());
+        let mut ask = |pid: u32| {
+            let header = format!("pid={pid} invocation={}", "a1".repeat(16));
+            streak.take(vec![answer(200, &header)], &mut |_| ())
+        };
+        // A worker of the new process counts, the old process does not.
+        assert_eq!([ask(6), ask(9)], [Crowded, Ready]);
     }
 
     #[test]
     fn a_server_that_does_not_say_who_it_is_is_believed_and_noted() {
         let (ready, told) = judge(2, vec![answer(200, ""), answer(200, "release=v2")]);
-        assert_eq!(ready, [false, true]);
+        assert_eq!(ready, [Wait, Ready]);
         assert_eq!(
             told,
             [EventKind::Unidentified {

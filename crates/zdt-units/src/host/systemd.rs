@@ -6,7 +6,9 @@
 
 mod install;
 mod job;
+mod overlap;
 mod private;
+mod prove;
 mod unit;
 
 use std::collections::HashMap;
@@ -15,15 +17,15 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
-use super::ready::Streak;
-use super::{Failure, Host, ask, handover};
+use self::prove::{Before, Probe};
+use super::{Failure, Host};
 use crate::event::EventKind;
-use crate::model::{Reach, UnitName};
-use crate::observe::{Active, Instance, Observed, UnitState, Watched, WatchedSocket};
+use crate::model::UnitName;
+use crate::observe::{Observed, Watched};
 use crate::plan::Action;
 
 const NAME: &str = "org.freedesktop.systemd1";
@@ -176,159 +178,34 @@ impl Systemd {
             .body()
             .deserialize()
     }
-
-    /// The unit runs as another instance, and its sockets are open.
-    async fn confirm(
-        &self,
-        unit: &UnitName,
-        before: Option<&Instance>,
-        sockets: &[WatchedSocket],
-        tell: &mut dyn FnMut(EventKind),
-    ) -> Result<(), Failure> {
-        let look = format!("see `journalctl --unit {unit}`");
-        let state = self
-            .state(unit)
-            .await
-            .map_err(|error| unread(unit, &error))?;
-        if !state.status.is_empty() {
-            tell(EventKind::Status {
-                unit: unit.to_string(),
-                text: state.status.clone(),
-            });
-        }
-        if state.active != Active::Active {
-            return Err(Failure::new(format!(
-                "`{unit}` is {} ({}) with result `{}`",
-                state.active, state.sub, state.result
-            ))
-            .hint(look));
-        }
-        let Some(now) = state.instance else {
-            return Err(Failure::new(format!("`{unit}` has no main process")).hint(look));
-        };
-        if before.is_some_and(|before| !now.replaces(before)) {
-            return Err(Failure::new(format!(
-                "`{unit}` still runs process {} of before the restart",
-                now.pid
-            )));
-        }
-        tell(EventKind::Replaced {
-            unit: unit.to_string(),
-            before: before.cloned(),
-            now,
-        });
-        for socket in sockets {
-            let state = self
-                .socket_state(socket)
-                .await
-                .map_err(|error| unread(&socket.unit, &error))?;
-            let socket = &socket.unit;
-            if state.active == Active::Active && !state.is_open() {
-                return Err(Failure::new(format!(
-                    "`{socket}` is active, but connections to `{}` are refused",
-                    state.refused[0]
-                ))
-                .hint(format!("`systemctl restart {socket}` opens it again")));
-            }
-            if state.active != Active::Active {
-                return Err(Failure::new(format!(
-                    "`{socket}` is {} with result `{}`",
-                    state.active, state.result
-                ))
-                .hint(format!(
-                    "`systemctl reset-failed {socket} {unit}; systemctl restart {unit}` opens it again"
-                )));
-            }
-        }
-        Ok(())
-    }
-
-    async fn await_ready(
-        &self,
-        unit: &UnitName,
-        probe: Probe<'_>,
-        tell: &mut dyn FnMut(EventKind),
-    ) -> Result<(), Failure> {
-        let instance = self.running(unit).await?;
-        let url = format!("{}{}", probe.reach, probe.path);
-        let mut streak = Streak::new(probe.successes, &instance, url);
-        let mut ticks = interval(probe.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            ticks.tick().await;
-            if streak.take(ask::get(probe.reach, probe.path).await, tell) {
-                break;
-            }
-        }
-        let now = self.running(unit).await?;
-        match now == instance {
-            true => Ok(()),
-            false => Err(Failure::new(format!(
-                "process {} of `{unit}` did not live on; now it is {}",
-                instance.pid, now.pid
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))),
-        }
-    }
-
-    async fn close_untaken(
-        &self,
-        unit: &UnitName,
-        tell: &mut dyn FnMut(EventKind),
-    ) -> Result<(), Failure> {
-        let pid = self.running(unit).await?.pid;
-        match handover::close_untaken(pid) {
-            Ok(connections) => tell(EventKind::Untaken {
-                unit: unit.to_string(),
-                pid,
-                connections,
-            }),
-            // A user whom the manager obeys need not be one who may look into its processes.
-            Err(error) => tell(EventKind::Note {
-                text: format!(
-                    "failed to look into process {pid} for connections that it did not take: {error}"
-                ),
-            }),
-        }
-        Ok(())
-    }
-
-    async fn running(&self, unit: &UnitName) -> Result<Instance, Failure> {
-        let state = self
-            .state(unit)
-            .await
-            .map_err(|error| unread(unit, &error))?;
-        state.instance.ok_or_else(|| {
-            Failure::new(format!(
-                "`{unit}` is {} ({}) and has no main process",
-                state.active, state.sub
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))
-        })
-    }
-}
-
-/// What to ask, and how often.
-struct Probe<'a> {
-    reach: &'a Reach,
-    path: &'a str,
-    successes: u32,
-    interval: Duration,
 }
 
 impl Host for Systemd {
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
-        let read = |unit: &UnitName, state: zbus::Result<UnitState>| {
+        fn read<T>(unit: &UnitName, state: zbus::Result<T>) -> Result<T, Failure> {
             state.map_err(|error| unread(unit, &error).without_effect())
-        };
+        }
         let unit = &watched.service;
         let service = read(unit, within(self.state(unit)).await)?;
+        let mut beside = Vec::new();
+        for unit in self.others(watched).await {
+            beside.push(read(&unit, within(self.state(&unit)).await)?);
+        }
+        let newer = match watched.reloads && service.instance.is_some() {
+            true => read(unit, within(self.newer(unit)).await)?,
+            false => Vec::new(),
+        };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
             let state = within(self.socket_state(socket)).await;
             sockets.push(read(&socket.unit, state)?);
         }
-        Ok(Observed { service, sockets })
+        Ok(Observed {
+            service,
+            beside,
+            newer,
+            sockets,
+        })
     }
 
     async fn perform(
@@ -341,19 +218,37 @@ impl Host for Systemd {
             Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
             Action::CloseUntaken { unit } => self.close_untaken(unit, tell).await,
+            Action::RestartUnits { units } => self.restart_together(units, tell).await,
+            Action::ReloadUnit { unit } => self.job("ReloadUnit", unit, tell).await,
+            Action::StopUnits { units } => self.end(units, tell).await,
+            Action::StayUp { units, time } => self.stay_up(units, *time).await,
             Action::ConfirmInstance {
                 unit,
                 before,
                 sockets,
-            } => self.confirm(unit, before.as_ref(), sockets, tell).await,
+            } => {
+                let before = before.as_ref().map_or(Before::Nothing, Before::Restart);
+                self.confirm(unit, before, sockets, tell).await
+            }
+            Action::ConfirmReload {
+                unit,
+                before,
+                sockets,
+            } => {
+                self.await_handover(unit, before).await?;
+                let before = Before::Reload(before);
+                self.confirm(unit, before, sockets, tell).await
+            }
             Action::AwaitReady {
                 unit,
+                before,
                 reach,
                 path,
                 successes,
                 interval,
             } => {
                 let probe = Probe {
+                    before: before.as_ref(),
                     reach,
                     path,
                     successes: *successes,

@@ -75,7 +75,7 @@ impl UnitName {
     }
 
     /// One of several equal services.
-    pub(super) fn instance(name: &Name, number: u32) -> Self {
+    pub fn instance(name: &Name, number: u32) -> Self {
         Self(format!("{name}@{number}.service"))
     }
 

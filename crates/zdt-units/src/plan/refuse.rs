@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::model::{Reach, Strategy, UnitName};
+use crate::model::{Reach, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
 
 /// Why there is no plan; never empty.
@@ -38,16 +38,12 @@ pub enum Refusal {
         socket: UnitName,
         refused: Vec<Reach>,
     },
-    /// Units are written for it, and nothing here carries it out.
-    Strategy {
-        strategy: Strategy,
-        unit: UnitName,
-    },
 }
 
 pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
     let service = &observed.service;
-    let units = || std::iter::once(service).chain(&observed.sockets);
+    let services = || std::iter::once(service).chain(&observed.beside);
+    let units = || services().chain(&observed.sockets);
     let mut reasons: Vec<Refusal> = units()
         .filter(|state| state.load != Load::Loaded)
         .map(|state| Refusal::NotLoaded {
@@ -121,9 +117,6 @@ impl Refusal {
             Self::NeedsReload { .. } => {
                 "let systemd read it with `systemctl daemon-reload`".to_owned()
             }
-            Self::Strategy { unit, .. } => format!(
-                "`systemctl restart {unit}` loses nothing either: connections wait until it is ready"
-            ),
             Self::PortClosed { socket, .. } => format!(
                 "its addresses changed while it ran; `systemctl restart {socket}` opens them, \
                  stops the service for that moment, and refuses clients meanwhile"
@@ -163,10 +156,6 @@ impl fmt::Display for Refusal {
             Self::NeedsReload { unit } => {
                 write!(f, "the file of `{unit}` has changed since systemd read it")
             }
-            Self::Strategy { strategy, .. } => write!(
-                f,
-                "this version writes the units of strategy `{strategy}` and does not restart by it yet"
-            ),
             Self::PortClosed { socket, refused } => {
                 let refused: Vec<_> = refused.iter().map(Reach::to_string).collect();
                 let refused: Vec<_> = refused.iter().map(String::as_str).collect();

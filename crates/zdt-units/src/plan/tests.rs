@@ -1,6 +1,8 @@
+mod overlap;
+
 use super::*;
 use crate::model::Model;
-use crate::observe::{Load, UnitState};
+use crate::observe::{Active, Load};
 
 const SHOP: &str = r#"
     [service.shop]
@@ -36,6 +38,8 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
     let watched = Watched::of(service);
     let mut observed = Observed {
         service: state(&watched.service),
+        beside: watched.beside.iter().map(state).collect(),
+        newer: Vec::new(),
         sockets: watched
             .sockets
             .iter()
@@ -176,15 +180,6 @@ fn an_active_socket_whose_port_is_closed_is_refused() {
     `shop.socket` is active, but connections to `http://127.0.0.1:80` are refused
       its addresses changed while it ran; `systemctl restart shop.socket` opens them, stops the service for that moment, and refuses clients meanwhile
     "#);
-}
-
-#[test]
-fn a_strategy_that_is_not_carried_out_says_what_is() {
-    let standby = SHOP.replace("[service.shop]", "[service.shop]\nstrategy = \"standby\"");
-    insta::assert_snapshot!(planned(&standby, |_| {}), @r"
-    this version writes the units of strategy `standby` and does not restart by it yet
-      `systemctl restart shop.service` loses nothing either: connections wait until it is ready
-    ");
 }
 
 #[test]

@@ -78,7 +78,12 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
         let bake = span(service.bake);
         tell(
             "bake",
-            format!("a deploy is done when the new process has stayed up for {bake}"),
+            match service.strategy {
+                Strategy::Rolling { pace, .. } if pace.canary => format!(
+                    "a canary has to stay up for {bake}, and so has the new process of a deploy"
+                ),
+                _ => format!("a deploy is done when the new process has stayed up for {bake}"),
+            },
         );
     }
     for unit in units_of(service, rendered) {
@@ -104,8 +109,24 @@ fn strategy(service: &Service) -> String {
             "`standby`: a second process serves while the first one is replaced; it lives at most {}",
             span(service.standby_timeout())
         ),
-        Strategy::Rolling { instances } => {
-            format!("`rolling`: {instances} processes on the same sockets, replaced one after the other")
+        Strategy::Rolling { instances, pace } => {
+            let mut text = format!(
+                "`rolling`: {instances} processes on the same sockets, replaced {}",
+                match pace.batch {
+                    1 => "one after the other".to_owned(),
+                    batch => format!("{batch} at a time"),
+                }
+            );
+            if pace.canary {
+                text.push_str("; a canary first");
+            }
+            if pace.surge > 0 {
+                text.push_str(&format!("; {} more serve meanwhile", pace.surge));
+            }
+            if !pace.pause.is_zero() {
+                text.push_str(&format!("; {} between two batches", span(pace.pause)));
+            }
+            text
         }
         Strategy::Reload => {
             "`reload`: on SIGHUP the process starts its successor, which says READY=1".to_owned()

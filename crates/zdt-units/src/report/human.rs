@@ -1,6 +1,9 @@
 //! A restart as people read it while it happens.
 
+use std::time::Duration;
+
 use crate::event::{Event, EventKind, Left, Outcome, Phase};
+use crate::model::span;
 use crate::observe::Active;
 
 /// The lines for one event; many events need none.
@@ -9,11 +12,18 @@ pub fn lines(event: &Event) -> String {
     let note = |text: String| format!("{at}     {text}\n");
     match &event.kind {
         EventKind::Planned {
-            service, strategy, ..
-        } => format!(
-            "restart `{service}` (strategy `{strategy}`, id {})\n",
-            event.restart_id
-        ),
+            service,
+            strategy,
+            notes,
+            ..
+        } => {
+            let id = &event.restart_id;
+            let mut out = format!("restart `{service}` (strategy `{strategy}`, id {id})\n");
+            for note in notes {
+                out.push_str(&format!("note: {note}\n"));
+            }
+            out
+        }
         EventKind::Refused { reasons } => {
             let mut out = String::new();
             for (index, reason) in reasons.iter().enumerate() {
@@ -73,7 +83,12 @@ pub fn lines(event: &Event) -> String {
             }
             out
         }
-        EventKind::LeftAs { service, sockets } => left(service, sockets),
+        EventKind::LeftAs {
+            service,
+            beside,
+            standby_limit_ms,
+            sockets,
+        } => left(service, beside, *standby_limit_ms, sockets),
         EventKind::Finished { outcome } => match outcome {
             Outcome::Completed => format!("{at}  done\n"),
             Outcome::Lossy => format!("{at}  done, but requests were lost\n"),
@@ -109,11 +124,14 @@ fn gap(addresses: &[String], connections: u32, refused: u32, span: Option<(f64, 
     }
 }
 
-fn left(service: &Left, sockets: &[Left]) -> String {
-    let Left {
+fn left(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -> String {
+    let mut out = "\nhow it was left:\n".to_owned();
+    for Left {
         unit, active, sub, ..
-    } = service;
-    let mut out = format!("\nhow it was left:\n  `{unit}` is {active} ({sub})\n");
+    } in std::iter::once(service).chain(beside)
+    {
+        out.push_str(&format!("  `{unit}` is {active} ({sub})\n"));
+    }
     let mut closed = false;
     for socket in sockets {
         let open = socket.active == Active::Active && socket.refused.is_empty();
@@ -129,20 +147,62 @@ fn left(service: &Left, sockets: &[Left]) -> String {
             (false, None) => format!("  `{}` is closed ({})\n", socket.unit, socket.result),
         });
     }
-    out.push_str(&match (closed, active) {
-        (true, _) => format!(
+    let unit = &service.unit;
+    out.push_str(&match (closed, beside, service.active) {
+        (false, [standby], _) if !unit.contains('@') => by_standby(service, standby, limit),
+        (false, [_, ..], _) => by_instances(service, beside),
+        (true, ..) => format!(
             "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
              `systemctl reset-failed {unit}; systemctl restart {unit}`\n"
         ),
-        (false, Active::Active) => format!(
+        (false, [], Active::Active) => format!(
             "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"
         ),
-        (false, _) => format!(
+        (false, [], _) => format!(
             "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
              `systemctl restart {unit}`\n"
         ),
     });
     out
+}
+
+fn by_standby(service: &Left, standby: &Left, limit: Option<u64>) -> String {
+    let (unit, other) = (&service.unit, &standby.unit);
+    match (service.active, standby.active) {
+        (Active::Active, Active::Inactive | Active::Failed) => {
+            format!("\n`{unit}` serves. see `journalctl --unit {other}` and `--unit {unit}`\n")
+        }
+        (Active::Active, _) => format!(
+            "\n`{unit}` serves, and so may `{other}`, which `systemctl stop {other}` ends\n"
+        ),
+        (_, Active::Active) => {
+            let limit = limit.map(Duration::from_millis).map(span);
+            let limit = limit.map_or_else(String::new, |limit| {
+                format!("; it ends by itself {limit} after its start")
+            });
+            format!(
+                "\n`{other}` serves, so clients do not notice{limit}. see `journalctl --unit {unit}`, mend it, then\n\
+                 \x20 systemctl restart {unit}\n  systemctl stop {other}\n"
+            )
+        }
+        _ => format!(
+            "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
+             `systemctl restart {unit}`\n"
+        ),
+    }
+}
+
+fn by_instances(first: &Left, others: &[Left]) -> String {
+    let all = || std::iter::once(first).chain(others);
+    let serving = all().filter(|left| left.active == Active::Active).count();
+    let name = first.unit.split('@').next().unwrap_or_default();
+    let clients = match serving {
+        0 => "clients wait and are not refused".to_owned(),
+        some => format!("{some} of {} serve", all().count()),
+    };
+    format!(
+        "\n{clients}. see `journalctl --unit '{name}@*'`, mend it, then `zdt-units restart {name}`\n"
+    )
 }
 
 /// A program's words go to a terminal, so control characters stay out.

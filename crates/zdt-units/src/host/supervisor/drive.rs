@@ -2,6 +2,7 @@
 //! starts and signals; it decides nothing.
 
 use std::future::pending;
+use std::os::fd::OwnedFd;
 use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -15,6 +16,7 @@ use super::notify::{NotifySocket, Received};
 use super::process::{Leftovers, Process, Start};
 use super::sockets::Held;
 use super::state::{Action, Input, Machine};
+use super::store::Store;
 use super::{RestartError, RestartReport};
 
 /// How long killed processes may take to vanish before they are left to init.
@@ -33,6 +35,7 @@ pub(super) type Answer = oneshot::Sender<Result<RestartReport, RestartError>>;
 pub(super) struct Driver {
     launch: Launch,
     held: Held,
+    store: Store,
     notify: NotifySocket,
     machine: Machine,
     process: Option<Process>,
@@ -53,6 +56,8 @@ enum Woken {
     Asked(Option<Ask>),
     Due,
     Child,
+    /// Something that was kept is no use any more.
+    HungUp,
 }
 
 impl Driver {
@@ -66,6 +71,7 @@ impl Driver {
             notify: NotifySocket::bind()?,
             child_ended: signal(SignalKind::child())?,
             machine: Machine::new(launch.limits()),
+            store: Store::new(launch.room())?,
             launch,
             held,
             process: None,
@@ -95,6 +101,7 @@ impl Driver {
                     self.leftovers.collect();
                     None
                 }
+                Woken::HungUp => None,
             };
         }
     }
@@ -129,6 +136,7 @@ impl Driver {
             exit = exited => Woken::Exited(exit),
             ask = self.asks.recv() => Woken::Asked(ask),
             () = due => Woken::Due,
+            () = self.store.hang_up() => Woken::HungUp,
             _ = self.child_ended.recv(), if !self.leftovers.is_empty() => Woken::Child,
         }
     }
@@ -155,12 +163,19 @@ impl Driver {
         self.perform(actions)
     }
 
-    fn hear(&mut self, received: Received) -> Option<u8> {
+    fn hear(&mut self, mut received: Received) -> Option<u8> {
         let mut ended = None;
         let main = self.process.as_ref().map_or(0, Process::main);
         if received.sender.unsigned_abs() == main {
             for word in message::parse(&received.bytes) {
-                ended = ended.or(self.heed(word));
+                ended = ended.or(match word {
+                    Word::Keep { name, watch } => {
+                        let descriptors = std::mem::take(&mut received.descriptors);
+                        self.keep(name, watch, descriptors);
+                        None
+                    }
+                    other => self.heed(other),
+                });
             }
         } else {
             let _ = self.events.send(Event::Stranger {
@@ -173,6 +188,17 @@ impl Driver {
         ended
     }
 
+    fn keep(&mut self, name: String, watch: bool, descriptors: Vec<OwnedFd>) {
+        let descriptors = self.store.keep(&name, watch, descriptors);
+        if descriptors > 0 {
+            self.tell(Event::NotKept {
+                name,
+                descriptors,
+                most: self.launch.room(),
+            });
+        }
+    }
+
     fn heed(&mut self, word: Word) -> Option<u8> {
         let input = match word {
             Word::Ready => Input::Ready,
@@ -181,6 +207,12 @@ impl Driver {
             Word::Extend(time) => Input::Extend(time),
             Word::Watchdog => Input::Watchdog,
             Word::WatchdogTrigger => Input::WatchdogTrigger,
+            Word::Remove(name) => {
+                self.store.remove(&name);
+                return None;
+            }
+            // With its descriptors this is for `keep`.
+            Word::Keep { .. } => return None,
             Word::MainPid(pid) => {
                 let process = self.process.as_mut()?;
                 if process.main() == pid || !process.set_main(pid) {
@@ -224,6 +256,7 @@ impl Driver {
                         self.leftovers.add(process.group());
                     }
                 }
+                Action::CloseUntaken => self.close_untaken(),
                 Action::Tell(event) => self.tell(event),
                 Action::Refuse => {}
                 Action::End(code) => ended = Some(code),
@@ -232,10 +265,20 @@ impl Driver {
         ended
     }
 
+    fn close_untaken(&mut self) {
+        let pid = self.process.as_ref().map_or(0, Process::main);
+        // A queue that cannot be read has nothing to close.
+        let connections = self.store.close_untaken().unwrap_or_default();
+        if connections > 0 {
+            self.tell(Event::Untaken { pid, connections });
+        }
+    }
+
     fn start(&mut self) -> Option<u8> {
         let start = Start {
             launch: &self.launch,
             held: &self.held,
+            store: &self.store,
             notify_socket: self.notify.path(),
             generation: self.machine.generation(),
         };

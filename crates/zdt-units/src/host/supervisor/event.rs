@@ -51,6 +51,18 @@ pub enum Event {
     LeftBehind {
         pid: u32,
     },
+    /// Descriptors that were to be kept for the next process, and for which there is no room.
+    NotKept {
+        name: String,
+        descriptors: usize,
+        /// How many there is room for.
+        most: usize,
+    },
+    /// Connections that the process was handed and did not take; they were closed.
+    Untaken {
+        pid: u32,
+        connections: usize,
+    },
     NotStarted {
         why: String,
     },
@@ -139,6 +151,23 @@ impl fmt::Display for Event {
             Self::Killed { pid, why } => write!(f, "killed process {pid}: {why}"),
             Self::LeftBehind { pid } => {
                 write!(f, "process {pid} left others behind; killed them")
+            }
+            Self::NotKept { name, most: 0, .. } => {
+                write!(
+                    f,
+                    "closed `{name}`: nothing is kept for the next process without `handover = true`"
+                )
+            }
+            Self::NotKept {
+                name,
+                descriptors,
+                most,
+            } => write!(
+                f,
+                "closed {descriptors} more of `{name}`: {most} descriptors are kept for the next process, not more"
+            ),
+            Self::Untaken { pid, connections } => {
+                f.write_str(&crate::event::untaken(*pid, *connections))
             }
             Self::NotStarted { why } => write!(f, "could not start: {why}"),
             Self::Pausing { pause } => write!(

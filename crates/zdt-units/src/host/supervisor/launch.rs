@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::state::Limits;
 pub use super::state::Readiness;
+use super::store;
 use crate::model::{Drain, EnvironmentFile, Name, Service};
 
 /// How one process after the other is started and stopped.
@@ -31,6 +32,8 @@ pub struct Launch {
     pub watchdog: Option<Duration>,
     /// `None`: as many as this process.
     pub open_files: Option<u64>,
+    /// Whether it may leave descriptors for the next process.
+    pub handover: bool,
     /// What it prints goes to the standard error of this process, whose own output is data.
     pub stdout_to_stderr: bool,
     /// The `zdt-units` that tells the process its own id, by its `exec` command.
@@ -58,6 +61,7 @@ impl Launch {
             restart_pause: Duration::from_millis(500),
             watchdog: None,
             open_files: None,
+            handover: true,
             stdout_to_stderr: false,
             helper: OWN_PROGRAM.into(),
         }
@@ -87,7 +91,17 @@ impl Launch {
             restart_pause: service.restart_pause,
             watchdog: service.watchdog,
             open_files: Some(service.open_files),
+            handover: service.handover,
             ..Self::new(service.name.clone(), exec.program().of_instance(1))
+        }
+    }
+
+    /// How many descriptors it may leave for the next process. One that does not say when it is ready does not say
+    /// either when it has taken them.
+    pub(super) fn room(&self) -> usize {
+        match self.handover && self.readiness == Readiness::Notify {
+            true => store::MOST,
+            false => 0,
         }
     }
 

@@ -28,6 +28,7 @@ mod notify;
 mod process;
 pub(super) mod sockets;
 mod state;
+mod store;
 
 use std::io;
 

@@ -11,13 +11,14 @@
 )]
 
 use std::io::{self, IoSliceMut};
-use std::os::fd::{AsRawFd, RawFd};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use nix::cmsg_space;
-use nix::sys::socket::{
-    ControlMessageOwned, MsgFlags, UnixAddr, UnixCredentials, recvmsg, setsockopt, sockopt,
-};
+use nix::libc;
+use nix::sys::socket::{MsgFlags, UnixAddr, UnixCredentials, recvmsg, setsockopt, sockopt};
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use tempfile::TempDir;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
@@ -41,20 +42,8 @@ pub(super) struct NotifySocket {
 pub(super) struct Received {
     pub(super) sender: i32,
     pub(super) bytes: Vec<u8>,
-    descriptors: Descriptors,
-}
-
-/// Descriptors that came with a message. Nobody keeps them yet, and closing
-/// them is the answer to `BARRIER=1`.
-#[derive(Debug, Default)]
-struct Descriptors(Vec<RawFd>);
-
-impl Drop for Descriptors {
-    fn drop(&mut self) {
-        for fd in self.0.drain(..) {
-            let _ = nix::unistd::close(fd);
-        }
-    }
+    /// Closing them is the answer to `BARRIER=1`.
+    pub(super) descriptors: Vec<OwnedFd>,
 }
 
 impl NotifySocket {
@@ -90,13 +79,13 @@ impl NotifySocket {
 
     pub(super) async fn receive(&self) -> io::Result<Received> {
         self.socket
-            .async_io(Interest::READABLE, || receive(self.socket.as_raw_fd()))
+            .async_io(Interest::READABLE, || receive(self.socket.as_fd()))
             .await
     }
 
     /// A message that has arrived already, if there is one.
     pub(super) fn try_receive(&self) -> Option<Received> {
-        receive(self.socket.as_raw_fd()).ok()
+        receive(self.socket.as_fd()).ok()
     }
 }
 
@@ -110,29 +99,53 @@ fn places() -> impl Iterator<Item = PathBuf> {
         .filter(|place| place.is_absolute())
 }
 
-fn receive(fd: RawFd) -> io::Result<Received> {
-    let mut buffer = vec![0; LONGEST_MESSAGE];
-    let mut space = cmsg_space!(UnixCredentials, [RawFd; MOST_DESCRIPTORS]);
-    let mut slices = [IoSliceMut::new(&mut buffer)];
-    let flags = MsgFlags::MSG_DONTWAIT | MsgFlags::MSG_CMSG_CLOEXEC;
-    let message = recvmsg::<UnixAddr>(fd, &mut slices, Some(&mut space), flags)?;
-
-    let length = message.bytes;
-    let mut sender = 0;
-    let mut descriptors = Descriptors::default();
-    for control in message.cmsgs()? {
-        match control {
-            ControlMessageOwned::ScmRights(fds) => descriptors.0.extend(fds),
-            ControlMessageOwned::ScmCredentials(credentials) => sender = credentials.pid(),
-            _ => {}
+fn receive(socket: BorrowedFd<'_>) -> io::Result<Received> {
+    let sender = sender_of_next(socket)?;
+    let mut bytes = vec![0; LONGEST_MESSAGE];
+    if sender == 0 {
+        // From outside of what this process can see. `rustix` knows no such number, and nobody wants its descriptors.
+        let flags = MsgFlags::MSG_DONTWAIT;
+        let length = nix::sys::socket::recv(socket.as_raw_fd(), &mut bytes, flags)?;
+        bytes.truncate(length);
+        return Ok(Received {
+            sender,
+            bytes,
+            descriptors: Vec::new(),
+        });
+    }
+    let mut space = [MaybeUninit::uninit();
+        rustix::cmsg_space!(ScmRights(MOST_DESCRIPTORS), ScmCredentials(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let message = rustix::net::recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut control,
+        flags,
+    )?;
+    bytes.truncate(message.bytes);
+    let mut descriptors = Vec::new();
+    for control in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(rights) = control {
+            descriptors.extend(rights);
         }
     }
-    buffer.truncate(length);
     Ok(Received {
         sender,
-        bytes: buffer,
+        bytes,
         descriptors,
     })
+}
+
+/// The process that sent the next message, which stays where it is.
+fn sender_of_next(socket: BorrowedFd<'_>) -> io::Result<i32> {
+    // Without room for descriptors none is opened; then the message counts as cut, and `nix` shows nothing of it. The
+    // credentials come first.
+    let mut space = cmsg_space!(UnixCredentials);
+    let flags = MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT;
+    recvmsg::<UnixAddr>(socket.as_raw_fd(), &mut [], Some(&mut space), flags)?;
+    let pid = space.get(size_of::<libc::cmsghdr>()..).unwrap_or_default();
+    Ok(pid.first_chunk().map_or(0, |pid| i32::from_ne_bytes(*pid)))
 }
 
 impl Received {

@@ -24,12 +24,13 @@ use super::environment;
 use super::event::Exit;
 use super::launch::Launch;
 use super::sockets::Held;
+use super::store::Store;
 
 /// The first inherited descriptor, fixed by `sd_listen_fds(3)`.
 const FIRST_FD: i32 = 3;
 
 /// What a service manager above us said to us and not to the process.
-const NOT_FOR_THE_PROCESS: [&str; 9] = [
+const NOT_FOR_THE_PROCESS: [&str; 12] = [
     "LISTEN_PID",
     "LISTEN_FDS_FIRST_FD",
     "LISTEN_PIDFDID",
@@ -38,6 +39,9 @@ const NOT_FOR_THE_PROCESS: [&str; 9] = [
     "INVOCATION_ID",
     "SYSTEMD_EXEC_PID",
     "FDSTORE",
+    "ZDT_HANDOVER",
+    "ZDT_HANDOVER_DIR",
+    "ZDT_HANDOVER_FD",
     "MAINPID",
 ];
 
@@ -46,6 +50,7 @@ const NOT_FOR_THE_PROCESS: [&str; 9] = [
 pub(super) struct Start<'a> {
     pub(super) launch: &'a Launch,
     pub(super) held: &'a Held,
+    pub(super) store: &'a Store,
     pub(super) notify_socket: &'a Path,
     pub(super) generation: u64,
 }
@@ -112,6 +117,12 @@ impl Start<'_> {
             .env("NOTIFY_SOCKET", self.notify_socket)
             .env("ZDT_GENERATION", self.generation.to_string())
             .envs(launch.drain.library_environment(&launch.service));
+        let room = launch.room();
+        if room > 0 {
+            command
+                .env("FDSTORE", room.to_string())
+                .env("ZDT_HANDOVER", "1");
+        }
         if let Some(limit) = launch.watchdog {
             command.env("WATCHDOG_USEC", limit.as_micros().to_string());
         }
@@ -137,10 +148,12 @@ impl Start<'_> {
             command.stdout(stderr.map_err(StartError::Share)?);
         }
 
-        let shared = self.held.sockets().iter().zip(FIRST_FD..);
+        let sockets = self.held.sockets().iter().map(|socket| socket.fd.as_fd());
+        let shared = sockets.chain(self.store.kept().map(|(_, fd)| fd));
         let mappings = shared
-            .map(|(socket, child_fd)| {
-                let parent_fd = socket.share()?;
+            .zip(FIRST_FD..)
+            .map(|(fd, child_fd)| {
+                let parent_fd = fd.try_clone_to_owned()?;
                 Ok(FdMapping {
                     parent_fd,
                     child_fd,
@@ -150,7 +163,7 @@ impl Start<'_> {
             .map_err(StartError::Share)?;
         command
             .fd_mappings(mappings)
-            .expect("each socket has a number of its own");
+            .expect("each descriptor has a number of its own");
         // In a group of its own a Ctrl-C at the terminal does not reach it, and
         // reading from the terminal would stop it.
         command
@@ -165,6 +178,7 @@ impl Start<'_> {
             .sockets()
             .iter()
             .map(|socket| socket.name.as_str())
+            .chain(self.store.kept().map(|(name, _)| name))
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -323,11 +323,4 @@ fn own(path: &Path, mode: u32, user: Option<&UserName>, group: Option<&UserName>
 fn missing(kind: &str, name: &UserName) -> (&'static str, io::Error) {
     let error = io::Error::other(format!("there is no {kind} `{name}`"));
     ("change the owner of", error)
-}
-
-impl HeldSocket {
-    /// A descriptor of the same socket, to be given away.
-    pub(super) fn share(&self) -> io::Result<OwnedFd> {
-        self.fd.as_fd().try_clone_to_owned()
-    }
 }

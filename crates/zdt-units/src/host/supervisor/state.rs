@@ -63,6 +63,8 @@ pub(super) enum Action {
     Kill,
     /// `SIGKILL` to what the main process left behind.
     KillRest,
+    /// The process is ready, and whatever it was handed and did not take it never will.
+    CloseUntaken,
     Tell(Event),
     Refuse,
     End(u8),
@@ -222,11 +224,12 @@ impl Machine {
             fed_until: self.limits.watchdog.map(|limit| now + limit),
         };
         let after = now - since;
-        let mut actions = vec![Action::Tell(Event::Ready {
+        let ready = Action::Tell(Event::Ready {
             pid: self.pid,
             after,
             status: self.status.clone(),
-        })];
+        });
+        let mut actions = vec![ready, Action::CloseUntaken];
         if let Some(restart) = self.restart.take() {
             actions.push(Action::Tell(Event::Restarted(RestartReport {
                 old_pid: restart.old_pid,

@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use futures_util::StreamExt;
-use zbus::{OwnedObjectPath, OwnedVariant};
+use zbus::OwnedObjectPath;
 
-use super::unit::{SERVICE, SOCKET, UNIT, text};
+use super::unit::{SERVICE, SOCKET, UNIT, text, value};
 use super::{MANAGER, PATH, Properties, Systemd, unread, within};
 use crate::event::EventKind;
 use crate::host::{Failure, files, open_socket};
@@ -58,7 +58,7 @@ impl Systemd {
 
     /// Asks for the sockets first: from then on no traffic starts a service
     /// again. Of units that belong together systemd stops the service first.
-    async fn stop(
+    pub(super) async fn stop(
         &self,
         units: &[UnitName],
         tell: &mut dyn FnMut(EventKind),
@@ -228,10 +228,6 @@ impl Systemd {
 
 fn is_not_loaded(error: &zbus::Error) -> bool {
     matches!(error, zbus::Error::MethodError(name, ..) if name.ends_with("NoSuchUnit"))
-}
-
-fn value<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Option<T> {
-    T::try_from(properties.get(name)?.try_clone().ok()?).ok()
 }
 
 type Values = BTreeMap<String, Vec<String>>;

@@ -95,6 +95,10 @@ pub(super) fn text(properties: &Properties, name: &str) -> String {
         .to_owned()
 }
 
+pub(super) fn value<T: TryFrom<OwnedVariant>>(properties: &Properties, name: &str) -> Option<T> {
+    T::try_from(properties.get(name)?.try_clone().ok()?).ok()
+}
+
 fn number(properties: &Properties, name: &str) -> Option<u32> {
     properties.get(name)?.downcast_ref::<u32>().ok()
 }

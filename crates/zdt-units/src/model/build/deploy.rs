@@ -2,16 +2,24 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Migrate, Release, Strategy};
+use super::super::{AbsolutePath, Migrate, Pace, Release, Strategy};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
-use crate::config::{MigrateConfig, Problem, ReleaseConfig, ServiceConfig};
+use crate::config::{MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
 
 impl Build {
     pub(super) fn strategy(&mut self, config: &ServiceConfig) -> Option<Strategy> {
         let instances = config.instances.as_ref();
         let number = self.number(instances, 2, 1..=1000);
         let number = number.map(|number| u32::try_from(number).expect("the range was checked"));
+        let pace = match &config.rolling {
+            None => Some(Pace::default()),
+            Some(rolling) => {
+                let word = config.strategy.as_ref().map(|word| word.value.as_str());
+                let several = number.filter(|_| word == Some("rolling"));
+                self.pace_of(rolling, several, config.bake.is_some())
+            }
+        };
         let strategy = match &config.strategy {
             None => Some(Strategy::Queue),
             Some(word) => self.parse(word, |text| match text {
@@ -19,6 +27,7 @@ impl Build {
                 "standby" => Ok(Strategy::Standby),
                 "rolling" => Ok(Strategy::Rolling {
                     instances: number.unwrap_or(1),
+                    pace: pace.unwrap_or_default(),
                 }),
                 "reload" => Ok(Strategy::Reload),
                 _ => Err(unknown_word(
@@ -28,11 +37,15 @@ impl Build {
                 )),
             }),
         };
+        let is_rolling = strategy.map(|strategy| matches!(strategy, Strategy::Rolling { .. }));
+        if let (Some(rolling), Some(false)) = (&config.rolling, is_rolling) {
+            self.problems.push(
+                Problem::new(&rolling.at, "`rolling` needs `strategy = \"rolling\"`")
+                    .hint("the other strategies have one process"),
+            );
+        }
         let several = instances.filter(|_| number.is_some_and(|number| number > 1));
-        if let (Some(instances), Some(false)) = (
-            several,
-            strategy.map(|strategy| matches!(strategy, Strategy::Rolling { .. })),
-        ) {
+        if let (Some(instances), Some(false)) = (several, is_rolling) {
             self.problems.push(
                 Problem::new(
                     &instances.at,
@@ -44,7 +57,66 @@ impl Build {
                 .hint("the other strategies have one process"),
             );
         }
-        number.and(strategy)
+        number.and(pace).and(strategy)
+    }
+
+    /// `None` after a mistake; `instances` is missing where it is one, or says nothing.
+    fn pace_of(
+        &mut self,
+        config: &RollingConfig,
+        instances: Option<u32>,
+        bakes: bool,
+    ) -> Option<Pace> {
+        let known = self.problems.len();
+        let small = |number: i64| u32::try_from(number).expect("the range was checked");
+        let surge = self.number(config.surge.as_ref(), 0, 0..=1000).map(small);
+        let missing = self.number(config.max_unavailable.as_ref(), 0, 0..=1000);
+        let missing = missing.map(small);
+        let together = missing.unwrap_or(0) + surge.unwrap_or(0);
+        let implied = i64::from(together.clamp(1, instances.unwrap_or(1).max(1)));
+        let batch = self.number(config.batch.as_ref(), implied, 1..=1000);
+        let batch = batch.map(small);
+        let pause = self.duration(config.pause.as_ref(), Duration::ZERO, Duration::ZERO);
+        let canary = config.canary.as_ref().filter(|canary| canary.value);
+        if let Some(canary) = canary.filter(|_| !bakes) {
+            self.problems.push(
+                Problem::new(&canary.at, "a canary without `bake` is not looked at")
+                    .hint("add `bake = \"30s\"` to the service: so long it has to stay up"),
+            );
+        }
+        if let (Some(batch), Some(surge), Some(instances)) = (batch, surge, instances) {
+            let at = config.batch.as_ref().map_or(&config.at, |batch| &batch.at);
+            if batch > instances {
+                let hint = match instances {
+                    1 => "leave `batch` out".to_owned(),
+                    _ => format!("take at most {}", instances - u32::from(surge == 0)),
+                };
+                let what = format!("`batch` is {batch}, and there are {instances} instances");
+                self.problems.push(Problem::new(at, what).hint(hint));
+            } else if batch == instances && instances > 1 && surge == 0 {
+                let what = format!("nobody serves while {batch} of {instances} are replaced");
+                let hint = format!("take at most {}, or add `surge = 1`", instances - 1);
+                self.problems.push(Problem::new(at, what).hint(hint));
+            }
+            let limit = config.max_unavailable.as_ref().zip(missing);
+            let gone = batch.min(instances).saturating_sub(surge);
+            if let Some((written, limit)) = limit.filter(|(_, limit)| gone > *limit) {
+                let what =
+                    format!("{gone} of {instances} are missing at a time, and {limit} may be");
+                let hint = match limit + surge {
+                    0 => format!("take `surge = {gone}`, or `max_unavailable = {gone}`"),
+                    most => format!("take `batch = {most}`, or `surge = {}`", batch - limit),
+                };
+                self.problems
+                    .push(Problem::new(&written.at, what).hint(hint));
+            }
+        }
+        (self.problems.len() == known).then_some(Pace {
+            batch: batch?,
+            surge: surge?,
+            pause: pause?,
+            canary: canary.is_some(),
+        })
     }
 
     pub(super) fn release(&mut self, config: &ReleaseConfig) -> Option<Release> {

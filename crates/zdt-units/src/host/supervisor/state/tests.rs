@@ -98,7 +98,7 @@ fn a_restart_stops_and_then_starts() {
     assert_eq!(run.put(1, Input::Started(2)), "(started 2)");
     assert_eq!(
         run.put(20, Input::Ready),
-        "(ready), (restarted 1 to 2, 300 + 20)"
+        "(ready), closeuntaken, (restarted 1 to 2, 300 + 20)"
     );
     assert_eq!(run.machine.generation(), 2);
     assert_eq!(run.machine.deadline(), None);
@@ -115,13 +115,13 @@ fn restarts_asked_for_during_a_restart_become_one_more() {
     assert_eq!(run.put(0, Input::Restart), "(queued)");
     assert_eq!(
         run.put(7, Input::Ready),
-        "(ready), (restarted 1 to 2, 0 + 7), (restarting), terminate"
+        "(ready), closeuntaken, (restarted 1 to 2, 0 + 7), (restarting), terminate"
     );
     run.put(0, Input::Exited(Exit::Code(0)));
     run.put(0, Input::Started(3));
     assert_eq!(
         run.put(1, Input::Ready),
-        "(ready), (restarted 2 to 3, 0 + 1)"
+        "(ready), closeuntaken, (restarted 2 to 3, 0 + 1)"
     );
 }
 
@@ -139,7 +139,7 @@ fn a_process_that_does_not_end_is_killed_at_the_limit() {
     run.put(0, Input::Started(2));
     assert_eq!(
         run.put(1, Input::Ready),
-        "(ready), (restarted 1 to 2, 41001 + 1, killed)"
+        "(ready), closeuntaken, (restarted 1 to 2, 41001 + 1, killed)"
     );
 }
 
@@ -205,7 +205,7 @@ fn a_restart_ends_the_pause() {
     run.put(0, Input::Started(2));
     assert_eq!(
         run.put(5, Input::Ready),
-        "(ready), (restarted 0 to 2, 0 + 5)"
+        "(ready), closeuntaken, (restarted 0 to 2, 0 + 5)"
     );
 }
 
@@ -222,7 +222,7 @@ fn a_restart_whose_process_fails_says_so_and_goes_on_trying() {
     );
     assert_eq!(run.due(), "start");
     run.put(0, Input::Started(3));
-    assert_eq!(run.put(1, Input::Ready), "(ready)");
+    assert_eq!(run.put(1, Input::Ready), "(ready), closeuntaken");
 }
 
 #[test]
@@ -258,7 +258,7 @@ fn a_start_without_notify_is_ready_at_once() {
     run.put(0, Input::Exited(Exit::Signal(15)));
     assert_eq!(
         run.put(0, Input::Started(2)),
-        "(started 2), (ready), (restarted 1 to 2, 0 + 0)"
+        "(started 2), (ready), closeuntaken, (restarted 1 to 2, 0 + 0)"
     );
 }
 

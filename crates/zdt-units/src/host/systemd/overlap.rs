@@ -1,0 +1,160 @@
+//! What strategies with more than one process ask of the manager.
+
+use std::cell::RefCell;
+use std::os::unix::fs::MetadataExt;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use tokio::time::{Instant as Moment, sleep, sleep_until};
+
+use super::unit::{SERVICE, UNIT, text, value};
+use super::{MANAGER, PATH, Systemd, unread};
+use crate::event::EventKind;
+use crate::host::Failure;
+use crate::model::UnitName;
+use crate::observe::{Instance, Watched};
+
+/// How often a process that has to stay up is looked at.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// The release from which `ExecReload=` ends a reload. 257 waits and 262 does not.
+const HASTY: u32 = 258;
+const SOON: Duration = Duration::from_millis(50);
+
+impl Systemd {
+    /// The units beside the main one: those wanted, and further instances that are loaded.
+    pub(super) async fn others(&self, watched: &Watched) -> Vec<UnitName> {
+        let mut units = watched.beside.clone();
+        if let Some(name) = &watched.template {
+            let loaded = self.matching(&format!("{name}@*.service")).await;
+            let mut further: Vec<(u32, UnitName)> = loaded
+                .into_iter()
+                .filter(|unit| *unit != watched.service && !units.contains(unit))
+                .filter_map(|unit| Some((number(&unit)?, unit)))
+                .collect();
+            further.sort();
+            units.extend(further.into_iter().map(|(_, unit)| unit));
+        }
+        units
+    }
+
+    /// Files of the unit that have changed since its run began: what it does
+    /// not know, and a reload does not tell it.
+    pub(super) async fn newer(&self, unit: &UnitName) -> zbus::Result<Vec<String>> {
+        let object = self.object(unit).await?;
+        let general = self.properties(object.as_str(), UNIT).await?;
+        let own = self.properties(object.as_str(), SERVICE).await?;
+        let Some(began) = value::<u64>(&general, "InactiveExitTimestamp") else {
+            return Ok(Vec::new());
+        };
+        let mut files = vec![text(&general, "FragmentPath")];
+        files.extend(value::<Vec<String>>(&general, "DropInPaths").unwrap_or_default());
+        let environment = value::<Vec<(String, bool)>>(&own, "EnvironmentFiles");
+        files.extend(environment.into_iter().flatten().map(|(path, _)| path));
+        let credentials = value::<Vec<(String, String)>>(&own, "LoadCredential");
+        files.extend(credentials.into_iter().flatten().map(|(_, path)| path));
+        files.retain(|path| changed(path).is_some_and(|changed| changed > began));
+        Ok(files)
+    }
+
+    /// Waits until the main process is another one, where the manager did not:
+    /// of a unit with `ExecReload=` it may take the end of that command for the
+    /// end of the reload, though the process said `RELOADING=1`.
+    pub(super) async fn await_handover(
+        &self,
+        unit: &UnitName,
+        before: &Instance,
+    ) -> Result<(), Failure> {
+        let object = self.object(unit).await;
+        let object = object.map_err(|error| unread(unit, &error))?;
+        let own = self.properties(object.as_str(), SERVICE).await;
+        let own = own.map_err(|error| unread(unit, &error))?;
+        let waited = text(&own, "Type") == "notify-reload"
+            || self.release().await.is_some_and(|release| release < HASTY);
+        while !waited && self.running(unit).await?.pid == before.pid {
+            sleep(SOON).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn restart_together(
+        &self,
+        units: &[UnitName],
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        let tell = RefCell::new(tell);
+        let restart = async |unit: &UnitName| {
+            let mut tell = |event| (tell.borrow_mut())(event);
+            self.job("RestartUnit", unit, &mut tell).await
+        };
+        // All are waited for: what happens to the others is to be told too.
+        let restarted = join_all(units.iter().map(restart)).await;
+        let failed: Vec<Failure> = restarted.into_iter().filter_map(Result::err).collect();
+        match failed.as_slice() {
+            [] => Ok(()),
+            [one] => Err(one.clone()),
+            [first, ..] => {
+                let reasons: Vec<&str> = failed.iter().map(|one| one.reason.as_str()).collect();
+                Err(Failure {
+                    reason: reasons.join("; "),
+                    ..first.clone()
+                })
+            }
+        }
+    }
+
+    /// Stops units and forgets that they failed.
+    pub(super) async fn end(
+        &self,
+        units: &[UnitName],
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        self.stop(units, tell).await?;
+        for unit in units {
+            // One that did not fail, or is no longer loaded, is as it should be.
+            let _ = self
+                .call(PATH, MANAGER, "ResetFailedUnit", &unit.as_str())
+                .await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn stay_up(&self, units: &[UnitName], time: Duration) -> Result<(), Failure> {
+        let end = Moment::now() + time;
+        let mut instances = Vec::new();
+        for unit in units {
+            instances.push(self.running(unit).await?);
+        }
+        loop {
+            let last = Moment::now() + LOOK >= end;
+            sleep_until(end.min(Moment::now() + LOOK)).await;
+            for (unit, instance) in units.iter().zip(&instances) {
+                let now = self.running(unit).await?;
+                if now != *instance {
+                    return Err(Failure::new(format!(
+                        "process {} of `{unit}` did not stay up; now it is {}",
+                        instance.pid, now.pid
+                    ))
+                    .hint(format!("see `journalctl --unit {unit}`")));
+                }
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// 3 for `shop@3.service`.
+fn number(unit: &UnitName) -> Option<u32> {
+    let (_, instance) = unit.as_str().strip_suffix(".service")?.split_once('@')?;
+    instance.parse().ok()
+}
+
+/// When the file, or its inode, was last changed, in microseconds since 1970.
+fn changed(path: &str) -> Option<u64> {
+    let file = std::fs::metadata(path).ok()?;
+    let seconds = u64::try_from(file.ctime()).ok()?;
+    let nanoseconds = u64::try_from(file.ctime_nsec()).ok()?;
+    Some(seconds * 1_000_000 + nanoseconds / 1000)
+}

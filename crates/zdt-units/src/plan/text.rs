@@ -1,0 +1,188 @@
+//! A plan as people read it, with `--dry-run` and while it is carried out.
+
+use std::fmt;
+
+use super::{Action, OnFailure, Plan, Step};
+use crate::config::list;
+use crate::model::{Strategy, UnitName, span};
+use crate::observe::WatchedSocket;
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queue => "queue",
+            Self::Standby => "standby",
+            Self::Rolling { .. } => "rolling",
+            Self::Reload => "reload",
+        })
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Install(act) => act.fmt(f),
+            Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
+            Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
+            Self::RestartUnits { units } => write!(
+                f,
+                "restart {} at the same time and wait until each is ready",
+                names(units)
+            ),
+            Self::ReloadUnit { unit } => {
+                write!(
+                    f,
+                    "reload `{unit}` and wait until its next process is ready"
+                )
+            }
+            Self::StopUnits { units } => write!(f, "stop {}", names(units)),
+            Self::ConfirmInstance {
+                unit,
+                before,
+                sockets,
+            } => {
+                let new = if before.is_some() {
+                    "a new process"
+                } else {
+                    "a process"
+                };
+                let sockets = opened(sockets);
+                write!(
+                    f,
+                    "confirm that `{unit}` runs {new} and that {sockets} stayed open"
+                )
+            }
+            Self::ConfirmReload {
+                unit,
+                before,
+                sockets,
+            } => write!(
+                f,
+                "confirm that `{unit}` runs another process than {} and that {} stayed open",
+                before.pid,
+                opened(sockets)
+            ),
+            Self::StayUp { units, time } => {
+                write!(f, "see {} stay up for {}", names(units), span(*time))
+            }
+            Self::CloseUntaken { unit } => write!(
+                f,
+                "close connections that the process of `{unit}` was handed and did not take"
+            ),
+            Self::AwaitReady {
+                unit,
+                reach,
+                path,
+                successes,
+                ..
+            } => {
+                write!(
+                    f,
+                    "wait until `{reach}{path}` answers 200 from the process of `{unit}`"
+                )?;
+                match successes {
+                    1 => Ok(()),
+                    _ => write!(f, " {successes} times in a row"),
+                }
+            }
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} (limit {})", self.action, span(self.limit))
+    }
+}
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(
+            f,
+            "restart `{}` (strategy `{}`)",
+            self.service, self.strategy
+        )?;
+        for note in &self.notes {
+            writeln!(f, "note: {note}")?;
+        }
+        for (number, step) in (1..).zip(&self.steps) {
+            writeln!(f, "{number}. {step}")?;
+        }
+        for line in self.ways_back() {
+            writeln!(f, "{line}")?;
+        }
+        Ok(())
+    }
+}
+
+const NOTHING: &str = "nothing is taken back, and who serves goes on";
+
+impl Plan {
+    /// The steps that are taken back in a way of their own, by their numbers.
+    fn taken_back(&self) -> Vec<(String, &[Step])> {
+        let numbers: Vec<usize> = (1..=self.steps.len()).collect();
+        let way = |number: usize| &self.steps[number - 1].on_failure;
+        let alike = numbers.chunk_by(|&one, &next| way(one) == way(next));
+        alike
+            .filter_map(|alike| {
+                let (first, last) = (alike[0], alike[alike.len() - 1]);
+                let OnFailure::TakeBack(steps) = way(first) else {
+                    return None;
+                };
+                let which = match first == last {
+                    true => first.to_string(),
+                    false => format!("{first} to {last}"),
+                };
+                Some((which, steps.as_slice()))
+            })
+            .collect()
+    }
+
+    /// What happens when a step fails, line by line.
+    fn ways_back(&self) -> Vec<String> {
+        let taken_back = self.taken_back();
+        let mut lines: Vec<String> = taken_back
+            .iter()
+            .flat_map(|(which, steps)| listed(format!("on failure of {which}:"), steps))
+            .collect();
+        let without = |step: &Step| step.on_failure == OnFailure::LookNow;
+        if !self.rollback.is_empty() {
+            lines.extend(listed("on failure:".to_owned(), &self.rollback));
+        } else if taken_back.is_empty() {
+            let nothing = "on failure: there is nothing to roll back to; the sockets stay open and connections wait";
+            lines.push(nothing.to_owned());
+        } else if self.steps.iter().any(without) {
+            lines.push(format!("on another failure: {NOTHING}"));
+        }
+        lines
+    }
+
+    /// The ways back as events tell them: all in one list.
+    pub fn rollback_texts(&self) -> Vec<String> {
+        let own = self.taken_back().into_iter().flat_map(|(which, steps)| {
+            let told = steps.iter();
+            told.map(move |step| format!("on failure of {which}: {step}"))
+        });
+        own.chain(self.rollback.iter().map(Step::to_string))
+            .collect()
+    }
+}
+
+fn listed(when: String, steps: &[Step]) -> Vec<String> {
+    if steps.is_empty() {
+        return vec![format!("{when} {NOTHING}")];
+    }
+    let numbered = (1..).zip(steps);
+    let steps = numbered.map(|(number, step): (u32, _)| format!("   {number}. {step}"));
+    std::iter::once(when).chain(steps).collect()
+}
+
+fn names(units: &[UnitName]) -> String {
+    let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+    list(&units)
+}
+
+fn opened(sockets: &[WatchedSocket]) -> String {
+    let sockets: Vec<&str> = sockets.iter().map(|socket| socket.unit.as_str()).collect();
+    list(&sockets)
+}
