@@ -2,6 +2,7 @@
 //! and the application that the test programs serve.
 
 pub mod client;
+pub mod idle;
 pub mod load;
 pub mod machine;
 pub mod router;

@@ -8,14 +8,19 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Crash;
 
-/// Waits `WARMUP_MS`, or fails at once with `CRASH=1`.
+/// Waits `WARMUP_MS`, or fails at once with `CRASH=1`, or after the wait with
+/// `CRASH=warm`.
 pub async fn start_up() -> Result<(), Crash> {
-    if std::env::var("CRASH").is_ok_and(|crash| crash == "1") {
+    let crash = std::env::var("CRASH").unwrap_or_default();
+    if crash == "1" {
         return Err(Crash);
     }
     let warm_up = std::env::var("WARMUP_MS")
         .ok()
         .and_then(|ms| ms.parse().ok());
     tokio::time::sleep(Duration::from_millis(warm_up.unwrap_or(0))).await;
-    Ok(())
+    match crash == "warm" {
+        true => Err(Crash),
+        false => Ok(()),
+    }
 }

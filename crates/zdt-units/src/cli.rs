@@ -268,6 +268,15 @@ pub struct ProbeArgs {
     #[arg(long, value_name = "N")]
     pub http2: Option<usize>,
 
+    /// Open N connections before the first request is due, and hold them: none is opened
+    /// again, and whatever ends one is a loss
+    #[arg(long, value_name = "N", conflicts_with_all = ["keep_alive", "http2"])]
+    pub hold: Option<usize>,
+
+    /// On each held connection send a request so often, instead of a rate of all together
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration, conflicts_with = "rate")]
+    pub every: Option<Duration>,
+
     /// Do not send `Connection: close` on a new connection
     #[arg(long)]
     pub no_close_header: bool,

@@ -75,6 +75,21 @@ fn nothing_lost_is_exit_code_0() {
 }
 
 #[test]
+fn a_held_connection_that_ends_is_exit_code_9_though_no_request_was_lost() {
+    let target = server().to_string();
+    let output = run("--hold 5 --every 100ms --for 200ms", &target);
+    assert_eq!(output.status.code(), Some(9), "{output:?}");
+    assert_eq!(
+        text(&output.stderr),
+        format!("probing {target} with 50 requests a second\n")
+    );
+    let said = text(&output.stdout);
+    let counts = "0 of 5 connections are the ones that were opened; ended: 5 closed_idle\n";
+    assert!(said.contains(counts), "{said}");
+    assert!(said.ends_with("no request was lost, but 5 of 5 connections were\n"));
+}
+
+#[test]
 fn a_time_is_a_number_of_requests() {
     let output = run("--rate 300 --for 100ms --json", &server().to_string());
     assert_eq!(report(&output).total.outcomes.scheduled, 30);
@@ -241,7 +256,17 @@ fn a_wrong_command_line_is_exit_code_2_and_says_what_to_write() {
     check(
         "--stream name=slow,keep-alive=0",
         ":1",
-        "stream `slow` cannot be sent: a pool needs at least 1 connection",
+        "stream `slow` cannot be sent: at least 1 connection is needed",
+    );
+    check(
+        "--hold 0 --every 50ms",
+        ":1",
+        "stream `probe` cannot be sent: at least 1 connection is needed",
+    );
+    check(
+        "--every 50ms",
+        ":1",
+        "`every` is for connections that are held; add `hold=1000`, or write `rate`",
     );
 }
 

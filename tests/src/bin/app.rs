@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::error::Error;
+use std::future::IntoFuture as _;
 use std::process::ExitCode;
 
 use axum::Router;
@@ -26,7 +27,11 @@ async fn main() -> ExitCode {
 
 #[expect(clippy::print_stderr, reason = "the journal is where it reports")]
 async fn run() -> Result<ExitCode, Box<dyn Error>> {
-    let (listener, mut health) = listeners()?;
+    let Passed {
+        app: listener,
+        admin,
+        mut health,
+    } = listeners()?;
     let drain = Drain::new();
     let watch = drain.watch();
     let app = router().merge(Router::new().route(
@@ -51,7 +56,15 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
         }
         started
     });
-    let serving = zdt::serve(listener, app).health(health).drain(&drain);
+    let mut serving = zdt::serve(listener, app).health(health).drain(&drain);
+    if let Some(admin) = admin {
+        let answer = || async { "admin\n" };
+        let admin_app = Router::new()
+            .route("/", get(answer))
+            .route("/admin", get(answer));
+        serving = serving.also(admin, admin_app);
+    }
+    let serving = serving.into_future();
     tokio::select! {
         Ok(Err(Crash)) = warm_up => Ok(ExitCode::FAILURE),
         served = serving => {
@@ -76,28 +89,49 @@ async fn behind_a_gate(listener: Listener, app: Router) -> Result<ExitCode, Box<
     Ok(ExitCode::SUCCESS)
 }
 
-/// Whatever was passed; the one named `health` answers probes.
-fn listeners() -> Result<(Listener, Health), ListenError> {
-    let Ok(passed) = zdt::listeners() else {
-        return Ok((zdt::listener_or("127.0.0.1:8080")?, Health::new()));
-    };
+struct Passed {
+    app: Listener,
+    /// Serves another app.
+    admin: Option<Listener>,
+    health: Health,
+}
+
+/// Whatever was passed, but for the one that `WITHOUT` names; the one named `health`
+/// answers probes.
+#[expect(clippy::disallowed_methods, reason = "the edge: reads the environment")]
+fn listeners() -> Result<Passed, ListenError> {
     let mut app: Option<Listener> = None;
+    let mut admin = None;
     let mut health = Health::new();
+    let Ok(passed) = zdt::listeners() else {
+        return Ok(Passed {
+            app: zdt::listener_or("127.0.0.1:8080")?,
+            admin,
+            health,
+        });
+    };
+    let without = std::env::var("WITHOUT").unwrap_or_default();
     for name in passed.names() {
+        if name == without || name == "zdt-handover" {
+            continue;
+        }
         let listener = passed.take(&name)?;
-        if name == "health" {
-            health = health.listen(listener);
-        } else {
-            app = Some(match app {
-                Some(app) => app.and(listener),
-                None => listener,
-            });
+        match name.as_str() {
+            "health" => health = health.listen(listener),
+            "admin" => admin = Some(listener),
+            _ => {
+                app = Some(match app {
+                    Some(app) => app.and(listener),
+                    None => listener,
+                });
+            }
         }
     }
-    match app {
-        Some(app) => Ok((app, health)),
-        None => Ok((zdt::listener()?, health)),
-    }
+    let app = match app {
+        Some(app) => app,
+        None => zdt::listener()?,
+    };
+    Ok(Passed { app, admin, health })
 }
 
 /// Events until the process drains, and then a goodbye.

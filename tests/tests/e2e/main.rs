@@ -16,6 +16,7 @@ mod drain;
 mod examples;
 mod gates;
 mod handover;
+mod held;
 mod install;
 mod orchestrate;
 mod overlap;
@@ -171,6 +172,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(gates::TESTS)
+        .chain(held::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
         .chain(overlap::tests())

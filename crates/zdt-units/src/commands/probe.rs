@@ -46,11 +46,11 @@ enum ProbeError {
     Interrupted,
 }
 
-/// Runs the command; the exit code says whether requests were lost.
+/// Runs the command; the exit code says whether requests or held connections were lost.
 pub(super) fn run(args: &ProbeArgs) -> ExitCode {
     let code = match measure(args) {
         Ok(report) if !report.valid => exit_code::UNEXPECTED,
-        Ok(report) if report.lost() > 0 => exit_code::LOST,
+        Ok(report) if report.lost() + report.lost_connections() > 0 => exit_code::LOST,
         Ok(_) => exit_code::DONE,
         Err(error) => {
             say(format_args!("error: {}", Chain(&error)));
@@ -96,14 +96,19 @@ fn measure(args: &ProbeArgs) -> Result<Report, ProbeError> {
 /// Decides from the flags what is sent where.
 fn load(args: &ProbeArgs) -> Result<Load, ProbeError> {
     let (target, path) = Target::parse_url(&args.target)?;
+    let pattern = match (args.keep_alive, args.http2, args.hold) {
+        (Some(connections), ..) => Pattern::KeepAlive { connections },
+        (_, Some(connections), _) => Pattern::Http2 { connections },
+        (.., Some(connections)) => Pattern::Hold { connections },
+        (None, None, None) => Pattern::New,
+    };
     let flags = Stream {
         name: "probe".to_owned(),
-        pattern: match (args.keep_alive, args.http2) {
-            (Some(connections), _) => Pattern::KeepAlive { connections },
-            (None, Some(connections)) => Pattern::Http2 { connections },
-            (None, None) => Pattern::New,
+        pattern,
+        rate: match args.every {
+            Some(every) => probe::rate_of_held(pattern, every)?,
+            None => args.rate,
         },
-        rate: args.rate,
         requests: args.requests,
         think: args.think,
         head_pause: args.head_pause,
@@ -208,9 +213,15 @@ async fn stdin_closed() {
     let _ = spawn_blocking(drain).await;
 }
 
-/// Tells once that the service answers; returns only if that fails.
+/// Tells once that the service answers, and that each held connection has a first
+/// answer; returns only if that fails.
 async fn announce(args: &ProbeArgs, load: &Load, live: &Live) -> Result<Report, ProbeError> {
     live.until_ok(1).await;
+    let held = load.streams.iter().map(|stream| match stream.pattern {
+        Pattern::Hold { connections } => connections as u64,
+        _ => 0,
+    });
+    live.until_ended(held.sum()).await;
     let rate: f64 = load.streams.iter().map(|stream| stream.rate).sum();
     say(format_args!(
         "probing {} with {rate} requests a second",

@@ -228,6 +228,7 @@ mod tests {
             in_flight_max: 0,
             in_flight_refused: 0,
             connections: Default::default(),
+            held: None,
             instances: Default::default(),
             details: Default::default(),
             timeline,

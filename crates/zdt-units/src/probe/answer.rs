@@ -65,6 +65,16 @@ impl Answer {
         }
     }
 
+    /// Makes ready for the next answer, in the memory of this one.
+    pub(crate) fn again(&mut self) {
+        let mut held = std::mem::take(&mut self.held);
+        held.clear();
+        *self = Answer {
+            held,
+            ..Answer::new(self.request)
+        };
+    }
+
     /// Takes the next bytes; true once the answer is complete.
     pub(crate) fn feed(&mut self, mut bytes: &[u8]) -> Result<bool, Garbled> {
         while !bytes.is_empty() {

@@ -57,7 +57,7 @@ impl Http1 {
     pub(crate) async fn send(&self, trace: &mut Trace) -> Outcome {
         let Some(pool) = &self.pool else {
             return match self.open(trace).await {
-                Ok(socket) => self.exchange(&socket, trace).await.0,
+                Ok(socket) => self.exchange_once(&socket, trace).await.0,
                 Err(outcome) => outcome,
             };
         };
@@ -70,7 +70,8 @@ impl Http1 {
                 Err(outcome) => return outcome,
             },
         };
-        let (outcome, again) = self.exchange(&socket, trace).await;
+        let (outcome, again) = self.exchange_once(&socket, trace).await;
+        trace.announced_close += u64::from(again == Again::Announced);
         if again == Again::Yes {
             lease.give_back(socket);
         }
@@ -78,6 +79,15 @@ impl Http1 {
     }
 
     async fn open(&self, trace: &mut Trace) -> Result<Socket, Outcome> {
+        let socket = self.connect(trace).await?;
+        trace.opened += 1;
+        if !self.think.is_zero() {
+            sleep(self.think).await;
+        }
+        Ok(socket)
+    }
+
+    pub(super) async fn connect(&self, trace: &mut Trace) -> Result<Socket, Outcome> {
         trace.phase = Phase::Connecting;
         let socket = match Socket::connect(&self.address).await {
             Ok(socket) => socket,
@@ -86,20 +96,26 @@ impl Http1 {
                 return Err(Outcome::of_connect_error(&error));
             }
         };
-        trace.opened += 1;
         trace.phase = Phase::Waiting;
-        if !self.think.is_zero() {
-            sleep(self.think).await;
-        }
         Ok(socket)
+    }
+
+    async fn exchange_once(&self, socket: &Socket, trace: &mut Trace) -> (Outcome, Again) {
+        let mut answer = Answer::new(self.request.kind);
+        let mut buffer = vec![0; 16 * 1024];
+        self.exchange(socket, &mut answer, &mut buffer, trace).await
     }
 
     /// Writes the request and reads the answer at the same time, because a server
     /// may answer, or close, before it has read everything.
-    async fn exchange(&self, socket: &Socket, trace: &mut Trace) -> (Outcome, Again) {
+    pub(super) async fn exchange(
+        &self,
+        socket: &Socket,
+        answer: &mut Answer,
+        buffer: &mut [u8],
+        trace: &mut Trace,
+    ) -> (Outcome, Again) {
         trace.phase = Phase::Waiting;
-        let mut answer = Answer::new(self.request.kind);
-        let mut buffer = vec![0; 16 * 1024];
         let mut write = std::pin::pin!(write_request(socket, &self.request));
         let mut written: Option<io::Result<()>> = None;
 
@@ -110,7 +126,7 @@ impl Http1 {
                     written = Some(result);
                     continue;
                 }
-                read = socket.read(&mut buffer) => read,
+                read = socket.read(buffer) => read,
             };
             match read {
                 Ok(0) => break Ok(()),
@@ -133,17 +149,16 @@ impl Http1 {
             (Ok(()), Some(head)) if answer.ends_at_eof() => {
                 let outcome = self.expected.judge(head.status, answer.body_bytes(), trace);
                 // After an answer to half a request the rest would be taken for the next one.
-                let again = if answer.is_reusable() && matches!(written, Some(Ok(()))) {
+                let again = if head.close {
+                    Again::Announced
+                } else if answer.is_reusable() && matches!(written, Some(Ok(()))) {
                     Again::Yes
                 } else {
                     Again::No
                 };
-                if self.pool.is_some() && head.close {
-                    trace.announced_close += 1;
-                }
                 (outcome, again)
             }
-            _ => (classify_end(end, written, &answer, trace), Again::No),
+            _ => (classify_end(end, written, answer, trace), Again::No),
         }
     }
 }
@@ -203,9 +218,11 @@ async fn write_request(socket: &Socket, request: &Request) -> io::Result<()> {
 
 /// Whether the connection can carry another request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Again {
+pub(super) enum Again {
     Yes,
     No,
+    /// The answer said that it is the last one here.
+    Announced,
 }
 
 /// Connections kept open between requests.

@@ -58,6 +58,12 @@ impl Live {
         self.until(|live| live.lost() >= n).await;
     }
 
+    /// Resolves once `n` requests have ended, well or not.
+    pub async fn until_ended(&self, n: u64) {
+        self.until(|live| live.inner.ended.load(Ordering::Relaxed) >= n)
+            .await;
+    }
+
     async fn until(&self, reached: impl Fn(&Live) -> bool) {
         loop {
             let mut changed = std::pin::pin!(self.inner.changed.notified());

@@ -28,7 +28,9 @@
 
 mod address;
 mod answer;
+mod books;
 mod drive;
+mod hold;
 mod http1;
 mod http2;
 mod live;
@@ -50,6 +52,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
 pub use address::{Address, AddressError, Target};
 pub use live::Live;
@@ -57,10 +60,10 @@ pub(crate) use outcome::{Connection, End, Seen};
 pub use outcome::{Outcome, Outcomes};
 pub use record::Ended;
 pub(crate) use record::{Done, Recorder, Trace};
-pub use report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
+pub use report::{Connections, Gap, Held, Histogram, Latency, Report, StreamReport, Timeline};
 pub(crate) use report::{micros, millis, write_table};
 pub use request::StreamError;
-pub use spec::{SpecError, parse_header, parse_stream};
+pub use spec::{SpecError, parse_header, parse_stream, rate_of_held};
 
 /// What is sent where.
 #[derive(Clone, Debug)]
@@ -118,6 +121,10 @@ pub enum Pattern {
     KeepAlive { connections: usize },
     /// HTTP/2 without TLS and without upgrade, the connections used in turn.
     Http2 { connections: usize },
+    /// HTTP/1.1 connections that are all opened before the first request is due and
+    /// have to last: each sends its share of the rate, at even distances, and none is
+    /// ever opened again. Whatever ends one counts in [`Held`].
+    Hold { connections: usize },
 }
 
 impl Default for Stream {
@@ -160,6 +167,7 @@ impl fmt::Display for Pattern {
             Pattern::New => write!(f, "new"),
             Pattern::KeepAlive { connections } => write!(f, "keep-alive {connections}"),
             Pattern::Http2 { connections } => write!(f, "http2 {connections}"),
+            Pattern::Hold { connections } => write!(f, "hold {connections}"),
         }
     }
 }
@@ -184,21 +192,32 @@ pub async fn run_observed(
     observer: Option<mpsc::UnboundedSender<Ended>>,
     stop: impl Future<Output = ()>,
 ) -> Report {
-    let run = Arc::new(drive::Run::new(&load.streams, live.clone(), observer));
-    let (stopper, stopped) = watch::channel(false);
-    let jobs = load.streams.iter().enumerate().map(|(index, stream)| {
-        let job = Arc::new(drive::Job::new(index, &load.target, stream));
-        job.run(Arc::clone(&run), stopped.clone())
-    });
-    let mut jobs = std::pin::pin!(join_all(jobs));
+    let streams = load.streams.iter().enumerate();
+    let jobs: Vec<_> = streams
+        .map(|(index, stream)| Arc::new(drive::Job::new(index, &load.target, stream)))
+        .collect();
     let mut stop = std::pin::pin!(stop);
-    tokio::select! {
+    // What is held is open before the first request is due, so that opening delays none.
+    let opened = tokio::select! {
         biased;
-        () = &mut stop => {
-            stopper.send_replace(true);
-            jobs.await;
+        () = &mut stop => None,
+        opened = join_all(jobs.iter().map(|job| job.open())) => Some(opened),
+    };
+
+    let run = Arc::new(books::Run::new(&load.streams, live.clone(), observer));
+    if let Some(opened) = opened {
+        let (stopper, stopped) = watch::channel(None);
+        let jobs = jobs.into_iter().zip(opened);
+        let jobs = jobs.map(|(job, opened)| job.run(opened, Arc::clone(&run), stopped.clone()));
+        let mut jobs = std::pin::pin!(join_all(jobs));
+        tokio::select! {
+            biased;
+            () = &mut stop => {
+                stopper.send_replace(Some(Instant::now()));
+                jobs.await;
+            }
+            _ = &mut jobs => {}
         }
-        _ = &mut jobs => {}
     }
 
     let books = run.take_books();

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::hold::Fate;
 use super::outcome::{Outcome, Outcomes};
-use super::report::{Connections, Gap, Histogram, Latency, Report, StreamReport, Timeline};
+use super::report::{Connections, Gap, Held, Histogram, Latency, Report, StreamReport, Timeline};
 
 /// One request that has ended.
 #[derive(Clone, Debug)]
@@ -84,6 +85,7 @@ pub(crate) struct Recorder {
     in_flight_max: u64,
     in_flight_refused: u64,
     connections: Connections,
+    held: Option<Held>,
     instances: BTreeMap<String, u64>,
     details: BTreeMap<String, u64>,
     timeline: Timeline,
@@ -104,6 +106,7 @@ impl Recorder {
             in_flight_max: 0,
             in_flight_refused: 0,
             connections: Connections::default(),
+            held: None,
             instances: BTreeMap::new(),
             details: BTreeMap::new(),
             timeline: Timeline::new(u64::try_from(bucket.as_millis()).unwrap_or(u64::MAX)),
@@ -151,6 +154,15 @@ impl Recorder {
         self.in_flight_refused += 1;
     }
 
+    pub(crate) fn note_fate(&mut self, fate: Fate) {
+        let held = self.held.get_or_insert_default();
+        held.connections += 1;
+        match fate {
+            Fate::Kept => held.kept += 1,
+            _ => *held.ended.entry(fate.name().to_owned()).or_default() += 1,
+        }
+    }
+
     fn note_success(&mut self, at: Duration) {
         self.widen_gap(at);
         self.last_ok = self.last_ok.max(at);
@@ -193,6 +205,7 @@ impl Recorder {
             in_flight_max: self.in_flight_max,
             in_flight_refused: self.in_flight_refused,
             connections: self.connections,
+            held: self.held,
             instances: self.instances,
             details: self.details,
             timeline: self.timeline,

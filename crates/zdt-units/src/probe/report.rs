@@ -31,7 +31,7 @@ pub struct Report {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StreamReport {
     pub name: String,
-    /// `new`, `keep-alive 32` or `http2 4`.
+    /// `new`, `keep-alive 32`, `http2 4` or `hold 1000`.
     pub pattern: String,
     pub rate: f64,
     pub outcomes: Outcomes,
@@ -47,6 +47,9 @@ pub struct StreamReport {
     /// Requests that were not sent because too many were in flight (they count as `client`).
     pub in_flight_refused: u64,
     pub connections: Connections,
+    /// What became of connections that were to be held; `None` if none were.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<Held>,
     /// How many answers each instance gave, by its `x-zdt-instance` header.
     pub instances: BTreeMap<String, u64>,
     /// What the failures said, with how often they said it.
@@ -90,6 +93,41 @@ pub struct Connections {
     pub announced_close: u64,
     /// Requests that went out on a connection that had answered before.
     pub reused: u64,
+}
+
+/// What became of connections that were to last for the whole run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    pub connections: u64,
+    /// Those that are, at the end, the ones that were opened: none is ever opened again.
+    pub kept: u64,
+    /// What ended the others, with how many it ended: the classes of requests, and
+    /// `announced_close`, `closed_idle`, `reset_idle` and `surplus`.
+    pub ended: BTreeMap<String, u64>,
+}
+
+impl Held {
+    /// Connections that did not last.
+    pub fn lost(&self) -> u64 {
+        self.connections - self.kept
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Held {
+            connections, kept, ..
+        } = self;
+        write!(
+            f,
+            "{kept} of {connections} connections are the ones that were opened"
+        )?;
+        for (index, (what, n)) in self.ended.iter().enumerate() {
+            let lead = if index == 0 { "; ended: " } else { ", " };
+            write!(f, "{lead}{n} {what}")?;
+        }
+        Ok(())
+    }
 }
 
 /// What happened when, in equal buckets. A request counts in the bucket in which
@@ -164,6 +202,11 @@ impl Report {
         self.total.outcomes.lost()
     }
 
+    /// Connections that were to be held and ended.
+    pub fn lost_connections(&self) -> u64 {
+        self.total.held.as_ref().map_or(0, Held::lost)
+    }
+
     /// The stream of that name.
     pub fn stream(&self, name: &str) -> Option<&StreamReport> {
         self.streams.iter().find(|stream| stream.name == name)
@@ -197,8 +240,15 @@ impl fmt::Display for Report {
         writeln!(f)?;
         if !self.valid {
             write!(f, "not a valid measurement: the client itself failed")
-        } else if self.lost() == 0 {
+        } else if self.lost() == 0 && self.lost_connections() == 0 {
             write!(f, "nothing was lost")
+        } else if let (0, Some(held)) = (self.lost(), &self.total.held) {
+            write!(
+                f,
+                "no request was lost, but {} of {} connections were",
+                held.lost(),
+                held.connections
+            )
         } else {
             write!(
                 f,
@@ -258,6 +308,9 @@ impl StreamReport {
         }
         for (what, n) in &self.details {
             writeln!(f, "{lead}  {n} x {what}")?;
+        }
+        if let Some(held) = &self.held {
+            writeln!(f, "{lead}{held}")?;
         }
         for (instance, n) in &self.instances {
             writeln!(f, "{lead}answered by {instance}: {n}")?;
@@ -372,6 +425,7 @@ mod tests {
             in_flight_max: 3,
             in_flight_refused: 0,
             connections: Connections::default(),
+            held: None,
             instances: BTreeMap::new(),
             details: BTreeMap::new(),
             timeline: Timeline::new(10),
@@ -447,6 +501,48 @@ quick: answered by v1: 5
 warning: look out
 
 4 of 10 requests were lost"
+        );
+    }
+
+    #[test]
+    fn held_connections_are_told_beside_the_requests() {
+        let outcomes = Outcomes {
+            scheduled: 1_000,
+            ok: 1_000,
+            ..Outcomes::default()
+        };
+        let mut all_kept = stream("probe", outcomes.clone());
+        all_kept.held = Some(Held {
+            connections: 100,
+            kept: 100,
+            ended: BTreeMap::new(),
+        });
+        let mut report = report(vec![all_kept.clone()], outcomes);
+        report.total.held.clone_from(&all_kept.held);
+        let text = report.to_string();
+        assert!(
+            text.ends_with(
+                "\n100 of 100 connections are the ones that were opened\n\nnothing was lost"
+            ),
+            "{text}"
+        );
+
+        let ended = [("announced_close", 4), ("closed_idle", 1)];
+        let some_kept = Some(Held {
+            connections: 100,
+            kept: 95,
+            ended: ended.map(|(what, n)| (what.to_owned(), n)).into(),
+        });
+        report.total.held.clone_from(&some_kept);
+        report.streams[0].held = some_kept;
+        let text = report.to_string();
+        assert!(
+            text.ends_with(
+                "\n95 of 100 connections are the ones that were opened; \
+                 ended: 4 announced_close, 1 closed_idle\n\n\
+                 no request was lost, but 5 of 100 connections were"
+            ),
+            "{text}"
         );
     }
 

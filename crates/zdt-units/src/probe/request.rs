@@ -22,7 +22,7 @@ pub enum StreamError {
     Header(String),
     #[error("a rate of `{0}` requests a second cannot be sent; write a number above 0")]
     Rate(String),
-    #[error("a pool needs at least 1 connection")]
+    #[error("at least 1 connection is needed")]
     NoConnections,
 }
 
@@ -47,13 +47,14 @@ pub(crate) static FILLER: [u8; 16 * 1024] = [b'x'; 16 * 1024];
 
 impl Request {
     pub(crate) fn new(target: &Target, stream: &Stream) -> Result<Request, StreamError> {
-        if !stream.rate.is_finite() || stream.rate <= 0.0 {
-            return Err(StreamError::Rate(stream.rate.to_string()));
-        }
-        if let Pattern::KeepAlive { connections: 0 } | Pattern::Http2 { connections: 0 } =
-            stream.pattern
+        if let Pattern::KeepAlive { connections: 0 }
+        | Pattern::Http2 { connections: 0 }
+        | Pattern::Hold { connections: 0 } = stream.pattern
         {
             return Err(StreamError::NoConnections);
+        }
+        if !stream.rate.is_finite() || stream.rate <= 0.0 {
+            return Err(StreamError::Rate(stream.rate.to_string()));
         }
         let method = Method::from_bytes(stream.method.as_bytes())
             .map_err(|_| StreamError::Method(stream.method.clone()))?;

@@ -20,16 +20,20 @@ pub enum SpecError {
         value: String,
         example: &'static str,
     },
+    #[error("`every` is for connections that are held; add `hold=1000`, or write `rate`")]
+    EveryWithoutHold,
 }
 
 /// The keys that [`parse_stream`] knows: the flags of `zdt-units probe`.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 21] = [
     "name",
     "rate",
+    "every",
     "requests",
     "new",
     "keep-alive",
     "http2",
+    "hold",
     "think",
     "head-pause",
     "path",
@@ -49,8 +53,12 @@ const KEYS: [&str; 19] = [
 /// `defaults`. A comma inside a value is written `\,`.
 pub fn parse_stream(spec: &str, defaults: &Stream) -> Result<Stream, SpecError> {
     let mut stream = defaults.clone();
+    let mut every = None;
     for pair in split(spec) {
         match pair.split_once('=') {
+            Some((key, value)) if key.trim() == "every" => {
+                every = Some(duration("every", value.trim())?);
+            }
             Some((key, value)) => set(&mut stream, key.trim(), value.trim())?,
             None => match pair.trim() {
                 "" => {}
@@ -61,7 +69,18 @@ pub fn parse_stream(spec: &str, defaults: &Stream) -> Result<Stream, SpecError> 
             },
         }
     }
+    if let Some(every) = every {
+        stream.rate = rate_of_held(stream.pattern, every)?;
+    }
     Ok(stream)
+}
+
+/// The rate of a stream whose connections each send a request `every` so often.
+pub fn rate_of_held(pattern: Pattern, every: Duration) -> Result<f64, SpecError> {
+    match pattern {
+        Pattern::Hold { connections } => Ok(connections as f64 / every.as_secs_f64()),
+        _ => Err(SpecError::EveryWithoutHold),
+    }
 }
 
 /// Reads `name: value`.
@@ -91,6 +110,11 @@ fn set(stream: &mut Stream, key: &str, value: &str) -> Result<(), SpecError> {
         }
         "http2" => {
             stream.pattern = Pattern::Http2 {
+                connections: number(key, value, NUMBER)?,
+            };
+        }
+        "hold" => {
+            stream.pattern = Pattern::Hold {
                 connections: number(key, value, NUMBER)?,
             };
         }
@@ -206,6 +230,13 @@ mod tests {
     }
 
     #[test]
+    fn held_connections_send_at_a_rate_of_their_own() {
+        let stream = parse_stream("every=50ms,hold=1000", &Stream::default()).unwrap();
+        assert_eq!(stream.pattern, Pattern::Hold { connections: 1000 });
+        assert_eq!(stream.rate, 20_000.0);
+    }
+
+    #[test]
     fn a_wrong_spec_says_what_to_write() {
         let check = |spec: &str, expected: &str| {
             let error = parse_stream(spec, &Stream::default()).unwrap_err();
@@ -229,9 +260,13 @@ mod tests {
             "`a` is not a value of `header`; write it as `name: value`",
         );
         check(
+            "keep-alive=3,every=50ms",
+            "`every` is for connections that are held; add `hold=1000`, or write `rate`",
+        );
+        check(
             "reqests=1",
-            "`reqests` is not a key of a stream; the keys are name, rate, requests, new, \
-             keep-alive, http2, think, head-pause, path, method, host, header, body-bytes, body-chunks, \
+            "`reqests` is not a key of a stream; the keys are name, rate, every, requests, \
+             new, keep-alive, http2, hold, think, head-pause, path, method, host, header, body-bytes, body-chunks, \
              body-pause, timeout, expect, expect-length, no-close-header",
         );
     }

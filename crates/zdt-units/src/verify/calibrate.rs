@@ -74,6 +74,11 @@ fn few(kind: Kind, stream: Stream) -> Stream {
             6,
             stream.rate * 2.0 / connections as f64,
         ),
+        Pattern::Hold { connections } => (
+            Pattern::Hold { connections: 2 },
+            6,
+            stream.rate * 2.0 / connections as f64,
+        ),
         Pattern::Http2 { .. } => (Pattern::Http2 { connections: 1 }, 5, stream.rate),
     };
     Stream {

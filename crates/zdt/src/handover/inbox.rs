@@ -49,6 +49,10 @@ struct State {
     waiting: Vec<Item>,
     /// From now on, what nobody asked for is closed.
     settled: bool,
+    /// Those that read what the last process left with the manager.
+    readers: JoinSet<()>,
+    /// What they have not read stays there for the next process.
+    stopped: bool,
 }
 
 /// What a process took over when it started.
@@ -94,9 +98,13 @@ impl Inbox {
                     continue;
                 }
             };
-            tokio::spawn(async move {
-                self.read(reader, Some(settle)).await;
+            self.lock().readers.spawn(async move {
+                let mut settle = Some(settle);
+                self.read(reader, &mut settle).await;
+                // Before the process says that it is ready: once it is, it may be
+                // told to stop, and what it stores then has the same name.
                 drop(store);
+                drop(settle);
             });
             let _ = settled.await;
         }
@@ -112,13 +120,25 @@ impl Inbox {
         }
     }
 
-    /// Takes what a process hands over that is still there.
-    pub(crate) fn read_from(&'static self, process: Talk) {
-        tokio::spawn(self.read(Reader::new(process.into_queue()), None));
+    /// Takes no more from the manager: what has not been read is the next process's,
+    /// beside what this one stores.
+    pub(crate) async fn stop(&self) {
+        let mut readers = {
+            let mut state = self.lock();
+            state.stopped = true;
+            std::mem::take(&mut state.readers)
+        };
+        readers.shutdown().await;
     }
 
-    /// Reads a queue to its end; tells `settle` when it has to wait, or is done.
-    async fn read(&self, mut reader: Reader, mut settle: Option<oneshot::Sender<()>>) {
+    /// Takes what a process hands over that is still there.
+    pub(crate) fn read_from(&'static self, process: Talk) {
+        let reader = Reader::new(process.into_queue());
+        tokio::spawn(async move { self.read(reader, &mut None).await });
+    }
+
+    /// Reads a queue to its end; drops what is in `settle` when it has to wait.
+    async fn read(&self, mut reader: Reader, settle: &mut Option<oneshot::Sender<()>>) {
         let mut room = Room::default();
         loop {
             if !room.take(MOST_DESCRIPTORS) {
@@ -128,6 +148,7 @@ impl Inbox {
             }
             match reader.try_next() {
                 Ok(Some(items)) => {
+                    room.give_back(MOST_DESCRIPTORS.saturating_sub(items.len()));
                     self.deliver(items);
                     // Those that were taken start to be served meanwhile.
                     tokio::task::yield_now().await;
@@ -197,7 +218,9 @@ struct Stored;
 
 impl Drop for Stored {
     fn drop(&mut self) {
-        let _ = notify::unstore(STORED_AS);
+        if !Inbox::of_process().lock().stopped {
+            let _ = notify::unstore(STORED_AS);
+        }
     }
 }
 
@@ -223,7 +246,15 @@ impl Reader {
     /// The items of the next message, which are ours once this returns.
     fn try_next(&mut self) -> io::Result<Option<Vec<Item>>> {
         let receive = || queue::receive(&self.queue);
-        let Some(received) = self.queue.try_io(Interest::READABLE, receive)? else {
+        let received = match receive() {
+            // The kernel is asked first, because the runtime hears of a queue that is
+            // new a moment later. Now it learns that it is empty.
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                self.queue.try_io(Interest::READABLE, receive)
+            }
+            received => received,
+        };
+        let Some(received) = received? else {
             return Ok(None);
         };
         if received.truncated {
@@ -278,12 +309,22 @@ impl Room {
         fits
     }
 
+    fn give_back(&mut self, count: usize) {
+        self.0 = self.0.saturating_add(count as u64);
+    }
+
     fn look() -> u64 {
         let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else {
             return u64::MAX;
         };
+        // Their number (Linux 6.2). A list leaves an entry of each in the kernel's
+        // cache, which the manager clears away when it reaps this process.
+        const FDS: &str = "/proc/self/fd";
+        let open = match std::fs::metadata(FDS).map_or(0, |fds| fds.len()) {
+            0 => std::fs::read_dir(FDS).map_or(0, |fds| fds.count() as u64),
+            open => open,
+        };
         // Where it cannot be seen, the kernel has the last word.
-        let open = std::fs::read_dir("/proc/self/fd").map_or(0, |fds| fds.count() as u64);
         limit.saturating_sub(open + RESERVE)
     }
 }
@@ -336,10 +377,11 @@ async fn accept(door: Door, stop: watch::Receiver<bool>) {
 }
 
 async fn read_sibling(queue: UnixStream, stop: watch::Receiver<bool>) {
+    let mut nobody_waits = None;
     tokio::select! {
         biased;
         () = until(stop) => {}
-        () = Inbox::of_process().read(Reader::new(queue), None) => {}
+        () = Inbox::of_process().read(Reader::new(queue), &mut nobody_waits) => {}
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::{OnceCell, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 use tokio::time::timeout;
 
-use super::inbox::TAKEN;
+use super::inbox::{Inbox, TAKEN};
 use super::message::{Head, LONGEST, MOST_DESCRIPTORS, Writer};
 use super::{Item, STORED_AS, Talk, Ways, queue, sibling};
 use crate::notify;
@@ -53,6 +53,7 @@ impl Outbox {
     pub(crate) async fn of_process() -> Option<&'static Self> {
         OUTBOX
             .get_or_init(|| async {
+                Inbox::of_process().stop().await;
                 let mut road = Road::new(Ways::of_process());
                 road.next().await.then(|| Self::open(road))
             })

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, interval, timeout};
+use tokio::time::{Instant, interval, sleep, timeout};
 
 use super::outcome::{Cut, Served, count};
 use super::registry::{Ask, Doing, Registry, Seen};
@@ -15,6 +15,9 @@ use crate::notify;
 
 /// The longest time between two looks; ends of requests wake the loop sooner.
 const LOOK: Duration = Duration::from_millis(10);
+
+/// With so many connections a look is worth a pause before the next one.
+const FEW: u64 = 64;
 
 /// How long a client that has its last answer may keep the restart waiting.
 const CLOSING: Duration = Duration::from_millis(250);
@@ -63,7 +66,11 @@ impl Stop<'_> {
                 say(phase, &census);
             }
             tokio::select! {
-                () = self.registry.changed.notified() => {}
+                // Many end at about the same time, and a look at all for each of
+                // them would take a time that grows with the square.
+                () = self.registry.changed.notified() => if census.open > FEW {
+                    sleep(Duration::from_millis(1)).await;
+                },
                 _ = ticks.tick() => {}
             }
         }

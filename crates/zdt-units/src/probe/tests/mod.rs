@@ -5,6 +5,7 @@
 //! depends on the connection only; [`in_turn`] sends the next request when the
 //! last one has ended, which makes the state of a pool exact.
 
+mod hold;
 mod http1;
 mod http2;
 mod open_loop;
