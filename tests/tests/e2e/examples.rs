@@ -1,5 +1,6 @@
 //! The examples, each installed and restarted as its README says.
 
+mod chat;
 mod events;
 mod grpc;
 mod nginx;
@@ -18,6 +19,7 @@ use zdt_e2e::machine::{self, Machine};
 use zdt_units::model::Model;
 use zdt_units::probe::Report;
 
+pub(crate) use self::chat::a_chat_stays_connected_and_misses_nothing;
 pub(crate) use self::events::a_browser_misses_no_event;
 pub(crate) use self::grpc::a_grpc_client_loses_no_call;
 pub(crate) use self::nginx::nginx_before_a_unix_socket_loses_nothing;

@@ -165,6 +165,10 @@ const TESTS: &[(&str, Test)] = &[
         "a_browser_misses_no_event",
         examples::a_browser_misses_no_event,
     ),
+    (
+        "a_chat_stays_connected_and_misses_nothing",
+        examples::a_chat_stays_connected_and_misses_nothing,
+    ),
     ("two_ports_lose_nothing", examples::two_ports_lose_nothing),
     (
         "a_site_restarts_and_the_others_do_not_notice",
