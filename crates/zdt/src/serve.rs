@@ -6,6 +6,7 @@
 //! usual graceful shutdown loses those that were accepted and not yet read.
 
 mod accept;
+mod ack;
 mod app;
 #[cfg(feature = "axum")]
 mod axum;
