@@ -8,11 +8,15 @@ use std::time::Duration;
 #[derive(Debug)]
 pub struct Crash;
 
+/// Nothing starts while this file is there. A process that another one starts
+/// has the environment of that one, so a variable could not break it.
+const BROKEN: &str = "/etc/app.broken";
+
 /// Waits `WARMUP_MS`, or fails at once with `CRASH=1`, or after the wait with
 /// `CRASH=warm`.
 pub async fn start_up() -> Result<(), Crash> {
     let crash = std::env::var("CRASH").unwrap_or_default();
-    if crash == "1" {
+    if crash == "1" || std::path::Path::new(BROKEN).exists() {
         return Err(Crash);
     }
     let warm_up = std::env::var("WARMUP_MS")

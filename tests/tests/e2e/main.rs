@@ -237,7 +237,6 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
         .program(env!("CARGO_BIN_EXE_giver"))
-        .program(env!("CARGO_BIN_EXE_reloader"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

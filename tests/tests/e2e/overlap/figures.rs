@@ -15,7 +15,7 @@ fn nobody_waits_for_the_start(machine: &Machine) -> Result<(), Box<dyn Error>> {
         ("standby", STANDBY, 2),
         ("rolling, 4 instances", ROLLING, 4),
         ("rolling, 4 instances and a surge", &with_surge, 5),
-        ("queue", "strategy = \"queue\"", 1),
+        ("queue", "strategy = \"queue\"\nhandover = true", 1),
     ];
     for (index, (name, keys, starts)) in cases.into_iter().enumerate() {
         let fresh;
@@ -73,7 +73,10 @@ environment_files = [\"-/etc/app.env\"]";
 fn fewer_instances_lose_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
     install(machine, ROLLING)?;
     let load = load(machine, &[])?;
-    install(machine, "strategy = \"rolling\"\ninstances = 2")?;
+    install(
+        machine,
+        "strategy = \"rolling\"\ninstances = 2\nhandover = true",
+    )?;
     let restarted = restart(machine)?.ok()?;
     assert!(
         restarted

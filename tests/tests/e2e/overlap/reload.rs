@@ -1,8 +1,8 @@
-//! `strategy = "reload"`: a program that starts its successor by itself.
+//! `strategy = "reload"`: SIGHUP, and the process starts its successor by itself.
 
 use super::*;
 
-const RELOADER: &str = "strategy = \"reload\"\nstart_timeout = \"5s\"";
+const RELOAD: &str = "strategy = \"reload\"\nhandover = true\nstart_timeout = \"5s\"";
 
 /// What units are written for: `ExecReload=`, and `Type=notify-reload` where the machine knows it.
 fn targets(machine: &Machine) -> Result<Vec<&'static str>, Box<dyn Error>> {
@@ -16,12 +16,25 @@ fn targets(machine: &Machine) -> Result<Vec<&'static str>, Box<dyn Error>> {
 }
 
 fn install(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
-    let program = |toml: String| toml.replace("/bin/app\"", "/bin/reloader\"");
-    super::install_as(machine, RELOADER, program)?;
+    super::install(machine, RELOAD)?;
     let install = [UNITS, "install", "--restart", "--target-systemd", target];
     machine.run(&install)?.ok()?;
     println!("{}", machine.show("app.service", "Type")?);
     Ok(())
+}
+
+/// Connections that are open all the time, each with a request each 100 ms.
+fn hold(machine: &Machine) -> Result<Load, Box<dyn Error>> {
+    let flags = [units::ADDRESS, "--hold=200", "--every=100ms"];
+    Ok(Load::start(machine, env!("CARGO_BIN_EXE_units"), &flags)?)
+}
+
+fn all_kept(what: &str, report: &Report) {
+    let held = report.total.held.clone().unwrap_or_default();
+    println!("{what}: {held}; {}", report.total.outcomes);
+    assert!(report.valid, "{report}");
+    assert_eq!(report.lost() + report.lost_connections(), 0, "{report}");
+    assert_eq!(held.connections, 200);
 }
 
 fn run(machine: &Machine) -> Result<[String; 2], Box<dyn Error>> {
@@ -43,6 +56,7 @@ fn reload(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     install(machine, target)?;
     restart(machine)?.ok()?;
     let load = load(machine, &[])?;
+    let held = hold(machine)?;
     let mut before = run(machine)?;
     for _ in 0..3 {
         restart(machine)?.ok()?;
@@ -53,6 +67,12 @@ fn reload(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     }
     let report = load.stop()?;
     lossless("3 reloads", &report);
+    let report_of_held = held.stop()?;
+    all_kept("3 reloads", &report_of_held);
+    assert!(
+        longest(&report_of_held) < Duration::from_millis(800),
+        "{report_of_held}"
+    );
     assert!(longest(&report) < Duration::from_millis(800), "{report}");
 
     let load = super::load(machine, &[])?;
@@ -95,6 +115,7 @@ fn broken(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     install(machine, target)?;
     let before = run(machine)?;
     let load = load(machine, &[])?;
+    let held = hold(machine)?;
     machine.write_file("/etc/app.broken", "", 0o644)?;
     let broken = restart(machine)?;
     println!("{}", broken.stderr);
@@ -104,6 +125,7 @@ fn broken(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
     restart(machine)?.ok()?;
     assert_ne!(run(machine)?[0], before[0]);
     lossless("a broken reload, then a good one", &load.stop()?);
+    all_kept("a broken reload, then a good one", &held.stop()?);
     Ok(())
 }
 
