@@ -94,12 +94,18 @@ async fn call(mut clock: ClockClient<Channel>, ended: Arc<AtomicBool>) -> Tally 
     tally
 }
 
-/// Whether a call can be sent again, whatever it does: the server has not seen it.
+/// Whether a call can be sent again: the connection was leaving, and the server has not seen it.
+///
+/// While a connection leaves, an error of GOAWAY says the same of it, unless the server died then.
 fn was_never_sent(status: &Status) -> bool {
     let mut cause = status.source();
     while let Some(error) = cause {
-        if let Some(error) = error.downcast_ref::<hyper::Error>() {
-            return error.is_canceled();
+        let hyper = error.downcast_ref::<hyper::Error>();
+        let h2 = error.downcast_ref::<h2::Error>();
+        let left =
+            |error: &h2::Error| error.is_go_away() && error.reason() == Some(h2::Reason::NO_ERROR);
+        if hyper.is_some_and(hyper::Error::is_canceled) || h2.is_some_and(left) {
+            return true;
         }
         cause = error.source();
     }
