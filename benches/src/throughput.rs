@@ -1,92 +1,119 @@
-//! `zdt::serve` against `axum::serve` on the same router: A B A B, each round
-//! a process of its own, and the ratio of each pair.
+//! `zdt::serve` against `axum::serve` on the same router, and zdt behind nginx: in turn, each round a process of its own,
+//! and the ratio of each round.
 
 use std::net::SocketAddr;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use axum::{Router, routing::get};
-use clap::ValueEnum;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::TcpStream;
 use tokio::process::{Child, Command};
 use tokio::task::JoinSet;
 
-#[derive(clap::Args)]
+use crate::server::Which;
+use crate::{Result, process, reason};
+
+#[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Pairs of rounds.
+    /// Rounds.
     #[arg(long, default_value_t = 7)]
-    rounds: usize,
-    /// Seconds a round lasts.
+    pub(crate) rounds: usize,
+    /// Seconds that each server is loaded in a round.
     #[arg(long, default_value_t = 3.0)]
-    seconds: f64,
+    pub(crate) seconds: f64,
     /// Connections that are kept busy.
     #[arg(long, default_value_t = 64)]
-    connections: usize,
+    pub(crate) connections: usize,
     /// A new connection for each request instead of kept ones.
     #[arg(long)]
-    new: bool,
+    pub(crate) new: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum Server {
-    Zdt,
-    Axum,
+pub(crate) struct Measured {
+    pub(crate) args: Args,
+    /// One value for each round.
+    pub(crate) axum: Vec<Rate>,
+    pub(crate) zdt: Vec<Rate>,
+    /// zdt behind nginx, or why not.
+    pub(crate) nginx: std::result::Result<Vec<Rate>, String>,
 }
 
-type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) per_second: f64,
+    /// User and system time of the server, and of the proxy if there is one, for each request, in microseconds.
+    pub(crate) cpu: f64,
+}
 
-pub(crate) async fn run(args: &Args) -> Result<()> {
-    let length = Duration::from_secs_f64(args.seconds);
-    let mut ratios = Vec::new();
-    println!("round      zdt/s     axum/s   ratio");
+pub(crate) fn measure(args: &Args) -> Result<Measured> {
+    tokio::runtime::Runtime::new()?.block_on(rounds(args))
+}
+
+async fn rounds(args: &Args) -> Result<Measured> {
+    let mut measured = Measured {
+        args: args.clone(),
+        axum: Vec::new(),
+        zdt: Vec::new(),
+        nginx: Ok(Vec::new()),
+    };
     for round in 1..=args.rounds {
+        eprintln!("round {round} of {}", args.rounds);
         // Who goes first alternates, so that a drift of the machine cancels.
-        let order = match round % 2 {
-            0 => [Server::Zdt, Server::Axum],
-            _ => [Server::Axum, Server::Zdt],
-        };
-        let mut rates = [0.0, 0.0];
-        for server in order {
-            let rate = round_of(server, args, length).await?;
-            rates[usize::from(server == Server::Axum)] = rate;
+        for first in [round % 2 == 0, round % 2 != 0] {
+            match first {
+                true => measured.zdt.push(direct(Which::Zdt, args).await?),
+                false => measured.axum.push(direct(Which::Axum, args).await?),
+            }
         }
-        let ratio = rates[0] / rates[1];
-        println!(
-            "{round:>5} {:>10.0} {:>10.0} {ratio:>7.3}",
-            rates[0], rates[1]
-        );
-        ratios.push(ratio);
+        if let Ok(rates) = &mut measured.nginx {
+            match proxied(args).await {
+                Ok(rate) => rates.push(rate),
+                Err(error) => measured.nginx = Err(reason(error.as_ref())),
+            }
+        }
     }
-    ratios.sort_by(f64::total_cmp);
-    println!(
-        "ratio zdt/axum: median {:.3} (min {:.3}, max {:.3}), {} pairs, {} {} connections",
-        ratios[ratios.len() / 2],
-        ratios[0],
-        ratios[ratios.len() - 1],
-        ratios.len(),
-        args.connections,
-        if args.new { "new" } else { "kept" },
-    );
-    Ok(())
+    Ok(measured)
 }
 
-/// Requests per second of one server process.
-async fn round_of(server: Server, args: &Args, length: Duration) -> Result<f64> {
-    let (mut child, address) = start(server).await?;
-    let warm_up = Duration::from_millis(300);
-    load(address, args, warm_up).await?;
-    let rate = load(address, args, length).await?;
+async fn direct(which: Which, args: &Args) -> Result<Rate> {
+    let (mut child, address) = start(which).await?;
+    let pid = child.id().ok_or("the server has ended")?;
+    let rate = rate_of(address, &[pid], args).await;
     child.kill().await?;
-    Ok(rate)
+    rate
 }
 
-async fn start(server: Server) -> Result<(Child, SocketAddr)> {
-    let which = server
-        .to_possible_value()
-        .map(|value| value.get_name().to_owned());
+async fn proxied(args: &Args) -> Result<Rate> {
+    let (mut child, backend) = start(Which::Zdt).await?;
+    let mut nginx = Nginx::start(backend, args).await?;
+    let address = nginx.address;
+    let server = child.id().ok_or("the server has ended")?;
+    let master = nginx.process.id().ok_or("nginx has ended")?;
+    let mut pids = process::children(master)?;
+    pids.push(server);
+    let rate = rate_of(address, &pids, args).await;
+    nginx.stop().await?;
+    child.kill().await?;
+    rate
+}
+
+/// Requests per second, and what they cost these processes.
+async fn rate_of(address: SocketAddr, pids: &[u32], args: &Args) -> Result<Rate> {
+    let used = || -> Result<Duration> { pids.iter().map(|&pid| process::cpu_time(pid)).sum() };
+    load(address, args, Duration::from_millis(300)).await?;
+    let before = used()?;
+    let (requests, elapsed) = load(address, args, Duration::from_secs_f64(args.seconds)).await?;
+    let cpu = used()?.saturating_sub(before);
+    Ok(Rate {
+        per_second: requests as f64 / elapsed.as_secs_f64(),
+        cpu: cpu.as_secs_f64() * 1e6 / requests as f64,
+    })
+}
+
+async fn start(which: Which) -> Result<(Child, SocketAddr)> {
     let mut child = Command::new(std::env::current_exe()?)
-        .args(["server".to_owned(), which.unwrap_or_default()])
+        .args(["server", which.name()])
         .stdout(Stdio::piped())
         .kill_on_drop(true)
         .spawn()?;
@@ -96,7 +123,65 @@ async fn start(server: Server) -> Result<(Child, SocketAddr)> {
     Ok((child, line.trim().parse()?))
 }
 
-async fn load(address: SocketAddr, args: &Args, length: Duration) -> Result<f64> {
+struct Nginx {
+    process: Child,
+    address: SocketAddr,
+    _files: TempDir,
+}
+
+impl Nginx {
+    /// With kept connections to the backend, as its documentation advises.
+    async fn start(backend: SocketAddr, args: &Args) -> Result<Self> {
+        let files = tempfile::tempdir()?;
+        let place = files.path().display();
+        // Free until now; nginx cannot choose one itself.
+        let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+        let config = format!(
+            "daemon off;\nworker_processes auto;\npid {place}/pid;\nerror_log {place}/log;\n\
+             events {{ worker_connections 4096; }}\n\
+             http {{\naccess_log off;\nkeepalive_requests 1000000000;\n\
+             upstream app {{ server {backend}; keepalive {connections}; keepalive_requests 1000000000; }}\n\
+             server {{ listen {address}; location / {{ proxy_pass http://app; proxy_http_version 1.1; \
+             proxy_set_header Connection \"\"; }} }}\n}}\n",
+            connections = args.connections,
+        );
+        let path = files.path().join("nginx.conf");
+        std::fs::write(&path, config)?;
+        let process = Command::new("nginx")
+            .arg("-c")
+            .arg(&path)
+            .arg("-p")
+            .arg(files.path())
+            .stderr(Stdio::null())
+            .spawn()
+            .map_err(|error| format!("cannot start `nginx`: {error}"))?;
+        let mut nginx = Self {
+            process,
+            address,
+            _files: files,
+        };
+        let limit = tokio::time::Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).await.is_err() {
+            if nginx.process.try_wait()?.is_some() || tokio::time::Instant::now() > limit {
+                return Err("nginx does not listen".into());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        Ok(nginx)
+    }
+
+    /// Its workers end with it only if it is asked to.
+    async fn stop(&mut self) -> Result<()> {
+        let pid = self.process.id().ok_or("nginx has ended")?;
+        let pid = nix::unistd::Pid::from_raw(pid.try_into()?);
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM)?;
+        self.process.wait().await?;
+        Ok(())
+    }
+}
+
+/// How many requests were answered in which time.
+async fn load(address: SocketAddr, args: &Args, length: Duration) -> Result<(u64, Duration)> {
     let started = Instant::now();
     let end = started + length;
     let mut clients = JoinSet::new();
@@ -108,7 +193,7 @@ async fn load(address: SocketAddr, args: &Args, length: Duration) -> Result<f64>
     while let Some(done) = clients.join_next().await {
         requests += done??;
     }
-    Ok(requests as f64 / started.elapsed().as_secs_f64())
+    Ok((requests, started.elapsed()))
 }
 
 async fn client(address: SocketAddr, new: bool, end: Instant) -> std::io::Result<u64> {
@@ -143,24 +228,4 @@ async fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-pub(crate) async fn serve(which: Server) -> Result<()> {
-    let app = Router::new().route("/", get(|| async { "hello\n" }));
-    let listener = zdt::Listener::bind("127.0.0.1:0")?;
-    println!("{listener}");
-    match which {
-        Server::Zdt => {
-            zdt::serve(listener, app).await?;
-        }
-        Server::Axum => {
-            // The very same socket, with the same backlog and TCP_NODELAY.
-            let Some(zdt::Socket::Tcp(tcp)) = listener.into_sockets().pop() else {
-                return Err("not a TCP socket".into());
-            };
-            tcp.set_nonblocking(true)?;
-            axum::serve(tokio::net::TcpListener::from_std(tcp)?, app).await?;
-        }
-    }
-    Ok(())
 }

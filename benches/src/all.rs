@@ -1,0 +1,132 @@
+//! Every benchmark, as one page.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, SystemTime};
+use std::{fs, thread};
+
+use clap::Parser;
+
+use crate::page::{self, Page};
+use crate::{Result, floor, growth, reason, restart, start, throughput};
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// A short form that shows that everything runs; its figures say little.
+    #[arg(long)]
+    quick: bool,
+    /// Writes the page to this file instead of the standard output.
+    #[arg(long, value_name = "FILE")]
+    write: Option<PathBuf>,
+}
+
+/// The arguments that a benchmark has without any flag.
+#[derive(Parser)]
+struct Defaults<T: clap::Args> {
+    #[command(flatten)]
+    args: T,
+}
+
+fn defaults<T: clap::Args>() -> T {
+    Defaults::parse_from(["zdt-bench"]).args
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut restart: restart::Args = defaults();
+    let mut floor: floor::Args = defaults();
+    let mut growth: growth::Args = defaults();
+    let mut start: start::Args = defaults();
+    let mut throughput: throughput::Args = defaults();
+    if args.quick {
+        restart.restarts = 1;
+        restart.rate = 200.0;
+        restart.start_up = Duration::from_millis(50);
+        restart.window = Duration::from_millis(400);
+        floor.restarts = 2;
+        growth.restarts = 1;
+        growth.connections = vec![0, 1000];
+        growth.listeners = vec![1, 10];
+        start.starts = 5;
+        throughput.rounds = 3;
+        throughput.seconds = 0.5;
+    }
+    let page = Page {
+        command: command(args),
+        conditions: conditions(),
+        throughput: told("throughput", throughput::measure(&throughput)),
+        start: told("start", start::measure(&start)),
+        floor: told("floor", floor::measure(&floor)),
+        growth: told("growth", growth::measure(&growth)),
+        restart: told("restart", restart::measure(&restart)),
+    };
+    let text = page::page(&page);
+    match &args.write {
+        Some(path) => fs::write(path, text)?,
+        None => println!("{text}"),
+    }
+    match page.missing() {
+        missing if missing.is_empty() => Ok(()),
+        missing => Err(missing.join("; ").into()),
+    }
+}
+
+fn told<T>(what: &str, measured: Result<T>) -> page::Measured<T> {
+    eprintln!("{what}: done");
+    measured.map_err(|error| reason(error.as_ref()))
+}
+
+impl Page {
+    /// What must be measured on every machine that can boot a systemd, and was not. Servers of others may be missing.
+    fn missing(&self) -> Vec<String> {
+        let mut missing: Vec<String> = [
+            self.restart.as_ref().err(),
+            self.floor.as_ref().err(),
+            self.growth.as_ref().err(),
+            self.start.as_ref().err(),
+            self.throughput.as_ref().err(),
+        ]
+        .into_iter()
+        .flatten()
+        .cloned()
+        .collect();
+        let rows = self.restart.iter().flat_map(|measured| &measured.rows);
+        for row in rows.filter(|row| !restart::is_of_others(row.name)) {
+            if let Err(reason) = &row.seen {
+                missing.push(format!("{} was not measured: {reason}", row.name));
+            }
+        }
+        missing
+    }
+}
+
+fn command(args: &Args) -> String {
+    let quick = if args.quick { " --quick" } else { "" };
+    let write = match &args.write {
+        Some(path) => format!(" --write {}", path.display()),
+        None => String::new(),
+    };
+    format!("cargo run --release -p zdt-bench -- all{quick}{write}")
+}
+
+fn conditions() -> String {
+    let processors = thread::available_parallelism().map_or(0, usize::from);
+    let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+    let systemd = Command::new("systemctl").arg("--version").output();
+    let systemd = systemd.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let systemd = systemd.unwrap_or_default();
+    let load = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let build = if cfg!(debug_assertions) {
+        "a debug build"
+    } else {
+        "a release build"
+    };
+    let now = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    format!(
+        "On {} by {build}: {processors} processors that clients and servers share, load average {} before, loopback, \
+         Linux {}, {}. The servers of \"Restart\", \"The floor\" and \"Growth\" run under a systemd booted for this.",
+        &now[..10],
+        load.split(' ').next().unwrap_or_default(),
+        kernel.trim(),
+        systemd.lines().next().unwrap_or("no systemd"),
+    )
+}

@@ -1,0 +1,175 @@
+//! What zdt costs, each thing beside what it is paired with.
+
+use super::table::Table;
+use super::{NOT_MEASURED, count, wrap};
+use crate::server::Which;
+use crate::statistics::{least, median, most, quantile, ratios};
+use crate::{floor, growth, start, throughput};
+
+pub(crate) fn floor(measured: &floor::Measured) -> String {
+    let mut table = Table::new(&["program", "restart", "ratio", "gap", "ratio", "lost"]);
+    for (number, row) in measured.rows.iter().enumerate() {
+        // The even rows are the smallest program in the units of the row that follows.
+        let floor = &measured.rows[number - number % 2];
+        let [restart_ratio, gap_ratio] = [
+            median(&ratios(&row.restarts, &floor.restarts)),
+            median(&ratios(&row.seen.gaps, &floor.seen.gaps)),
+        ];
+        table.row([
+            floor::CASES[number].0.to_owned(),
+            format!("{:.1} ms", median(&row.restarts)),
+            format!("{restart_ratio:.2}"),
+            format!("{:.1} ms", median(&row.seen.gaps)),
+            format!("{gap_ratio:.2}"),
+            format!("{:.0}", row.seen.lost.iter().sum::<f64>()),
+        ]);
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench floor`: {} each without clients (`restart`, from `SIGTERM` to `READY=1`, by systemd's clock) and \
+         as many under {} new connections a second (`gap`). The smallest program accepts, gives an answer that is \
+         always the same, and ends by `SIGTERM` without a handler. The medians, and the median ratio of each pair in \
+         the same units.",
+        count("restart", measured.restarts as usize),
+        measured.rate,
+    ));
+    format!("## The floor\n\n{lead}\n\n{table}")
+}
+
+pub(crate) fn growth(measured: &growth::Measured) -> String {
+    let mut table = Table::new(&[
+        "server",
+        "connections",
+        "listeners",
+        "restart, ms",
+        "gap, ms",
+        "memory, MiB",
+        "PID 1, ms",
+        "survived",
+        "lost",
+    ]);
+    for row in &measured.rows {
+        let figure = |of: fn(&growth::Row) -> &[f64]| {
+            let ratio = median(&ratios(of(row), of(&measured.rows[0])));
+            format!("{:.1} ({ratio:.1})", median(of(row)))
+        };
+        table.row([
+            growth::SERVERS[row.server].0.to_owned(),
+            row.connections.to_string(),
+            row.listeners.to_string(),
+            figure(|row| &row.restarts),
+            figure(|row| &row.others.gaps),
+            figure(|row| &row.memory),
+            figure(|row| &row.manager),
+            format!("{:.0}", least(&row.survived)),
+            format!("{:.0}", row.others.lost.iter().sum::<f64>()),
+        ]);
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench growth`: {} of each case, with idle kept connections; medians, in brackets how many times that of the first row. `restart` is \
+         from `SIGTERM` to `READY=1` by systemd's clock; `gap` is the longest stretch in which none of 100 new clients \
+         a second was answered, and `lost` how many of them were not; `memory` is resident in the process before the \
+         restart; `PID 1` is the CPU time that systemd itself used; `survived` counts the connections on which the new \
+         process answered, in the worst restart.",
+        count("restart", measured.args.restarts as usize),
+    ));
+    format!("## Growth\n\n{lead}\n\n{table}")
+}
+
+pub(crate) fn start(measured: &start::Measured) -> String {
+    let mut table = Table::new(&["program", "first answer", "p90", "zdt is so many times it"]);
+    let zdt = zdt_starts(measured);
+    for (which, times) in &measured.rows {
+        let ratio = match which {
+            Which::Zdt => String::new(),
+            _ => format!("{:.2}", median(&ratios(zdt, times))),
+        };
+        table.row([
+            start_name(*which).to_owned(),
+            format!("{:.2} ms", median(times)),
+            format!("{:.2} ms", quantile(times, 0.9)),
+            ratio,
+        ]);
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench start`: {} of each, in turn, from the start of the process to the answer for a client that waits \
+         in the queue of the inherited socket. All are one executable, so loading it costs each the same. Medians.",
+        count("start", measured.starts),
+    ));
+    format!("## Start\n\n{lead}\n\n{table}")
+}
+
+pub(super) fn zdt_starts(measured: &start::Measured) -> &[f64] {
+    let zdt = measured.rows.iter().find(|(which, _)| *which == Which::Zdt);
+    zdt.map_or(&[], |(_, times)| times)
+}
+
+pub(super) fn start_name(which: Which) -> &'static str {
+    match which {
+        Which::Floor => "a program without a runtime",
+        Which::Tokio => "a plain tokio listener",
+        Which::Stock => "`listenfd` and `axum::serve`",
+        _ => "`zdt::serve`",
+    }
+}
+
+pub(crate) fn throughput(measured: &throughput::Measured) -> String {
+    let args = &measured.args;
+    let mut table = Table::new(&["server", "requests/s", "ratio", "CPU a request", "ratio"]);
+    let mut row = |name: &str, rates: &[throughput::Rate]| {
+        let [speed, cpu] = throughput_ratios(measured, rates);
+        table.row([
+            name.to_owned(),
+            format!("{:.0}", median(&per_second(rates))),
+            spread(&speed),
+            format!("{:.1} µs", median(&cpu_of(rates))),
+            spread(&cpu),
+        ]);
+    };
+    row("`axum::serve`", &measured.axum);
+    row("`zdt::serve`", &measured.zdt);
+    match &measured.nginx {
+        Ok(rates) => row("`zdt::serve` behind nginx", rates),
+        Err(reason) => table.row([
+            "`zdt::serve` behind nginx".to_owned(),
+            format!("{NOT_MEASURED}: {reason}"),
+        ]),
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench throughput`: {} of {} s each, in turn, {} {} connections kept busy. The ratios are to \
+         `axum::serve` in the same round: median (least to most). `CPU a request` is user and system time of the \
+         server and of its proxy; that of the client is not in it.",
+        count("round", args.rounds),
+        args.seconds,
+        args.connections,
+        if args.new { "new" } else { "kept" },
+    ));
+    format!("## Throughput\n\n{lead}\n\n{table}")
+}
+
+fn per_second(rates: &[throughput::Rate]) -> Vec<f64> {
+    rates.iter().map(|rate| rate.per_second).collect()
+}
+
+fn cpu_of(rates: &[throughput::Rate]) -> Vec<f64> {
+    rates.iter().map(|rate| rate.cpu).collect()
+}
+
+/// Requests a second and CPU time for each, against `axum::serve`.
+pub(super) fn throughput_ratios(
+    measured: &throughput::Measured,
+    rates: &[throughput::Rate],
+) -> [Vec<f64>; 2] {
+    [
+        ratios(&per_second(rates), &per_second(&measured.axum)),
+        ratios(&cpu_of(rates), &cpu_of(&measured.axum)),
+    ]
+}
+
+fn spread(values: &[f64]) -> String {
+    format!(
+        "{:.3} ({:.3} to {:.3})",
+        median(values),
+        least(values),
+        most(values)
+    )
+}
