@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a booted systemd, load, odd clients,
 //! and the application that the test programs serve.
 
+pub mod browser;
 pub mod client;
 pub mod idle;
 pub mod load;

@@ -6,49 +6,40 @@
 //! usual graceful shutdown loses those that were accepted and not yet read.
 
 mod accept;
+mod ack;
 mod app;
 #[cfg(feature = "axum")]
 mod axum;
 mod body;
 mod connection;
+mod environment;
 #[cfg(feature = "axum")]
 mod gate;
 mod io;
 mod outcome;
+mod probes;
 mod registry;
 mod request;
+mod run;
 mod stop;
 mod successor;
+mod timeouts;
 
 use std::fmt;
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Request, Response, StatusCode};
-use hyper::body::Incoming;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
-use tower_service::Service;
-
-use self::accept::{Door, Shared};
+use self::accept::Door;
 pub use self::app::App;
-use self::connection::Http;
 pub use self::connection::detach;
 #[cfg(feature = "axum")]
 pub use self::gate::{Announcing, AnnouncingLayer, Gate, GatedListener, GatedStream};
 pub use self::outcome::{Cut, ServeError, Served};
-use self::registry::{Ask, Doing, Registry};
-use self::successor::Parent;
-use crate::drain::{Drain, Knobs, Watch};
-use crate::handover::{Inbox, Outbox, Siblings, Taken, Ways};
+use self::timeouts::Timeouts;
+use crate::drain::{Drain, Knobs};
 use crate::health::Health;
-use crate::listen::{Listener, Listeners, listeners};
-use crate::notify;
-use crate::signal::{Asked, Signals};
+use crate::listen::Listener;
 
 /// Serves `app` on `listener` until the process is told to stop, and then
 /// drains it.
@@ -114,28 +105,6 @@ pub struct Serve {
     environment: bool,
     handover: bool,
     replace: bool,
-}
-
-/// How long a new process may take until it could serve in place of this one.
-const REPLACE_LIMIT: Duration = Duration::from_secs(60);
-
-#[derive(Clone, Copy, Debug)]
-struct Timeouts {
-    /// Between two requests on a connection, and before the first. Longer than
-    /// what common proxies use (Traefik 90 s, nginx 60 s), so that they close
-    /// first and never send into a closing connection.
-    idle: Duration,
-    /// From the first byte of a request head to its last.
-    header_read: Duration,
-}
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            idle: Duration::from_secs(120),
-            header_read: Duration::from_secs(30),
-        }
-    }
 }
 
 impl Serve {
@@ -237,124 +206,6 @@ impl Serve {
         self
     }
 
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "units whose strategy is a reload say so by an environment variable"
-    )]
-    fn replaces(&self) -> bool {
-        let told = std::env::var("ZDT_RELOAD").is_ok_and(|value| value == "1");
-        self.replace || (self.environment && told)
-    }
-
-    async fn run(mut self) -> Result<Served, ServeError> {
-        if self.environment {
-            self.knobs = knobs_from_environment(self.knobs)?;
-        }
-        raise_descriptor_limit();
-        let parent = Parent::find();
-        let replaces = self.replaces();
-        let mut stop = Signals::new(self.signals, replaces).map_err(ServeError::Signal)?;
-        let ways = match self.handover {
-            true => Ways::of_process(),
-            false => &Ways::default(),
-        };
-        let hands_over = !ways.are_none() || (self.handover && replaces);
-        let registry = Registry::new(self.drain.clone(), hands_over);
-        let health = self.health.take().unwrap_or_else(|| {
-            let health = Health::new();
-            health.ready();
-            health
-        });
-        enforce(self.timeouts, &registry).map_err(ServeError::Thread)?;
-        let shared = Shared {
-            registry: registry.clone(),
-            http: Arc::new(Http::new()),
-            peers: self.peers,
-            health: false,
-        };
-
-        let probes = watch::Sender::new(false);
-        let mut probing = JoinSet::new();
-        if let Some(listener) = health.take_listener() {
-            let shared = Shared {
-                health: true,
-                ..shared.clone()
-            };
-            Door::new(listener, Probes(health.clone()))
-                .accept(&shared, &probes, &mut probing)
-                .map_err(ServeError::Listener)?;
-        }
-        let mut checks = JoinSet::new();
-        checks.spawn(health.clone().run_checks());
-
-        let watch = self.drain.watch();
-        let warm = tokio::select! {
-            () = health.until_ready() => true,
-            () = watch.draining() => false,
-            asked = until_told(&mut stop) => match asked {
-                Asked::End => return Ok(Served::default()),
-                _ => false,
-            },
-        };
-        let doors = watch::Sender::new(false);
-        let mut siblings = None;
-        let mut accepting = JoinSet::new();
-        if warm {
-            let addresses = self.addresses();
-            for door in &self.doors {
-                door.take_over(&shared);
-            }
-            let taken = Inbox::of_process().take_over().await;
-            for door in std::mem::take(&mut self.doors) {
-                door.accept(&shared, &doors, &mut accepting)
-                    .map_err(ServeError::Listener)?;
-            }
-            let is_main = match parent {
-                None => true,
-                // Without its parent it is no unit's main process.
-                Some(parent) => parent.succeed().await.is_ok(),
-            };
-            announce(&addresses, taken);
-            siblings = beside(ways);
-            if is_main {
-                match until_stopped(&watch, &mut stop).await {
-                    Asked::Drain => {}
-                    Asked::End => return Ok(stop::end(&registry, &self.drain, Duration::ZERO)),
-                    // The new process answers probes.
-                    Asked::Replace => drop(probes.send_replace(true)),
-                }
-            }
-        }
-
-        health.draining();
-        self.drain.start();
-        let _ = notify::stopping();
-        if let Some(siblings) = siblings.take() {
-            Siblings::close(siblings).await;
-        }
-        if registry.hands_over() && Outbox::of_process().await.is_none() {
-            registry.keeps_all();
-        }
-        let stopping = stop::Stop {
-            registry: &registry,
-            drain: &self.drain,
-            knobs: self.knobs,
-            hands_over: registry.hands_over(),
-            doors: &doors,
-            accepting: &mut accepting,
-        };
-        let stopped = Instant::now();
-        let served = tokio::select! {
-            served = stopping.run() => served,
-            () = stop.ended() => stop::end(&registry, &self.drain, stopped.elapsed()),
-        };
-        probes.send_replace(true);
-        while probing.join_next().await.is_some() {}
-        stop::close_health(&registry, self.knobs).await;
-        let _ = notify::status(&served.to_string());
-        Ok(served)
-    }
-
     fn addresses(&self) -> String {
         let addresses: Vec<String> = self
             .doors
@@ -363,143 +214,6 @@ impl Serve {
             .collect();
         addresses.join(", ")
     }
-}
-
-/// A process that does not serve yet cannot be replaced.
-async fn until_told(stop: &mut Signals) -> Asked {
-    loop {
-        match stop.asked().await {
-            Asked::Replace => {}
-            asked => return asked,
-        }
-    }
-}
-
-/// Feeds the watchdog until the stop, or until another process took over.
-async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
-    let draining = watch.draining();
-    tokio::pin!(draining);
-    let mut pings = notify::watchdog_limit().map(|limit| every(limit / 3));
-    loop {
-        tokio::select! {
-            () = &mut draining => return Asked::Drain,
-            asked = stop.asked() => match asked {
-                Asked::Replace => if successor::replace(REPLACE_LIMIT).await.is_ok() {
-                    return Asked::Replace;
-                },
-                asked => return asked,
-            },
-            () = tick(&mut pings) => {
-                // Proof of life: a worker takes up and ends a new task.
-                let _ = tokio::spawn(async {}).await;
-                let _ = notify::watchdog();
-            }
-        }
-    }
-}
-
-/// Closes connections that take longer than the timeouts allow, for as long as
-/// the server lives.
-///
-/// On a thread beside the runtime: while a timer is armed, a worker reads the
-/// clock each time it runs out of work, and each request pays for that.
-#[expect(clippy::disallowed_methods, reason = "a thread of its own may sleep")]
-fn enforce(timeouts: Timeouts, registry: &Arc<Registry>) -> std::io::Result<()> {
-    let registry = Arc::downgrade(registry);
-    let sweeps = move || {
-        while let Some(registry) = registry.upgrade() {
-            registry.scan(Instant::now(), |_, seen| match seen.doing {
-                Doing::Silent | Doing::Idle if seen.quiet_for >= timeouts.idle => Ask::CloseQuiet,
-                Doing::HalfRead if seen.quiet_for >= timeouts.header_read => Ask::CloseHalfRead,
-                _ => Ask::Nothing,
-            });
-            drop(registry);
-            std::thread::sleep(Duration::from_secs(1));
-        }
-    };
-    let thread = std::thread::Builder::new().name("zdt-timeouts".into());
-    thread.spawn(sweeps).map(drop)
-}
-
-fn every(period: Duration) -> tokio::time::Interval {
-    let mut ticks = interval(period);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    ticks
-}
-
-async fn tick(ticks: &mut Option<tokio::time::Interval>) {
-    match ticks {
-        Some(ticks) => {
-            ticks.tick().await;
-        }
-        None => std::future::pending().await,
-    }
-}
-
-/// Says that the process serves, and what it was given and does not serve:
-/// clients of such a listener would hang.
-fn announce(addresses: &str, taken: Taken) {
-    let unclaimed = listeners().map_or_else(|_| Vec::new(), |left| Listeners::unclaimed(&left));
-    let mut status = format!("serving {addresses}");
-    if taken != Taken::default() {
-        let connections = outcome::count(taken.taken, "connection");
-        status = format!("{status}; took over {connections}");
-    }
-    if taken.closed > 0 {
-        let closed = taken.closed;
-        status = format!("{status}, CLOSED {closed} that nobody here serves");
-    }
-    if !unclaimed.is_empty() {
-        let unclaimed = unclaimed.join(", ");
-        tracing::warn!("inherited but never taken, its clients hang: {unclaimed}");
-        status = format!("{status}; NOT serving {unclaimed}, which nobody took");
-    }
-    let _ = notify::status(&status).and_then(|()| notify::ready());
-}
-
-/// Shows this process to those that serve beside it, who hand over to it when
-/// they stop.
-fn beside(ways: &Ways) -> Option<Siblings> {
-    let directory = ways.siblings.as_ref()?;
-    match Siblings::listen(directory) {
-        Ok(siblings) => Some(siblings),
-        Err(error) => {
-            let directory = directory.display();
-            tracing::warn!(%error, "siblings cannot hand over to this process in `{directory}`");
-            None
-        }
-    }
-}
-
-/// A queue that filled during a restart wants more descriptors at once than
-/// the soft limit of 1,024 that systemd gives for the sake of `select(2)`.
-fn raise_descriptor_limit() {
-    if let Ok((soft, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
-        && soft < hard
-    {
-        // Without it accepting merely pauses when descriptors run out.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
-    }
-}
-
-/// The environment replaces what the program says: the unit that sets it also
-/// sets the time after which systemd kills.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "units set the knobs by environment variables"
-)]
-fn knobs_from_environment(knobs: Knobs) -> Result<Knobs, ServeError> {
-    let read = |variable: &'static str, default: Duration| match std::env::var(variable) {
-        Err(_) => Ok(default),
-        Ok(value) => {
-            humantime::parse_duration(&value).map_err(|_| ServeError::Knob { variable, value })
-        }
-    };
-    Ok(Knobs {
-        grace: read("ZDT_DRAIN_GRACE", knobs.grace)?,
-        limit: read("ZDT_DRAIN_LIMIT", knobs.limit)?,
-        linger: read("ZDT_DRAIN_LINGER", knobs.linger)?,
-    })
 }
 
 impl IntoFuture for Serve {
@@ -517,31 +231,5 @@ impl fmt::Debug for Serve {
             .field("addresses", &self.addresses())
             .field("knobs", &self.knobs)
             .finish_non_exhaustive()
-    }
-}
-
-/// The health endpoints as a service.
-#[derive(Clone, Debug)]
-struct Probes(Health);
-
-impl Service<Request<Incoming>> for Probes {
-    type Response = Response<String>;
-    type Error = std::convert::Infallible;
-    type Future = std::future::Ready<Result<Self::Response, Self::Error>>;
-
-    fn poll_ready(
-        &mut self,
-        _: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        std::task::Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Incoming>) -> Self::Future {
-        let answer = self.0.answer(request.method(), request.uri());
-        std::future::ready(Ok(answer.unwrap_or_else(|| {
-            let mut response = Response::new(String::new());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            response
-        })))
     }
 }

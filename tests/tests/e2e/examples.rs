@@ -1,5 +1,8 @@
 //! The examples, each installed and restarted as its README says.
 
+mod chat;
+mod events;
+mod grpc;
 mod nginx;
 mod sites;
 mod sqlite;
@@ -8,6 +11,7 @@ use std::error::Error;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::str::FromStr;
 
 use zdt_e2e::client::Client;
 use zdt_e2e::load::Load;
@@ -15,6 +19,9 @@ use zdt_e2e::machine::{self, Machine};
 use zdt_units::model::Model;
 use zdt_units::probe::Report;
 
+pub(crate) use self::chat::a_chat_stays_connected_and_misses_nothing;
+pub(crate) use self::events::a_browser_misses_no_event;
+pub(crate) use self::grpc::a_grpc_client_loses_no_call;
 pub(crate) use self::nginx::nginx_before_a_unix_socket_loses_nothing;
 pub(crate) use self::sites::a_site_restarts_and_the_others_do_not_notice;
 pub(crate) use self::sqlite::one_writer_at_a_time_and_no_entry_is_lost;
@@ -70,12 +77,14 @@ fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error>> {
     let services = Model::read("zdt.toml", &zdt_toml)
         .map_err(|mistakes| format!("{:?}", mistakes.problems()))?
         .services;
-    let built = build(&directory)?;
+    let built = programs(&directory)?;
     for service in &services {
         let program = machine.host_path(&service.exec.program().to_string());
         if !program.exists() {
+            let named = |built: &&PathBuf| built.file_name() == program.file_name();
+            let built = built.iter().find(named).or(built.first());
             fs::create_dir_all(program.parent().unwrap_or(&program))?;
-            fs::copy(&built, program)?;
+            fs::copy(built.ok_or("the example builds no program")?, program)?;
         }
     }
     machine.write_file(CONFIG, zdt_toml, 0o644)?;
@@ -96,24 +105,22 @@ fn directory(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).join(name)
 }
 
-/// Builds an example, because `cargo test -p zdt-e2e` does not; the path of
-/// its program.
-fn build(directory: &Path) -> Result<PathBuf, Box<dyn Error>> {
-    let manifest = directory.join("Cargo.toml");
+/// Builds an example, because `cargo test -p zdt-e2e` does not; the paths of
+/// its programs.
+fn programs(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     let output = Command::new(env!("CARGO"))
         .args(["build", "--message-format=json", "--manifest-path"])
-        .arg(&manifest)
+        .arg(directory.join("Cargo.toml"))
         .output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
+    let mut programs = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
-        if let Some(program) = message["executable"].as_str() {
-            return Ok(program.into());
-        }
+        programs.extend(message["executable"].as_str().map(PathBuf::from));
     }
-    Err(format!("`{}` builds no program", manifest.display()).into())
+    Ok(programs)
 }
 
 fn load(machine: &Machine, address: &str, flags: &[&str]) -> Result<Load, machine::Error> {
@@ -137,6 +144,13 @@ fn restart(
         }
     }
     Ok(())
+}
+
+/// A number of a tally such as `3 streams, 70 ticks`.
+fn count<N: FromStr>(line: &str, what: &str) -> Result<N, Box<dyn Error>> {
+    let count = line.split(", ").find_map(|count| count.strip_suffix(what));
+    let count = count.and_then(|count| count.parse().ok());
+    count.ok_or_else(|| format!("`{line}` tells of no{what}").into())
 }
 
 fn assert_lossless(name: &str, report: &Report) {

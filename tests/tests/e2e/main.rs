@@ -17,6 +17,7 @@ mod examples;
 mod gates;
 mod handover;
 mod held;
+mod http2;
 mod install;
 mod orchestrate;
 mod overlap;
@@ -45,6 +46,11 @@ const TESTS: &[(&str, Test)] = &[
     ("machines_are_separate", boot::machines_are_separate),
     ("a_machine_leaves_nothing", boot::a_machine_leaves_nothing),
     ("programs_answer", programs::programs_answer),
+    (
+        "a_bare_http2_client_is_refused_nothing",
+        http2::a_bare_http2_client_is_refused_nothing,
+    ),
+    ("h2load_loses_nothing", http2::h2load_loses_nothing),
     ("restarts_lose_nothing", restart::restarts_lose_nothing),
     (
         "axum_serve_behind_a_gate_loses_nothing",
@@ -151,6 +157,18 @@ const TESTS: &[(&str, Test)] = &[
     (
         "nginx_before_a_unix_socket_loses_nothing",
         examples::nginx_before_a_unix_socket_loses_nothing,
+    ),
+    (
+        "a_grpc_client_loses_no_call",
+        examples::a_grpc_client_loses_no_call,
+    ),
+    (
+        "a_browser_misses_no_event",
+        examples::a_browser_misses_no_event,
+    ),
+    (
+        "a_chat_stays_connected_and_misses_nothing",
+        examples::a_chat_stays_connected_and_misses_nothing,
     ),
     ("two_ports_lose_nothing", examples::two_ports_lose_nothing),
     (

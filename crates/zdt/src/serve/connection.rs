@@ -1,26 +1,33 @@
 //! One connection from its first byte to its end.
 //!
-//! Never calls the HTTP library's graceful shutdown on HTTP/1: it closes a
-//! connection that was accepted but not read, and an idle one at once, which is
-//! where the usual recipe loses requests. Idle connections are taken out of
-//! the library instead, looked at once more, and closed here.
+//! The HTTP library's graceful shutdown never closes HTTP/1 here: it would close
+//! a connection that was accepted but not read, and an idle one at once, which is
+//! where the usual recipe loses requests. Such connections are taken out of the
+//! library instead, and go to the next process, or are looked at once more and
+//! closed.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::task::Poll;
+use std::task::{Poll, ready};
+use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::time::sleep;
 
 use super::app::App;
 use super::io::{First, Io};
-use super::registry::{Ask, Doing, Ear, Protocol};
+use super::registry::{Acknowledgement, Ask, Doing, Ear, Protocol};
 use super::request::Counting;
 use crate::handover::{Detached, Item, Outbox};
 use crate::listen::Stream;
+
+/// Between the acknowledgement of the first GOAWAY and the second: how long a
+/// client may take to write the streams that it had opened by then.
+const PAUSE: Duration = Duration::from_millis(10);
 
 /// How HTTP is spoken; shared by all connections of a server.
 #[derive(Clone, Debug)]
@@ -223,23 +230,33 @@ pub fn detach(upgraded: Upgraded) -> Result<Detached, Upgraded> {
     }
 }
 
-async fn serve_http2<A: App>(io: Io, app: Counting<A>, http: &Http) {
+async fn serve_http2<A: App>(mut io: Io, app: Counting<A>, http: &Http) {
     let conn = io.conn().clone();
+    io.follow_frames();
     let mut serving = pin!(http.http2.serve_connection(TokioIo::new(io), app));
     let mut ear = Ear::new(&conn);
     let mut leaving = false;
+    let mut pause = None;
     poll_fn(|cx| {
         let ask = ear.hear(cx);
         if ask > Ask::HandOver && !leaving {
-            // GOAWAY in two steps: streams that the client sent before it read
-            // the first are still taken.
+            // GOAWAY in two steps: streams that the client opened before it
+            // read the first are still taken.
+            conn.set_acknowledgement(Acknowledgement::Awaited);
             serving.as_mut().graceful_shutdown();
             leaving = true;
         }
-        match ask {
-            Ask::Cut => Poll::Ready(()),
-            _ => serving.as_mut().poll(cx).map(drop),
+        if ask == Ask::Cut {
+            return Poll::Ready(());
         }
+        let ended = serving.as_mut().poll(cx);
+        if ended.is_pending() && conn.acknowledgement() == Acknowledgement::Held {
+            let pause = pause.get_or_insert_with(|| Box::pin(sleep(PAUSE)));
+            ready!(pause.as_mut().poll(cx));
+            conn.set_acknowledgement(Acknowledgement::Passes);
+            return serving.as_mut().poll(cx).map(drop);
+        }
+        ended.map(drop)
     })
     .await;
 }

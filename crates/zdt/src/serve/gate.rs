@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use tower_service::Service;
 
 use super::body::Counted;
-use super::knobs_from_environment;
+use super::environment;
 use crate::drain::{Drain, Knobs};
 use crate::health::Health;
 use crate::listen::{Incoming, Peer, Stream};
@@ -71,7 +71,7 @@ impl Gate {
     pub fn new() -> Result<Self, super::ServeError> {
         Ok(Self {
             drain: Drain::new(),
-            knobs: knobs_from_environment(Knobs::default())?,
+            knobs: environment::knobs(Knobs::default())?,
             health: ready(),
             state: Arc::new(GateState {
                 closed: watch::Sender::new(false),

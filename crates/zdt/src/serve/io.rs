@@ -20,7 +20,8 @@ use nix::sys::socket::{MsgFlags, recv};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use super::registry::{Conn, Protocol, Registered};
+use super::ack::Frames;
+use super::registry::{Acknowledgement, Conn, Protocol, Registered};
 use crate::listen::Stream;
 
 /// RFC 9113, 3.4.
@@ -40,6 +41,8 @@ pub(super) struct Io {
     read: Bytes,
     registered: Registered,
     closing: Closing,
+    /// HTTP/2 only.
+    frames: Option<Frames>,
 }
 
 #[derive(Debug)]
@@ -73,7 +76,13 @@ impl Io {
             read,
             registered,
             closing: Closing::Not,
+            frames: None,
         }
+    }
+
+    /// Follows the frames that the client sends, from the first on.
+    pub(super) fn follow_frames(&mut self) {
+        self.frames = Some(Frames::new());
     }
 
     pub(super) fn conn(&self) -> &Arc<Conn> {
@@ -161,6 +170,29 @@ impl Io {
         self.conn().has_body.load(Relaxed) || self.conn().registry.announces_close()
     }
 
+    /// Follows the frames in what was read; returns how much is left of it.
+    fn follow(&mut self, bytes: &mut [u8]) -> usize {
+        let Some(frames) = &mut self.frames else {
+            return bytes.len();
+        };
+        let conn = &self.registered.conn;
+        let hold = conn.acknowledgement() == Acknowledgement::Awaited;
+        let left = frames.follow(bytes, hold);
+        if hold && frames.holds() {
+            conn.set_acknowledgement(Acknowledgement::Held);
+        }
+        left
+    }
+
+    /// Up to `space` bytes of the acknowledgement that was held, once it may
+    /// be read.
+    fn released(&mut self, space: usize) -> &[u8] {
+        match (&mut self.frames, self.registered.conn.acknowledgement()) {
+            (Some(frames), Acknowledgement::Passes) => frames.release(space),
+            _ => &[],
+        }
+    }
+
     /// Reads and drops what the peer sends, until it closes or a bound is hit.
     fn poll_drained(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Closing::HalfClosed { time, bytes } = &mut self.closing else {
@@ -225,11 +257,25 @@ impl AsyncRead for Io {
             return Poll::Pending;
         }
         let before = buf.filled().len();
-        let result = ready!(Pin::new(&mut this.stream).poll_read(cx, buf));
-        if buf.filled().len() > before {
-            this.conn().has_read();
+        let released = this.released(buf.remaining());
+        if !released.is_empty() {
+            buf.put_slice(released);
+            return Poll::Ready(Ok(()));
         }
-        Poll::Ready(result)
+        loop {
+            ready!(Pin::new(&mut this.stream).poll_read(cx, buf))?;
+            let read = buf.filled().len() - before;
+            if read == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            this.registered.conn.has_read();
+            let left = this.follow(&mut buf.filled_mut()[before..]);
+            buf.set_filled(before + left);
+            // Nothing left is not the end, which it would look like.
+            if left > 0 {
+                return Poll::Ready(Ok(()));
+            }
+        }
     }
 }
 

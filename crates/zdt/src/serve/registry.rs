@@ -68,6 +68,16 @@ pub(super) enum Protocol {
     Closing,
 }
 
+/// What becomes of the acknowledgement of the ping between two GOAWAYs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Acknowledgement {
+    Passes,
+    /// Is to be held when it comes.
+    Awaited,
+    Held,
+}
+
 /// What a connection is asked to do. Requests for more replace those for less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -104,6 +114,7 @@ pub(super) struct Conn {
     pub(super) has_body: AtomicBool,
     /// The request in flight leaves HTTP, or a stream of HTTP/2 did (RFC 8441).
     pub(super) has_tunnel: AtomicBool,
+    acknowledgement: AtomicU8,
     /// The request with a body, or its answer, says that it is the last.
     pub(super) is_last: AtomicBool,
     activity: AtomicU32,
@@ -168,6 +179,7 @@ impl Registry {
             unsent: AtomicBool::new(false),
             has_body: AtomicBool::new(false),
             has_tunnel: AtomicBool::new(false),
+            acknowledgement: AtomicU8::new(Acknowledgement::Passes as u8),
             is_last: AtomicBool::new(false),
             activity: AtomicU32::new(0),
             requests: AtomicU32::new(0),
@@ -263,6 +275,18 @@ impl Conn {
     pub(super) fn speaks(&self, protocol: Protocol) {
         self.protocol.store(protocol as u8, Relaxed);
         self.acted();
+    }
+
+    pub(super) fn acknowledgement(&self) -> Acknowledgement {
+        match self.acknowledgement.load(Relaxed) {
+            0 => Acknowledgement::Passes,
+            1 => Acknowledgement::Awaited,
+            _ => Acknowledgement::Held,
+        }
+    }
+
+    pub(super) fn set_acknowledgement(&self, to: Acknowledgement) {
+        self.acknowledgement.store(to as u8, Relaxed);
     }
 
     /// Bytes were read that belong to a request head, or to a body.
