@@ -330,6 +330,12 @@ impl Listeners {
         })
     }
 
+    /// Whether anything that was not taken yet is called `name`.
+    #[cfg(feature = "serve")]
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.entries().iter().any(|entry| entry.name() == name)
+    }
+
     /// Takes everything called `name` as it is: datagram and raw sockets,
     /// FIFOs, files of `OpenFile=`, stored descriptors.
     ///

@@ -1,7 +1,7 @@
 //! What the process before this one, or one beside it, hands to this process:
 //! read from queues, and given to whoever asked for its label.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::Path;
@@ -9,16 +9,18 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use nix::sys::resource::{Resource, getrlimit};
+use rustix::io::fcntl_dupfd_cloexec;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet, spawn_blocking};
 use tokio::time::sleep;
 
 use super::message::{self, MOST_DESCRIPTORS};
 use super::sibling::Door;
-use super::{Item, STORED_AS, Talk, queue};
+use super::{Item, Outbox, STORED_AS, Talk, queue};
 use crate::listen::listeners;
 use crate::notify;
 
@@ -27,6 +29,12 @@ pub(super) const TAKEN: &[u8] = b"A";
 
 /// Descriptors that are left for the work of the process.
 const RESERVE: u64 = 64;
+
+/// The highest number that room is made for; the table takes 8 bytes for each.
+const MANY: u64 = (1 << 14) - 1;
+
+/// So many connections are begun before others have their turn.
+const FEW: usize = 32;
 
 /// How often is looked whether descriptors became free.
 const FREE: Duration = Duration::from_millis(20);
@@ -38,17 +46,16 @@ type Route = Arc<dyn Fn(Item) + Send + Sync>;
 #[derive(Default)]
 pub(crate) struct Inbox {
     state: Mutex<State>,
-    taken: AtomicU64,
     closed: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     routes: HashMap<String, Route>,
-    /// Came before anybody asked for its label.
-    waiting: Vec<Item>,
-    /// From now on, what nobody asked for is closed.
-    settled: bool,
+    /// Came before this process was ready.
+    waiting: VecDeque<Item>,
+    /// This process is ready: what comes goes to its route, or is closed.
+    open: bool,
     /// Those that read what the last process left with the manager.
     readers: JoinSet<()>,
     /// What they have not read stays there for the next process.
@@ -70,21 +77,28 @@ impl Inbox {
         INBOX.get_or_init(Self::default)
     }
 
-    /// Gives everything under `label` to `route`, beginning with what came already.
+    /// Gives everything under `label` to `route`, once this process is ready.
     pub(crate) fn route(&self, label: &str, route: impl Fn(Item) + Send + Sync + 'static) {
-        let route: Route = Arc::new(route);
-        let mut state = self.lock();
-        let (mine, others) = std::mem::take(&mut state.waiting)
-            .into_iter()
-            .partition(|item| &*item.label == label);
-        state.waiting = others;
-        state.routes.insert(label.to_owned(), route.clone());
-        drop(state);
-        mine.into_iter().for_each(|item| route(item));
+        self.lock().routes.insert(label.to_owned(), Arc::new(route));
+    }
+
+    /// Makes room for thousands of descriptors at once, if there is something to
+    /// take over.
+    ///
+    /// The kernel doubles a table that is full, and waits each time until no
+    /// thread of the process looks at the old one: eight times some 10 ms on the
+    /// way to 15,000.
+    pub(crate) fn make_room() -> Option<JoinHandle<()>> {
+        let stored = listeners().is_ok_and(|left| left.has(STORED_AS));
+        let (limit, _) = getrlimit(Resource::RLIMIT_NOFILE).ok()?;
+        let highest = i32::try_from(limit.saturating_sub(1).min(MANY)).ok()?;
+        // Closed at once; the table stays wide.
+        stored.then(|| spawn_blocking(move || drop(fcntl_dupfd_cloexec(io::stderr(), highest))))
     }
 
     /// Reads what the last process left with the manager, and closes what
-    /// nobody here asked for. Returns when all of it was read that is there now.
+    /// nobody here asked for. Returns when all of it was read that is there now,
+    /// and keeps it until [`open`](Self::open).
     pub(crate) async fn take_over(&'static self) -> Taken {
         let stored = listeners().map_or_else(|_| Vec::new(), |left| left.take_fds(STORED_AS));
         let store = (!stored.is_empty()).then(|| Arc::new(Stored));
@@ -110,14 +124,43 @@ impl Inbox {
         }
         drop(store);
         let mut state = self.lock();
-        state.settled = true;
-        let unclaimed = std::mem::take(&mut state.waiting);
+        let waiting = std::mem::take(&mut state.waiting);
+        let (wanted, others): (VecDeque<_>, VecDeque<_>) = waiting
+            .into_iter()
+            .partition(|item| state.routes.contains_key(&*item.label));
+        let taken = wanted.len() as u64;
+        state.waiting = wanted;
         drop(state);
-        unclaimed.into_iter().for_each(|item| self.close(&item));
+        others.iter().for_each(|item| self.close(item));
         Taken {
-            taken: self.taken.load(Relaxed),
+            taken,
             closed: self.closed.load(Relaxed),
         }
+    }
+
+    /// Gives what was taken over to its routes, after the process said that it is
+    /// ready: to serve thousands takes longer than to have them.
+    pub(crate) fn open(&'static self) {
+        self.lock().open = true;
+        tokio::spawn(self.give_waiting());
+    }
+
+    async fn give_waiting(&self) {
+        loop {
+            let items = self.some_waiting();
+            if items.is_empty() {
+                return;
+            }
+            self.deliver(items);
+            // New clients are served meanwhile.
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn some_waiting(&self) -> Vec<Item> {
+        let mut state = self.lock();
+        let some = state.waiting.len().min(FEW);
+        state.waiting.drain(..some).collect()
     }
 
     /// Takes no more from the manager: what has not been read is the next process's,
@@ -126,9 +169,24 @@ impl Inbox {
         let mut readers = {
             let mut state = self.lock();
             state.stopped = true;
+            state.open = true;
             std::mem::take(&mut state.readers)
         };
         readers.shutdown().await;
+    }
+
+    /// What was taken over and has not been begun here: it goes on to the next
+    /// process, and what cannot is begun here after all.
+    pub(crate) async fn pass_on(&self, outbox: Option<&Outbox>) -> u64 {
+        let waiting = std::mem::take(&mut self.lock().waiting);
+        let Some(outbox) = outbox else {
+            self.deliver(waiting);
+            return 0;
+        };
+        let sent = join_all(waiting.into_iter().map(|item| outbox.send(item))).await;
+        let (passed, stay): (Vec<_>, Vec<_>) = sent.into_iter().partition(Result::is_ok);
+        self.deliver(stay.into_iter().filter_map(Result::err));
+        passed.len() as u64
     }
 
     /// Takes what a process hands over that is still there.
@@ -168,21 +226,20 @@ impl Inbox {
         }
     }
 
-    fn deliver(&self, items: Vec<Item>) {
+    fn deliver(&self, items: impl IntoIterator<Item = Item>) {
         for item in items {
             let mut state = self.lock();
             let route = state.routes.get(&*item.label).cloned();
             match route {
+                _ if !state.open => state.waiting.push_back(item),
                 Some(route) => {
                     drop(state);
-                    self.taken.fetch_add(1, Relaxed);
                     route(item);
                 }
-                None if state.settled => {
+                None => {
                     drop(state);
                     self.close(&item);
                 }
-                None => state.waiting.push(item),
             }
         }
     }

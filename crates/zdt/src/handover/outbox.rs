@@ -61,6 +61,11 @@ impl Outbox {
             .as_ref()
     }
 
+    /// The same, if it was opened before.
+    pub(crate) fn opened() -> Option<&'static Self> {
+        OUTBOX.get()?.as_ref()
+    }
+
     /// Everything goes to the process at the other end of `talk`, and nowhere else.
     ///
     /// To be called before anything was sent.

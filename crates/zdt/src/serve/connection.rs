@@ -49,16 +49,19 @@ impl Http {
 }
 
 /// Serves one connection, which came through the listener that `label` names.
+///
+/// What speaks HTTP is on the heap from the first byte on: a connection that
+/// says nothing stays small, and thousands of them are quickly taken over.
 pub(super) async fn serve<A: App>(mut io: Io, app: Counting<A>, http: &Http, label: &Arc<str>) {
     loop {
         let leaving = match first(&io).await {
             First::Http1 => {
                 io.conn().speaks(Protocol::Http1);
-                serve_http1(io, app.clone(), http).await
+                Box::pin(serve_http1(io, app.clone(), http)).await
             }
             First::Http2 => {
                 io.conn().speaks(Protocol::Http2);
-                serve_http2(io, app, http).await;
+                Box::pin(serve_http2(io, app, http)).await;
                 return;
             }
             First::Leave => Some(io),
@@ -85,7 +88,7 @@ async fn hand_over(io: Io, label: &Arc<str>) -> Option<Io> {
         fd: stream.into_fd().ok()?,
         state: read.into(),
     };
-    let unsent = match Outbox::of_process().await {
+    let unsent = match Outbox::opened() {
         Some(outbox) => outbox.send(item).await,
         None => Err(item),
     };

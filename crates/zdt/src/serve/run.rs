@@ -1,6 +1,7 @@
 //! The life of a server: ready, serving, told to stop, drained.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -33,6 +34,7 @@ impl Serve {
             self.knobs = environment::knobs(self.knobs)?;
         }
         raise_descriptor_limit();
+        let room = Inbox::make_room();
         let parent = Parent::find();
         let replaces = self.replace || (self.environment && environment::replaces());
         let mut stop = Signals::new(self.signals, replaces).map_err(ServeError::Signal)?;
@@ -86,6 +88,9 @@ impl Serve {
             for door in &self.doors {
                 door.take_over(&shared);
             }
+            if let Some(room) = room {
+                let _ = room.await;
+            }
             let taken = Inbox::of_process().take_over().await;
             for door in std::mem::take(&mut self.doors) {
                 door.accept(&shared, &doors, &mut accepting)
@@ -97,6 +102,7 @@ impl Serve {
                 Some(parent) => parent.succeed().await.is_ok(),
             };
             announce(&addresses, taken);
+            Inbox::of_process().open();
             siblings = beside(ways);
             if is_main {
                 match until_stopped(&watch, &mut stop).await {
@@ -114,9 +120,14 @@ impl Serve {
         if let Some(siblings) = siblings.take() {
             Siblings::close(siblings).await;
         }
+        let inbox = Inbox::of_process();
+        inbox.stop().await;
         if registry.hands_over() && Outbox::of_process().await.is_none() {
             registry.keeps_all();
         }
+        let outbox = registry.hands_over().then(Outbox::opened).flatten();
+        let passed_on = inbox.pass_on(outbox).await;
+        registry.totals.handed_over.fetch_add(passed_on, Relaxed);
         let stopping = stop::Stop {
             registry: &registry,
             drain: &self.drain,
