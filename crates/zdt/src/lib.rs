@@ -87,4 +87,5 @@ pub use self::serve::{App, Cut, Serve, ServeError, Served, serve};
 #[cfg(all(doctest, feature = "axum"))]
 #[doc = include_str!("../../../README.md")]
 #[doc = include_str!("../../../docs/library.md")]
+#[doc = include_str!("../../../docs/handover.md")]
 struct Documents;

@@ -54,13 +54,17 @@ use crate::listen::Listener;
 ///    `STOPPING=1`; every [`Watch`](crate::Watch) resolves.
 /// 2. New connections are still accepted and answered, while the grace time
 ///    runs and while requests are in flight that began before the signal, so
-///    that a slow one delays nobody else. HTTP/1.1 answers say
-///    `Connection: close`.
+///    that a slow one delays nobody else.
 /// 3. Accepting ends. New connections queue in the kernel for the next
 ///    process. HTTP/2 clients get GOAWAY.
-/// 4. What was accepted is finished. A connection that has sent nothing yet is
-///    waited for as well, for the linger time.
+/// 4. What was accepted is finished. HTTP/1.1 connections go to the next
+///    process, at once or after their answer, where there is a way; see
+///    [`handover`](crate::handover).
 /// 5. What is left at the limit is cut, counted, and returned.
+///
+/// Where there is no way, HTTP/1.1 answers say `Connection: close` from the
+/// signal on, and a connection without a request is waited for, for the linger
+/// time, before it is closed.
 ///
 /// Another SIGTERM changes nothing. SIGINT and SIGQUIT end at once.
 ///
@@ -142,9 +146,9 @@ impl Serve {
         self
     }
 
-    /// How long a connection without a request is waited for: an idle one to
-    /// be told of the close, a new one to send its first bytes. Default 1 s;
-    /// environment `ZDT_DRAIN_LINGER`.
+    /// How long a connection without a request is waited for, where it is not
+    /// handed over: an idle one to be told of the close, a new one to send its
+    /// first bytes. Default 1 s; environment `ZDT_DRAIN_LINGER`.
     pub fn linger(mut self, linger: Duration) -> Self {
         self.knobs.linger = linger;
         self
