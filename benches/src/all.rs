@@ -42,14 +42,14 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         restart.restarts = 1;
         restart.rate = 400.0;
         restart.start_up = Duration::from_millis(50);
-        restart.window = Duration::from_millis(400);
-        floor.restarts = 2;
+        restart.window = Duration::from_millis(200);
+        floor.restarts = 1;
         growth.restarts = 1;
         growth.connections = vec![0, 1000];
         growth.listeners = vec![1, 10];
         start.starts = 5;
         throughput.rounds = 3;
-        throughput.seconds = 0.5;
+        throughput.seconds = 0.3;
     }
     let page = Page {
         command: command(args),
