@@ -8,6 +8,7 @@ use std::{fs, thread};
 use clap::Parser;
 
 use crate::page::{self, Page};
+use crate::statistics::least;
 use crate::{Result, floor, growth, reason, restart, start, throughput};
 
 #[derive(clap::Args)]
@@ -39,16 +40,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut throughput: throughput::Args = defaults();
     if args.quick {
         restart.restarts = 1;
-        restart.rate = 200.0;
+        restart.rate = 400.0;
         restart.start_up = Duration::from_millis(50);
-        restart.window = Duration::from_millis(400);
-        floor.restarts = 2;
+        restart.window = Duration::from_millis(200);
+        floor.restarts = 1;
         growth.restarts = 1;
         growth.connections = vec![0, 1000];
         growth.listeners = vec![1, 10];
         start.starts = 5;
         throughput.rounds = 3;
-        throughput.seconds = 0.5;
+        throughput.seconds = 0.3;
     }
     let page = Page {
         command: command(args),
@@ -76,7 +77,8 @@ fn told<T>(what: &str, measured: Result<T>) -> page::Measured<T> {
 }
 
 impl Page {
-    /// What must be measured on every machine that can boot a systemd, and was not. Servers of others may be missing.
+    /// What must be measured on every machine that can boot a systemd, and was not; and connections that hand-over has
+    /// to keep and did not. Servers of others may be missing.
     fn missing(&self) -> Vec<String> {
         let mut missing: Vec<String> = [
             self.restart.as_ref().err(),
@@ -93,6 +95,16 @@ impl Page {
         for row in rows.filter(|row| !restart::is_of_others(row.name)) {
             if let Err(reason) = &row.seen {
                 missing.push(format!("{} was not measured: {reason}", row.name));
+            }
+        }
+        let rows = self.growth.iter().flat_map(|measured| &measured.rows);
+        for row in rows.filter(|row| row.hands_over()) {
+            let survived = least(&row.survived) as usize;
+            if survived < row.connections {
+                missing.push(format!(
+                    "only {survived} of {} connections survived with hand-over",
+                    row.connections
+                ));
             }
         }
         missing

@@ -9,7 +9,7 @@ use tokio::net::TcpSocket;
 use zdt_e2e::machine::Machine;
 use zdt_units::probe::Stream;
 
-use crate::window::{Restart, Seen, observe};
+use crate::window::{Restart, Seen, milliseconds, observe};
 use crate::{Result, process, reason, units};
 
 #[derive(Clone, Debug, clap::Args)]
@@ -43,16 +43,28 @@ pub(crate) struct Row {
     pub(crate) manager: Vec<f64>,
     /// New clients meanwhile, a hundred a second.
     pub(crate) others: Seen,
+    /// From the command to the first answer that a new client had from the next process, in milliseconds.
+    pub(crate) first_answers: Vec<f64>,
     /// Connections that answer after the restart.
     pub(crate) survived: Vec<f64>,
 }
 
 /// The name, the server, the settings of its units.
 pub(crate) const SERVERS: [(&str, &str, &str); 3] = [
-    ("zdt", "zdt", ""),
-    ("zdt, `handover = true`", "zdt", "handover = true"),
+    ("zdt", "zdt", "handover = true"),
+    ("zdt, no hand-over", "zdt", ""),
     ("stock, in the same units", "stock", ""),
 ];
+
+/// As many descriptors as a machine in namespaces may have.
+const NOFILE: &str = "nofile = 20000";
+
+impl Row {
+    /// Whether a restart has to leave its connections open.
+    pub(crate) fn hands_over(&self) -> bool {
+        self.server == 0
+    }
+}
 
 pub(crate) fn measure(args: &Args) -> Result<Measured> {
     let machine = units::boot()?;
@@ -79,6 +91,7 @@ pub(crate) fn measure(args: &Args) -> Result<Measured> {
                 memory: Vec::new(),
                 manager: Vec::new(),
                 others: Seen::default(),
+                first_answers: Vec::new(),
                 survived: Vec::new(),
             });
         }
@@ -108,8 +121,9 @@ fn start(machine: &Machine, number: usize, row: &Row) -> Result<()> {
         .map(|listener| format!("\"{}\"", address(number, listener)))
         .collect();
     let (_, which, settings) = SERVERS[row.server];
-    let settings = format!("listen = [{}]\n{settings}", listen.join(", "));
-    let units = units::generate(&name, &units::server(which)?, &settings)?;
+    let settings = format!("listen = [{}]\n{NOFILE}\n{settings}", listen.join(", "));
+    let zdt_toml = units::zdt_toml(&name, &units::server(which)?, &settings);
+    let units = units::generate(&zdt_toml)?;
     let wanted = [format!("{name}.socket"), format!("{name}.service")];
     units::start(machine, &units, &wanted)?;
     units::await_answer(machine, &address(number, 0).to_string())
@@ -128,14 +142,18 @@ fn visit(machine: &Machine, number: usize, row: &mut Row) -> Result<()> {
     let restart = Restart {
         address: &address.to_string(),
         script: &format!("systemctl restart {unit}"),
-        stream: Stream::default(),
+        streams: vec![Stream::default()],
         window: Duration::ZERO,
+        until_next: true,
     };
-    row.others.add(&observe(machine, &restart)?);
+    let window = observe(machine, &restart)?;
+    row.others.add(&window);
+    row.first_answers
+        .extend(window.first_answer.map(milliseconds));
     let used = process::cpu_time_of_main_thread(machine.pid())?.saturating_sub(before);
-    row.manager.push(used.as_secs_f64() * 1000.0);
+    row.manager.push(milliseconds(used));
     let time = units::restart_time(machine, &unit)?;
-    row.restarts.push(time.as_secs_f64() * 1000.0);
+    row.restarts.push(milliseconds(time));
 
     let mut survived = 0;
     for client in &mut clients {

@@ -12,6 +12,7 @@
 mod all;
 mod floor;
 mod growth;
+mod next;
 mod page;
 mod process;
 mod restart;
@@ -56,6 +57,9 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    if units::is_called_as_launcher() {
+        return zdt_units::main();
+    }
     match run(Cli::parse().command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

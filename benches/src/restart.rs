@@ -1,6 +1,7 @@
 //! What a restart costs the clients: each server restarted under the strict probe, one after the other, so that what
 //! else happens on the machine hits all of them.
 
+mod own;
 mod proxies;
 mod servers;
 
@@ -48,7 +49,7 @@ pub(crate) struct Row {
 pub(crate) const LOADS: [&str; 3] = [
     "new connections",
     "new connections, 20 ms away",
-    "32 kept connections",
+    "kept connections",
 ];
 
 /// The row in which nothing is restarted.
@@ -103,8 +104,9 @@ fn visit(machine: &Machine, server: &Server, load: usize, args: &Args) -> Result
     let restart = Restart {
         address: &server.address,
         script: &server.script,
-        stream: stream(load, args.rate),
+        streams: streams(load, args.rate),
         window: args.window,
+        until_next: false,
     };
     let window = observe(machine, &restart)?;
     // One that binds by itself may not be there yet; what that cost is counted.
@@ -116,16 +118,24 @@ fn visit(machine: &Machine, server: &Server, load: usize, args: &Args) -> Result
     Ok(window)
 }
 
-fn stream(load: usize, rate: f64) -> Stream {
-    let (think, pattern) = match load {
-        0 => (Duration::ZERO, Pattern::New),
-        1 => (Duration::from_millis(20), Pattern::New),
-        _ => (Duration::ZERO, Pattern::KeepAlive { connections: 32 }),
-    };
-    Stream {
+/// Kept connections, in a pool that makes new ones, and as many that have to last.
+pub(crate) const KEPT: usize = 32;
+
+fn streams(load: usize, rate: f64) -> Vec<Stream> {
+    let stream = |pattern, rate| Stream {
         pattern,
         rate,
-        think,
         ..Stream::default()
+    };
+    match load {
+        0 => vec![stream(Pattern::New, rate)],
+        1 => vec![Stream {
+            think: Duration::from_millis(20),
+            ..stream(Pattern::New, rate)
+        }],
+        _ => vec![
+            stream(Pattern::KeepAlive { connections: KEPT }, rate / 2.0),
+            stream(Pattern::Hold { connections: KEPT }, rate / 2.0),
+        ],
     }
 }

@@ -1,5 +1,6 @@
 //! A booted systemd and the units in it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -10,11 +11,23 @@ use zdt_units::render::{Target, render};
 
 use crate::Result;
 
-/// A machine that shows this program.
+/// Where systemd and scripts find `zdt-units`.
+const LAUNCHER: &str = "/usr/local/bin/zdt-units";
+
+/// Whether this program was started as `zdt-units`, which it is in the machines of [`boot`]: then nothing has to be
+/// built beside it, and what is measured is what was built.
+pub(crate) fn is_called_as_launcher() -> bool {
+    let name = std::env::args_os().next().unwrap_or_default();
+    Path::new(&name).file_name() == Path::new(LAUNCHER).file_name()
+}
+
+/// A machine that shows this program, as `zdt-units` too.
 pub(crate) fn boot() -> Result<Machine> {
     let machine = Machine::builder()
         .program(std::env::current_exe()?)
         .boot()?;
+    let link = ["ln", "--symbolic", "--force", &program()?, LAUNCHER];
+    machine.run(&link)?.ok()?;
     zdt_units::probe::raise_file_limit()?;
     Ok(machine)
 }
@@ -27,19 +40,28 @@ pub(crate) fn in_net<T: Send>(
     machine.in_net(|| tokio::runtime::Runtime::new()?.block_on(work()))?
 }
 
-/// How the machine calls this program as a server.
-pub(crate) fn server(arguments: &str) -> Result<String> {
+/// Where the machine has this program.
+fn program() -> Result<String> {
     let path = std::env::current_exe()?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    Ok(format!("{PROGRAMS}/{name} server {arguments}"))
+    Ok(format!("{PROGRAMS}/{name}"))
 }
 
-/// The units that `zdt-units generate` writes for a service `name` that runs `command`.
-pub(crate) fn generate(name: &str, command: &str, settings: &str) -> Result<Vec<(String, String)>> {
+/// How the machine calls this program as a server.
+pub(crate) fn server(arguments: &str) -> Result<String> {
+    Ok(format!("{} server {arguments}", program()?))
+}
+
+/// The `zdt.toml` of a service `name` that runs `command`.
+pub(crate) fn zdt_toml(name: &str, command: &str, settings: &str) -> String {
     let words: Vec<String> = command.split(' ').map(|word| format!("{word:?}")).collect();
     let exec = words.join(", ");
-    let text = format!("[service.{name}]\nexec = [{exec}]\n{settings}\n");
-    let model = Model::read("zdt.toml", &text).map_err(|mistakes| format!("{mistakes:?}"))?;
+    format!("[service.{name}]\nexec = [{exec}]\n{settings}\n")
+}
+
+/// The units that `zdt-units generate` writes.
+pub(crate) fn generate(zdt_toml: &str) -> Result<Vec<(String, String)>> {
+    let model = Model::read("zdt.toml", zdt_toml).map_err(|mistakes| format!("{mistakes:?}"))?;
     let rendered = render(&model, "zdt.toml", Target::default());
     Ok(rendered
         .units

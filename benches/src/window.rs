@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{mpsc, oneshot};
 use zdt_e2e::machine::Machine;
-use zdt_units::probe::{Ended, Live, Load, Outcome, Stream, run_observed};
+use zdt_units::probe::{Ended, Held, Live, Load, Outcome, Pattern, Stream, run_observed};
 
-use crate::{Result, statistics, units};
+use crate::{Result, next, statistics, units};
 
 /// Between the first answers and the restart.
 const SETTLE: Duration = Duration::from_millis(300);
@@ -20,22 +20,26 @@ pub(crate) struct Restart<'a> {
     pub(crate) address: &'a str,
     /// The restart, for a shell.
     pub(crate) script: &'a str,
-    pub(crate) stream: Stream,
+    pub(crate) streams: Vec<Stream>,
     /// From the beginning of the restart to the end of what counts; longer if the restart takes longer.
     pub(crate) window: Duration,
+    /// Whether more new clients come until the next process answers one of them.
+    pub(crate) until_next: bool,
 }
 
 /// What the clients of one load met in the windows of several restarts.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Seen {
     pub(crate) lost: Vec<f64>,
-    /// Kept connections that were found closed.
-    pub(crate) stale: Vec<f64>,
+    /// Connections that had to last and were closed.
+    pub(crate) closed: Vec<f64>,
+    /// Those of them whose last answer had announced it.
+    pub(crate) announced: Vec<f64>,
     /// Of answers, in milliseconds.
     pub(crate) latencies: Vec<f64>,
     /// The longest stretch of each window without an answer, in milliseconds.
     pub(crate) gaps: Vec<f64>,
-    /// Connections that were made, over the whole of each run.
+    /// Connections that the first stream made, over the whole of each run.
     pub(crate) opened: Vec<f64>,
     /// What became of the lost, and how often.
     pub(crate) losses: BTreeMap<String, u64>,
@@ -47,6 +51,9 @@ pub(crate) struct Window {
     ended: Duration,
     requests: Vec<Ended>,
     opened: u64,
+    held: Held,
+    /// From the beginning to the first answer that a new client had from another process, if that was asked for.
+    pub(crate) first_answer: Option<Duration>,
 }
 
 impl Seen {
@@ -55,8 +62,12 @@ impl Seen {
             window.requests.iter().filter(|&end| wanted(end)).count() as f64
         };
         self.lost.push(count(|end| end.outcome.is_lost()));
-        self.stale.push(count(|end| end.stale));
         self.opened.push(window.opened as f64);
+        let ended = |by| window.held.ended.get(by).copied().unwrap_or_default();
+        // A wrong answer leaves its connection open; it counts with the lost requests.
+        self.closed
+            .push((window.held.lost() - ended("wrong_status")) as f64);
+        self.announced.push(ended("announced_close") as f64);
         for end in window.requests.iter().filter(|end| end.outcome.is_lost()) {
             let name = match end.outcome {
                 Outcome::WrongStatus(status) => format!("status {status}:"),
@@ -82,7 +93,7 @@ impl Seen {
     }
 }
 
-fn milliseconds(time: Duration) -> f64 {
+pub(crate) fn milliseconds(time: Duration) -> f64 {
     time.as_secs_f64() * 1000.0
 }
 
@@ -103,32 +114,44 @@ fn longest_gap(began: Duration, mut events: Vec<Duration>, ended: Duration) -> D
 pub(crate) fn observe(machine: &Machine, restart: &Restart<'_>) -> Result<Window> {
     let load = Load {
         target: restart.address.parse()?,
-        streams: vec![restart.stream.clone()],
+        streams: restart.streams.clone(),
     };
     units::in_net(machine, async || run(machine, restart, &load).await)
 }
 
 async fn run(machine: &Machine, restart: &Restart<'_>, load: &Load) -> Result<Window> {
     let (observer, mut ends) = mpsc::unbounded_channel();
+    let address = restart.address.parse()?;
     let (stop, stopped) = oneshot::channel::<()>();
     let live = Live::new();
     let clock = Instant::now();
     let script = async {
         let _stops_at_the_end = stop;
-        live.until_ok(1).await;
+        live.until_ok(first_answers(&load.streams)).await;
         tokio::time::sleep(SETTLE).await;
+        let old = match restart.until_next {
+            true => Some(next::who_answers(address).await?),
+            false => None,
+        };
         let began = clock.elapsed();
-        let restarted = units::script(machine, restart.script).await;
+        let first_answer = async {
+            match &old {
+                Some(old) => next::first_answer(address, old).await.map(Some),
+                None => Ok(None),
+            }
+        };
+        let (_, first_answer) =
+            tokio::try_join!(units::script(machine, restart.script), first_answer)?;
         let rest = (began + restart.window).saturating_sub(clock.elapsed());
         tokio::time::sleep(rest.max(TAIL)).await;
-        restarted.map(|()| (began, clock.elapsed()))
+        Result::Ok((began, clock.elapsed(), first_answer))
     };
     let stopping = async {
         let _ = stopped.await;
     };
     let (report, window) =
         tokio::join!(run_observed(load, &live, Some(observer), stopping), script,);
-    let (began, ended) = window?;
+    let (began, ended, first_answer) = window?;
     if !report.valid {
         return Err(format!("the probe failed: {}", report.warnings.join("; ")).into());
     }
@@ -142,8 +165,19 @@ async fn run(machine: &Machine, restart: &Restart<'_>, load: &Load) -> Result<Wi
         began,
         ended,
         requests,
-        opened: report.total.connections.opened,
+        opened: report.streams[0].connections.opened,
+        held: report.total.held.unwrap_or_default(),
+        first_answer,
     })
+}
+
+/// So many that each connection that has to last has answered, where all streams send as often.
+fn first_answers(streams: &[Stream]) -> u64 {
+    let held = streams.iter().map(|stream| match stream.pattern {
+        Pattern::Hold { connections } => connections * streams.len(),
+        _ => 1,
+    });
+    held.max().unwrap_or(1) as u64
 }
 
 impl Seen {
@@ -151,8 +185,12 @@ impl Seen {
         statistics::mean(&self.lost)
     }
 
-    pub(crate) fn stale_per_restart(&self) -> f64 {
-        statistics::mean(&self.stale)
+    pub(crate) fn closed_per_restart(&self) -> f64 {
+        statistics::mean(&self.closed)
+    }
+
+    pub(crate) fn announced_per_restart(&self) -> f64 {
+        statistics::mean(&self.announced)
     }
 
     pub(crate) fn opened_per_restart(&self) -> f64 {
@@ -190,5 +228,41 @@ mod tests {
         check(&[190, 130, 160], 30);
         check(&[150, 150], 50);
         check(&[110, 120], 80);
+    }
+
+    #[test]
+    fn a_wrong_answer_closes_no_connection() {
+        let ended = [
+            ("announced_close", 4),
+            ("closed_idle", 2),
+            ("wrong_status", 6),
+        ];
+        let window = Window {
+            began: Duration::ZERO,
+            ended: Duration::from_secs(1),
+            requests: Vec::new(),
+            opened: 40,
+            held: Held {
+                connections: 32,
+                kept: 20,
+                ended: ended.map(|(by, n)| (by.to_owned(), n)).into(),
+            },
+            first_answer: None,
+        };
+        let mut seen = Seen::default();
+        seen.add(&window);
+        assert_eq!([&seen.closed, &seen.announced], [&[6.0], &[4.0]]);
+    }
+
+    #[test]
+    fn a_restart_waits_until_each_connection_that_has_to_last_has_answered() {
+        let stream = |pattern| Stream {
+            pattern,
+            ..Stream::default()
+        };
+        assert_eq!(first_answers(&[stream(Pattern::New)]), 1);
+        let pool = stream(Pattern::KeepAlive { connections: 32 });
+        let held = stream(Pattern::Hold { connections: 32 });
+        assert_eq!(first_answers(&[pool, held]), 64);
     }
 }

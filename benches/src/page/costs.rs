@@ -9,14 +9,13 @@ use crate::{floor, growth, start, throughput};
 pub(crate) fn floor(measured: &floor::Measured) -> String {
     let mut table = Table::new(&["program", "restart", "ratio", "gap", "ratio", "lost"]);
     for (number, row) in measured.rows.iter().enumerate() {
-        // The even rows are the smallest program in the units of the row that follows.
-        let floor = &measured.rows[number - number % 2];
+        let paired = &measured.rows[number - number % 2];
         let [restart_ratio, gap_ratio] = [
-            median(&ratios(&row.restarts, &floor.restarts)),
-            median(&ratios(&row.seen.gaps, &floor.seen.gaps)),
+            median(&ratios(&row.restarts, &paired.restarts)),
+            median(&ratios(&row.seen.gaps, &paired.seen.gaps)),
         ];
         table.row([
-            floor::CASES[number].0.to_owned(),
+            floor::CASES[number].name.to_owned(),
             format!("{:.1} ms", median(&row.restarts)),
             format!("{restart_ratio:.2}"),
             format!("{:.1} ms", median(&row.seen.gaps)),
@@ -25,10 +24,11 @@ pub(crate) fn floor(measured: &floor::Measured) -> String {
         ]);
     }
     let lead = wrap(&format!(
-        "`zdt-bench floor`: {} each without clients (`restart`, from `SIGTERM` to `READY=1`, by systemd's clock) and \
-         as many under {} new connections a second (`gap`). The smallest program accepts, gives an answer that is \
-         always the same, and ends by `SIGTERM` without a handler. The medians, and the median ratio of each pair in \
-         the same units.",
+        "`zdt-bench floor`: {} each without clients (`restart`, from `SIGTERM` to the end of the start, by systemd's \
+         clock) and as many under {} new connections a second (`gap`). The smallest program accepts, gives an answer \
+         that is always the same, and ends by `SIGTERM` without a handler. The sweep is `zdt-units sweep`, which the \
+         units of hand-over run after each start; the restart waits for it, and clients do not. The medians, and the \
+         median ratio of each pair.",
         count("restart", measured.restarts as usize),
         measured.rate,
     ));
@@ -41,6 +41,7 @@ pub(crate) fn growth(measured: &growth::Measured) -> String {
         "connections",
         "listeners",
         "restart, ms",
+        "new client, ms",
         "gap, ms",
         "memory, MiB",
         "PID 1, ms",
@@ -57,6 +58,7 @@ pub(crate) fn growth(measured: &growth::Measured) -> String {
             row.connections.to_string(),
             row.listeners.to_string(),
             figure(|row| &row.restarts),
+            figure(|row| &row.first_answers),
             figure(|row| &row.others.gaps),
             figure(|row| &row.memory),
             figure(|row| &row.manager),
@@ -65,11 +67,12 @@ pub(crate) fn growth(measured: &growth::Measured) -> String {
         ]);
     }
     let lead = wrap(&format!(
-        "`zdt-bench growth`: {} of each case, with idle kept connections; medians, in brackets how many times that of the first row. `restart` is \
-         from `SIGTERM` to `READY=1` by systemd's clock; `gap` is the longest stretch in which none of 100 new clients \
-         a second was answered, and `lost` how many of them were not; `memory` is resident in the process before the \
-         restart; `PID 1` is the CPU time that systemd itself used; `survived` counts the connections on which the new \
-         process answered, in the worst restart.",
+        "`zdt-bench growth`: {} of each case, with idle kept connections; medians, in brackets how many \
+         times that of the first row. `restart` is from `SIGTERM` to the end of the start by systemd's clock; `new \
+         client` is from the command to the first answer that a client who came after it had from the next process; \
+         `gap` is the longest stretch in which none of 100 new clients a second was answered, and `lost` how many of \
+         them were not; `memory` is resident in the process before the restart; `PID 1` is the CPU time that systemd \
+         itself used; `survived` counts the connections on which the new process answered, in the worst restart.",
         count("restart", measured.args.restarts as usize),
     ));
     format!("## Growth\n\n{lead}\n\n{table}")

@@ -9,12 +9,13 @@ use crate::window::Seen;
 /// One table for those in a hurry.
 pub(super) fn short(measured: &restart::Measured) -> String {
     let lead = wrap(
-        "Requests lost a restart, by what their clients do, and the longest stretch in milliseconds in which no new client \
-         was answered, in brackets how many times as long as where nothing is restarted. The rest is under \"Restart\".",
+        "Requests lost a restart, by what their clients do; how many of 32 open connections a restart closed; and the \
+         longest stretch in milliseconds in which no new client was answered, in brackets how many times as long as \
+         where nothing is restarted. The rest is under \"Restart\".",
     );
     let mut head = vec!["server"];
     head.extend(LOADS);
-    head.push("gap");
+    head.extend(["closed", "gap"]);
     let mut table = Table::new(&head);
     for row in &measured.rows {
         let mut cells = vec![row.name.to_owned()];
@@ -24,6 +25,8 @@ pub(super) fn short(measured: &restart::Measured) -> String {
                     seen.iter()
                         .map(|seen| format!("{:.1}", seen.lost_per_restart())),
                 );
+                let kept = seen.last().map(Seen::closed_per_restart);
+                cells.push(format!("{:.1}", kept.unwrap_or_default()));
                 cells.push(against(Seen::gap, seen, control(measured), 0));
             }
             Err(_) => cells.push(NOT_MEASURED.to_owned()),
@@ -36,8 +39,9 @@ pub(super) fn short(measured: &restart::Measured) -> String {
 const LEGEND: &str = "\
 - `lost`: requests a restart that got no answer, or a wrong one; in brackets the worst restart
 - `lost as`: what became of them, in all restarts; the names are those of [the probe](probe.md)
-- `stale`: kept connections a restart that a request found closed; nothing was lost on them
-- `opened`: connections that were made where 32 would do if none ended
+- `closed`: of 32 connections that send half of the requests and are never opened again, those that a restart ended
+- `announced`: those of them whose last answer had said `Connection: close`; the others were found closed
+- `opened`: connections that a pool made for the other half of the requests, where 32 would do if none ended
 - `p99`, `max`, `gap` in milliseconds: the latency of answers, and the longest stretch without any (median of the
   restarts); in brackets how many times as long as where nothing is restarted
 ";
@@ -97,7 +101,15 @@ fn load_table(measured: &restart::Measured, load: usize) -> Table {
     let kept = is_kept(load);
     let mut table = match kept {
         true => Table::new(&[
-            "server", "lost", "stale", "opened", "p99", "max", "gap", "lost as",
+            "server",
+            "lost",
+            "closed",
+            "announced",
+            "opened",
+            "p99",
+            "max",
+            "gap",
+            "lost as",
         ]),
         false => Table::new(&["server", "lost", "p99", "max", "gap", "lost as"]),
     };
@@ -111,7 +123,8 @@ fn load_table(measured: &restart::Measured, load: usize) -> Table {
                     format!("{:.1} ({:.0})", seen.lost_per_restart(), most(&seen.lost)),
                 ];
                 if kept {
-                    cells.push(format!("{:.1}", seen.stale_per_restart()));
+                    cells.push(format!("{:.1}", seen.closed_per_restart()));
+                    cells.push(format!("{:.1}", seen.announced_per_restart()));
                     cells.push(format!("{:.0}", seen.opened_per_restart()));
                 }
                 cells.extend([
@@ -175,13 +188,13 @@ mod tests {
 | plain   |    13.5 (18) | 60 (12.0) | 60 (12.0) | 60 (12.0) | refused 27 |
 | another | not measured |           |           |           |            |
 
-### Load: 32 kept connections
+### Load: kept connections
 
-| server  |         lost | stale | opened |       p99 |       max |       gap | lost as    |
-| ------- | -----------: | ----: | -----: | --------: | --------: | --------: | ---------- |
-| control |      0.0 (0) |   0.5 |     48 |         5 |         5 |         5 |            |
-| plain   |    13.5 (18) |   0.5 |     48 | 60 (12.0) | 60 (12.0) | 60 (12.0) | refused 27 |
-| another | not measured |       |        |           |           |           |            |
+| server  |         lost | closed | announced | opened |       p99 |       max |       gap | lost as    |
+| ------- | -----------: | -----: | --------: | -----: | --------: | --------: | --------: | ---------- |
+| control |      0.0 (0) |   31.0 |      20.0 |     48 |         5 |         5 |         5 |            |
+| plain   |    13.5 (18) |   31.0 |      20.0 |     48 | 60 (12.0) | 60 (12.0) | 60 (12.0) | refused 27 |
+| another | not measured |        |           |        |           |           |           |            |
 
 ### How each is restarted
 
@@ -196,7 +209,8 @@ mod tests {
     fn seen(lost: f64, gap: f64) -> Seen {
         Seen {
             lost: vec![lost, lost * 2.0],
-            stale: vec![0.0, 1.0],
+            closed: vec![32.0, 30.0],
+            announced: vec![32.0, 8.0],
             latencies: vec![gap; 2],
             gaps: vec![gap; 2],
             opened: vec![32.0, 64.0],

@@ -18,8 +18,9 @@ struct Figure {
     of_answered: bool,
 }
 
-const FIGURES: [Figure; 4] = [
+const FIGURES: [Figure; 5] = [
     figure("lost", Seen::lost_per_restart, 0.0, false),
+    figure("closed", Seen::closed_per_restart, 0.0, true),
     figure("opened", Seen::opened_per_restart, 1.0, true),
     figure("p99", Seen::p99, 1.0, true),
     figure("gap", Seen::gap, 1.0, true),
@@ -89,16 +90,28 @@ fn costs(page: &Page) -> Vec<String> {
             ));
         }
     }
-    if let Ok(measured) = &page.growth {
-        let ours = measured.rows.iter().filter(|row| row.server == 0);
-        let slowest = ours.map(|row| (median(&row.restarts), row));
-        if let Some((time, row)) = slowest.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
-            let first = median(&measured.rows[0].restarts);
+    if let Ok(measured) = &page.floor {
+        let [unswept, swept] = [&measured.rows[4], &measured.rows[5]];
+        let ratio = median(&ratios(&swept.restarts, &unswept.restarts));
+        if ratio > 1.0 {
             lines.push(format!(
-                "With {} idle connections a restart takes {:.0} times as long as with none.",
-                row.connections,
-                time / first
+                "With hand-over a restart takes {ratio:.2} times as long as it would without the look for connections \
+                 that were not taken."
             ));
+        }
+    }
+    if let Ok(measured) = &page.growth {
+        let first = median(&measured.rows[0].restarts);
+        for (server, handed) in [(0, "handed over"), (1, "not handed over")] {
+            let rows = measured.rows.iter().filter(|row| row.server == server);
+            let slowest = rows.map(|row| (median(&row.restarts), row));
+            if let Some((time, row)) = slowest.max_by(|(a, _), (b, _)| a.total_cmp(b)) {
+                lines.push(format!(
+                    "With {} idle connections, {handed}, a restart takes {:.0} times as long as with none.",
+                    row.connections,
+                    time / first
+                ));
+            }
         }
     }
     lines
@@ -116,7 +129,7 @@ fn better_at_restarts(measured: &restart::Measured) -> Table {
             .collect();
         for &(server, ours) in seen.iter().filter(|(name, _)| restart::is_ours(name)) {
             let figures = FIGURES.map(|figure| match figure.name {
-                "opened" if !is_kept(load) => None,
+                "closed" | "opened" if !is_kept(load) => None,
                 _ => best(&figure, ours, &seen),
             });
             if figures.iter().any(Option::is_some) {
@@ -157,8 +170,7 @@ mod tests {
 
     #[test]
     fn the_best_of_others_is_named_unless_it_left_clients_unanswered() {
-        let [_, _, _, gap] = FIGURES;
-        let [lost, ..] = FIGURES;
+        let [lost, .., gap] = FIGURES;
         let check = |figure: &Figure, theirs: Seen, expected: Option<&str>| {
             let ours = seen(1.0, 250.0);
             let others = [("zdt, `queue`", &ours), ("another", &theirs)];

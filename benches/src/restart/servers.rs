@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zdt_e2e::machine::Machine;
 
-use super::proxies;
+use super::{own, proxies};
 use crate::{Result, units};
 
 /// One row of the table.
@@ -40,6 +40,7 @@ impl Server {
 
 /// All of them, each on ports of its own.
 pub(super) fn all(start_up: Duration) -> Result<Vec<Server>> {
+    let mut servers = own::all(8100, start_up)?;
     let start_up = format!("{}ms", start_up.as_millis());
     let app = |which: &str, listen: &str| {
         let listen = match listen {
@@ -48,37 +49,21 @@ pub(super) fn all(start_up: Duration) -> Result<Vec<Server>> {
         };
         units::server(&format!("{which} --start-up {start_up}{listen}"))
     };
-    let mut servers = vec![
-        Server {
-            script: "true".to_owned(),
-            replaces: false,
-            how: "nothing is restarted: the noise of this run",
-            ..queue(super::CONTROL, "control", 8100, &app("zdt", "")?, "")?
-        },
-        queue("zdt, `queue`", "zdt-queue", 8101, &app("zdt", "")?, "")?,
-        standby(8102, &app("zdt", "")?)?,
-        rolling(8103, &app("zdt", "")?)?,
-        queue(
-            "zdt, `handover = true`",
-            "zdt-handover",
-            8104,
-            &app("zdt", "")?,
-            "handover = true",
-        )?,
-        stock(8105, &app("stock", "")?),
-        plain(8106, &app("stock", "127.0.0.1:8106")?),
-        proxyd(8107, &app("stock", "127.0.0.1:9107")?),
-        starter(8108, &app("stock", "")?),
-        ecdysis(8109, &app("ecdysis", "127.0.0.1:8109")?),
-        shellflip(8110, &app("shellflip", "")?),
-        gunicorn(8111, &start_up),
-    ];
+    servers.extend([
+        stock(8106, &app("stock", "")?),
+        plain(8107, &app("stock", "127.0.0.1:8107")?),
+        proxyd(8108, &app("stock", "127.0.0.1:9107")?),
+        starter(8109, &app("stock", "")?),
+        ecdysis(8110, &app("ecdysis", "127.0.0.1:8110")?),
+        shellflip(8111, &app("shellflip", "")?),
+        gunicorn(8112, &start_up),
+    ]);
     let backend = app("stock", "127.0.0.1:%i")?;
     servers.extend(proxies::all(8120, &backend));
     Ok(servers)
 }
 
-fn address(port: u16) -> String {
+pub(super) fn address(port: u16) -> String {
     format!("127.0.0.1:{port}")
 }
 
@@ -94,53 +79,6 @@ fn unit(name: &str, service: &str) -> (String, String) {
         format!("{name}.service"),
         format!("{NO_LIMIT}[Service]\n{service}\n"),
     )
-}
-
-fn queue(
-    name: &'static str,
-    unit: &str,
-    port: u16,
-    command: &str,
-    settings: &str,
-) -> Result<Server> {
-    let listen = address(port);
-    let settings = format!("listen = \"{listen}\"\n{settings}");
-    Ok(Server {
-        name,
-        how: "`systemctl restart`",
-        address: listen,
-        script: format!("systemctl restart {unit}.service"),
-        units: units::generate(unit, command, &settings)?,
-        files: Vec::new(),
-        start: vec![format!("{unit}.socket"), format!("{unit}.service")],
-        replaces: true,
-        needs: None,
-    })
-}
-
-fn standby(port: u16, command: &str) -> Result<Server> {
-    let unit = "zdt-second";
-    let script = format!(
-        "systemctl start {unit}-standby.service; systemctl restart {unit}.service; \
-         systemctl stop {unit}-standby.service"
-    );
-    let strategy = "strategy = \"standby\"";
-    Ok(Server {
-        how: "start the standby, restart, stop the standby",
-        script,
-        ..queue("zdt, `standby`", unit, port, command, strategy)?
-    })
-}
-
-fn rolling(port: u16, command: &str) -> Result<Server> {
-    let unit = "zdt-rolling";
-    let strategy = "strategy = \"rolling\"\ninstances = 2";
-    Ok(Server {
-        how: "`systemctl restart` of one instance after the other",
-        script: format!("systemctl restart {unit}@1.service; systemctl restart {unit}@2.service"),
-        start: vec![format!("{unit}.socket"), format!("{unit}.target")],
-        ..queue("zdt, `rolling`, 2 instances", unit, port, command, strategy)?
-    })
 }
 
 fn stock(port: u16, command: &str) -> Server {
@@ -278,9 +216,9 @@ fn gunicorn(port: u16, start_up: &str) -> Server {
     );
     // Where `.ci/run` puts it; elsewhere it is a program like others.
     let own = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/gunicorn/bin/gunicorn");
-    let program = match own.canonicalize() {
-        Ok(_) => own.display().to_string(),
-        Err(_) => "gunicorn".to_owned(),
+    let (program, needs) = match own.canonicalize() {
+        Ok(_) => (own.display().to_string(), None),
+        Err(_) => ("gunicorn".to_owned(), Some(("gunicorn", "gunicorn"))),
     };
     let flags =
         format!("-b 127.0.0.1:{port} -k gthread -w 2 --threads 32 --chdir /etc/bench app:app");
@@ -299,6 +237,6 @@ fn gunicorn(port: u16, start_up: &str) -> Server {
         files: vec![("/etc/bench/app.py".to_owned(), app)],
         start: vec!["gunicorn.service".to_owned()],
         replaces: true,
-        needs: None,
+        needs,
     }
 }
