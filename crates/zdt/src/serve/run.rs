@@ -96,8 +96,9 @@ impl Serve {
                 // Without its parent it is no unit's main process.
                 Some(parent) => parent.succeed().await.is_ok(),
             };
-            announce(&addresses, taken);
+            // Whoever is told that this process is ready may stop a sibling at once.
             siblings = beside(ways);
+            announce(&addresses, taken);
             if is_main {
                 match until_stopped(&watch, &mut stop).await {
                     Asked::Drain => {}
