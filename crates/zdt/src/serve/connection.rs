@@ -107,25 +107,29 @@ async fn hand_over(io: Io, label: &Arc<str>) -> Option<Io> {
 }
 
 /// Waits for the first bytes, or until the connection is asked to go.
+///
+/// What came before it goes is answered here: a store that a stop empties would
+/// lose it.
 async fn first(io: &Io) -> First {
     let conn = io.conn();
     let mut ear = Ear::new(conn);
     let mut seen = 0;
     poll_fn(|cx| {
         let ask = ear.hear(cx);
-        if ask == Ask::HandOver && conn.registry.hands_over() {
-            return Poll::Ready(First::Leave);
-        }
         match io.poll_first(cx, &mut seen) {
             Poll::Ready(first) => Poll::Ready(first.unwrap_or(First::End)),
-            Poll::Pending if ask <= Ask::HandOver => Poll::Pending,
-            // A beginning of the HTTP/2 preface and no more: half a request.
-            Poll::Pending if seen > 0 && ask != Ask::Cut => Poll::Ready(First::Http1),
-            Poll::Pending if ask != Ask::Cut && io.socket().has_bytes() => {
+            Poll::Pending if ask == Ask::Nothing => Poll::Pending,
+            Poll::Pending if seen == 0 && ask != Ask::Cut && io.socket().has_bytes() => {
                 // Bytes came that the reactor did not announce yet.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }
+            Poll::Pending if ask == Ask::HandOver && conn.registry.hands_over() => {
+                Poll::Ready(First::Leave)
+            }
+            Poll::Pending if ask <= Ask::HandOver => Poll::Pending,
+            // A beginning of the HTTP/2 preface and no more: half a request.
+            Poll::Pending if seen > 0 && ask != Ask::Cut => Poll::Ready(First::Http1),
             Poll::Pending => {
                 conn.registry.totals.quiet_closed.fetch_add(1, Relaxed);
                 Poll::Ready(First::End)
@@ -262,4 +266,33 @@ async fn serve_http2<A: App>(mut io: Io, app: Counting<A>, http: &Http) {
         ended.map(drop)
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use tokio::io::AsyncWriteExt as _;
+    use tokio::net::UnixStream;
+    use tokio::time::Instant;
+
+    use super::super::registry::Registry;
+    use super::*;
+    use crate::drain::Drain;
+
+    /// A connection that is asked to leave before anybody looked at it.
+    async fn check(sent: &[u8], expected: First) {
+        let (mut client, server) = UnixStream::pair().unwrap();
+        client.write_all(sent).await.unwrap();
+        let registry = Registry::new(Drain::new(), true);
+        let io = Io::new(Stream::Unix(server), Bytes::new(), registry.open(false));
+        registry.scan(Instant::now(), |_, _| Ask::HandOver);
+        assert_eq!(first(&io).await, expected);
+    }
+
+    #[tokio::test]
+    async fn a_request_that_came_is_answered_before_its_connection_leaves() {
+        check(b"GET / HTTP/1.1\r\n\r\n", First::Http1).await;
+        check(b"", First::Leave).await;
+        check(b"PRI", First::Leave).await;
+    }
 }

@@ -101,9 +101,10 @@ impl Serve {
                 // Without its parent it is no unit's main process.
                 Some(parent) => parent.succeed().await.is_ok(),
             };
+            // Whoever is told that this process is ready may stop a sibling at once.
+            siblings = beside(ways);
             announce(&addresses, taken);
             Inbox::of_process().open();
-            siblings = beside(ways);
             if is_main {
                 match until_stopped(&watch, &mut stop).await {
                     Asked::Drain => {}
