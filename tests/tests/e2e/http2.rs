@@ -6,6 +6,7 @@ use std::io::Read as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Empty};
 use hyper::client::conn::http2::{SendRequest, handshake};
@@ -13,6 +14,7 @@ use hyper::{Request, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use zdt_e2e::client::Client;
 use zdt_e2e::machine::Machine;
 
@@ -29,6 +31,8 @@ struct Tally {
     unsent: u64,
     /// Sent after the server's last word, and refused as never processed.
     refused: u64,
+    /// Without an answer or an error for [`STUCK`].
+    stuck: u64,
     /// Everything else.
     lost: Vec<String>,
 }
@@ -39,11 +43,12 @@ impl fmt::Display for Tally {
             ok,
             unsent,
             refused,
+            stuck,
             lost,
         } = self;
         write!(
             f,
-            "{ok} answered, {unsent} not sent, {refused} refused, {} lost",
+            "{ok} answered, {unsent} not sent, {refused} refused, {stuck} stuck, {} lost",
             lost.len()
         )?;
         lost.first()
@@ -65,7 +70,7 @@ pub(crate) fn a_bare_http2_client_is_refused_nothing(
         println!("hyper on {threads} threads, 20 restarts: {tally}");
         assert!(tally.ok > 5_000, "{tally}");
         assert_eq!(tally.lost.len(), 0, "{tally}");
-        assert!(threads > 1 || tally.refused == 0, "{tally}");
+        assert!(threads > 1 || tally.refused + tally.stuck == 0, "{tally}");
     }
     Ok(())
 }
@@ -136,21 +141,37 @@ async fn connection(stop: &Arc<AtomicBool>, tally: &Arc<Mutex<Tally>>) -> std::i
     Ok(())
 }
 
+/// A request that is not over by then never is. On several threads hyper's
+/// client has been seen to wait for one, with its connection long closed.
+const STUCK: Duration = Duration::from_secs(10);
+
 /// One request after the other, until the connection says that it leaves.
 async fn requests(
     mut sender: SendRequest<Empty<&'static [u8]>>,
     stop: Arc<AtomicBool>,
     tally: Arc<Mutex<Tally>>,
 ) {
-    while !stop.load(Ordering::Relaxed) && sender.ready().await.is_ok() {
+    while !stop.load(Ordering::Relaxed) {
+        match timeout(STUCK, sender.ready()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return,
+            Err(_) => {
+                lock(&tally).stuck += 1;
+                return;
+            }
+        }
         let mut request = Request::new(Empty::new());
         *request.uri_mut() = Uri::from_static("http://127.0.0.1:8080/");
         let answered = async {
             let answer = sender.send_request(request).await?;
             answer.into_body().collect().await
         };
-        let answered = answered.await;
+        let answered = timeout(STUCK, answered).await;
         let mut tally = lock(&tally);
+        let Ok(answered) = answered else {
+            tally.stuck += 1;
+            return;
+        };
         match answered {
             Ok(_) => tally.ok += 1,
             Err(error) if error.is_canceled() => tally.unsent += 1,
