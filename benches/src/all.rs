@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// A short form that shows that everything runs; its figures say little.
     #[arg(long)]
     quick: bool,
+    /// Restarts of each server under each load, in place of what `restart` does by itself.
+    #[arg(long)]
+    restarts: Option<u32>,
     /// Writes the page to this file instead of the standard output.
     #[arg(long, value_name = "FILE")]
     write: Option<PathBuf>,
@@ -50,6 +53,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         start.starts = 5;
         throughput.rounds = 3;
         throughput.seconds = 0.3;
+    }
+    if let Some(restarts) = args.restarts {
+        restart.restarts = restarts;
     }
     let page = Page {
         command: command(args),
@@ -113,11 +119,15 @@ impl Page {
 
 fn command(args: &Args) -> String {
     let quick = if args.quick { " --quick" } else { "" };
+    let restarts = match args.restarts {
+        Some(restarts) => format!(" --restarts {restarts}"),
+        None => String::new(),
+    };
     let write = match &args.write {
         Some(path) => format!(" --write {}", path.display()),
         None => String::new(),
     };
-    format!("cargo run --release -p zdt-bench -- all{quick}{write}")
+    format!("cargo run --release -p zdt-bench -- all{quick}{restarts}{write}")
 }
 
 fn conditions() -> String {
