@@ -54,7 +54,7 @@ use std::sync::{Arc, OnceLock};
 use bytes::Bytes;
 use tokio::sync::mpsc;
 
-pub(crate) use self::inbox::{Inbox, Siblings, Taken};
+pub(crate) use self::inbox::{Inbox, Routed, Siblings, Taken};
 pub(crate) use self::outbox::Outbox;
 pub(crate) use self::queue::Talk;
 pub use crate::serve::detach;
@@ -134,12 +134,15 @@ pub struct Kept {
 
 /// What arrives under one label. See [`receive`].
 #[derive(Debug)]
-pub struct Receiver(mpsc::UnboundedReceiver<Kept>);
+pub struct Receiver {
+    kept: mpsc::UnboundedReceiver<Kept>,
+    _routed: Routed,
+}
 
 impl Receiver {
     /// The next one; pends while there is none. Cancel-safe.
     pub async fn next(&mut self) -> Option<Kept> {
-        self.0.recv().await
+        self.kept.recv().await
     }
 }
 
@@ -150,18 +153,21 @@ impl Receiver {
 /// To be called before `serve` is awaited: a descriptor that nobody waits for
 /// by then is closed, so that no client hangs.
 ///
-/// A label is received in one place; a second call takes over from the first.
+/// A label is received in one place; a second call takes over from the first. Once the receiver is
+/// dropped, what comes is closed.
 pub fn receive(label: &str) -> Receiver {
     let (sender, receiver) = mpsc::unbounded_channel();
-    Inbox::of_process().route(&app_label(label), move |item| {
-        // Without a receiver it is closed.
+    let routed = Inbox::of_process().route(&app_label(label), move |item| {
         let _ = sender.send(Kept {
             fd: item.fd,
             version: item.version,
             state: item.state,
         });
     });
-    Receiver(receiver)
+    Receiver {
+        kept: receiver,
+        _routed: routed,
+    }
 }
 
 /// Whether this process has a way to hand anything over. What a manager does in

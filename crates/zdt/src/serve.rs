@@ -68,6 +68,10 @@ use crate::listen::Listener;
 ///
 /// Another SIGTERM changes nothing. SIGINT and SIGQUIT end at once.
 ///
+/// The app is dropped with its last connection, and what it holds with it, such
+/// as a database that has to be closed. Only a request that was cut may hold it
+/// longer, until the runtime ends.
+///
 /// # Example
 ///
 /// ```no_run

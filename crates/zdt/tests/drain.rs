@@ -227,6 +227,35 @@ async fn one_that_stays_idle_is_closed_after_the_linger_time() {
 }
 
 #[tokio::test]
+async fn the_app_is_gone_when_serve_returns() {
+    let socket = StdListener::bind("127.0.0.1:0").unwrap();
+    let drain = Drain::new();
+    let database = std::sync::Arc::new(());
+    let held = database.clone();
+    let app = Router::new().route(
+        "/",
+        get(move || {
+            let _ = &held;
+            async { "ok" }
+        }),
+    );
+    let serve = zdt::serve(socket.try_clone().unwrap(), app)
+        .ignore_signals()
+        .ignore_environment()
+        .linger(Duration::from_millis(10))
+        .drain(&drain);
+    let running = tokio::spawn(serve.into_future());
+    let mut idle = TcpStream::connect(socket.local_addr().unwrap())
+        .await
+        .unwrap();
+    assert_eq!(get_on(&mut idle, "/").await.status, 200);
+    assert!(std::sync::Arc::strong_count(&database) > 1);
+    drain.start();
+    running.await.unwrap().unwrap();
+    assert_eq!(std::sync::Arc::strong_count(&database), 1);
+}
+
+#[tokio::test]
 async fn while_a_slow_request_runs_others_are_accepted_and_answered() {
     let mut server = Server::start(|serve| serve);
     let mut slow = server.waiting().await;

@@ -77,9 +77,21 @@ impl Inbox {
         INBOX.get_or_init(Self::default)
     }
 
-    /// Gives everything under `label` to `route`, once this process is ready.
-    pub(crate) fn route(&self, label: &str, route: impl Fn(Item) + Send + Sync + 'static) {
-        self.lock().routes.insert(label.to_owned(), Arc::new(route));
+    /// Gives everything under `label` to `route`, once this process is ready, and until the
+    /// answer is dropped.
+    pub(crate) fn route(
+        &'static self,
+        label: &str,
+        route: impl Fn(Item) + Send + Sync + 'static,
+    ) -> Routed {
+        let label = label.to_owned();
+        let route: Route = Arc::new(route);
+        self.lock().routes.insert(label.clone(), route.clone());
+        Routed {
+            inbox: self,
+            label,
+            route,
+        }
     }
 
     /// Makes room for thousands of descriptors at once, if there is something to
@@ -256,6 +268,30 @@ impl Inbox {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// As long as it lives, its route is taken.
+pub(crate) struct Routed {
+    inbox: &'static Inbox,
+    label: String,
+    route: Route,
+}
+
+impl Drop for Routed {
+    fn drop(&mut self) {
+        let mut state = self.inbox.lock();
+        let current = state.routes.get(&self.label);
+        // Another one may have taken over the label.
+        if current.is_some_and(|route| Arc::ptr_eq(route, &self.route)) {
+            state.routes.remove(&self.label);
+        }
+    }
+}
+
+impl fmt::Debug for Routed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Routed").field(&self.label).finish()
     }
 }
 

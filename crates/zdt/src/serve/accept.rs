@@ -15,7 +15,7 @@ use super::connection::{self, Http};
 use super::io::Io;
 use super::registry::Registry;
 use super::request::Counting;
-use crate::handover::{Inbox, listener_label};
+use crate::handover::{Inbox, Routed, listener_label};
 use crate::listen::{AsyncSocket, Listener, Peer, Stream};
 
 /// The first and the longest pause after the system ran out of descriptors or
@@ -67,8 +67,9 @@ impl Door {
         }
     }
 
-    /// Serves what other processes of this service accepted on this listener.
-    pub(super) fn take_over(&self, shared: &Shared) {
+    /// Serves what other processes of this service accepted on this listener,
+    /// until the answer is dropped.
+    pub(super) fn take_over(&self, shared: &Shared) -> Routed {
         let serve = Mutex::new((self.open)(shared.clone()));
         Inbox::of_process().route(&self.label, move |item| {
             // A client that is gone by now has no address.
@@ -76,7 +77,7 @@ impl Door {
                 let mut serve = serve.lock().unwrap_or_else(PoisonError::into_inner);
                 serve(stream, peer, item.state.into());
             }
-        });
+        })
     }
 
     /// Starts accepting on all sockets, until `stop` is true. The returned

@@ -82,12 +82,12 @@ impl Serve {
         };
         let doors = watch::Sender::new(false);
         let mut siblings = None;
+        // The app is in them: who awaits this may count on it being gone.
+        let mut routed = Vec::new();
         let mut accepting = JoinSet::new();
         if warm {
             let addresses = self.addresses();
-            for door in &self.doors {
-                door.take_over(&shared);
-            }
+            routed.extend(self.doors.iter().map(|door| door.take_over(&shared)));
             if let Some(room) = room {
                 let _ = room.await;
             }

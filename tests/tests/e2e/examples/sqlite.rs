@@ -168,6 +168,13 @@ fn nobody_is_served_from_a_database_that_does_not_open(
 ) -> Result<(), Box<dyn Error>> {
     let shell = |script: &str| machine.run(&["sh", "-c", script])?.ok();
     machine.systemctl(&["stop", "guestbook.service"])?.ok()?;
+    // A database that was closed has no log beside it, which would mend the damage.
+    let directory = fs::read_dir(machine.host_path("/var/lib/guestbook/"))?;
+    let files: BTreeSet<_> = directory.flatten().map(|file| file.file_name()).collect();
+    assert_eq!(
+        files,
+        ["guestbook.db", "guestbook.lock"].map(Into::into).into()
+    );
     shell(&format!(
         "mv {DATABASE} {DATABASE}.good && yes | head -c 99999 >{DATABASE} && \
          chown --reference={DATABASE}.good {DATABASE}"
