@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::install;
-use crate::model::{Name, Reach, UnitName};
+use crate::model::{Name, Reach, ReleaseName, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState, Watched};
 use crate::plan::{Plan, Refused, Step};
 
@@ -18,6 +18,9 @@ pub struct Event {
     pub v: u32,
     /// Joins what the launcher, the journal and the program say about one restart.
     pub restart_id: String,
+    /// As in `zdt.toml`; empty where it is about all of them.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub service: String,
     /// Since the restart began.
     #[serde(rename = "elapsed_ms", with = "milliseconds")]
     pub elapsed: Duration,
@@ -31,7 +34,12 @@ pub struct Event {
 pub enum EventKind {
     /// What will be done; with `dry_run` the only event.
     Planned {
-        service: String,
+        /// `restart`, `deploy`, `roll_back` or `recover`.
+        #[serde(default = "restart")]
+        operation: String,
+        /// The release that is to serve.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        release: Option<String>,
         strategy: String,
         /// What is not as the strategy alone would have it, and why.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -218,11 +226,29 @@ pub enum Outcome {
     LookNow,
 }
 
+impl Event {
+    pub fn new(restart_id: &str, service: &str, elapsed: Duration, kind: EventKind) -> Self {
+        Self {
+            v: VERSION,
+            restart_id: restart_id.to_owned(),
+            service: service.to_owned(),
+            elapsed,
+            kind,
+        }
+    }
+}
+
+/// What was planned before there was anything else.
+fn restart() -> String {
+    "restart".to_owned()
+}
+
 impl EventKind {
     pub fn planned(plan: &Plan, dry_run: bool) -> Self {
         let texts = |steps: &[Step]| steps.iter().map(Step::to_string).collect();
         Self::Planned {
-            service: plan.service.to_string(),
+            operation: plan.operation.name().to_owned(),
+            release: plan.operation.release().map(ReleaseName::to_string),
             strategy: plan.strategy.to_string(),
             notes: plan.notes.clone(),
             steps: texts(&plan.steps),
@@ -350,6 +376,7 @@ mod tests {
         let event = Event {
             v: VERSION,
             restart_id: "5f0c".to_owned(),
+            service: "shop".to_owned(),
             elapsed: Duration::from_micros(1250),
             kind: EventKind::StepStarted {
                 phase: Phase::Forward,
@@ -362,7 +389,7 @@ mod tests {
         let line = serde_json::to_string(&event).unwrap();
         assert_eq!(
             line,
-            r#"{"v":1,"restart_id":"5f0c","elapsed_ms":1.25,"kind":"step_started","phase":"forward","step":1,"action":"restart_unit","text":"restart `shop.service`","limit_ms":30000.0}"#
+            r#"{"v":1,"restart_id":"5f0c","service":"shop","elapsed_ms":1.25,"kind":"step_started","phase":"forward","step":1,"action":"restart_unit","text":"restart `shop.service`","limit_ms":30000.0}"#
         );
         assert_eq!(serde_json::from_str::<Event>(&line).unwrap(), event);
     }

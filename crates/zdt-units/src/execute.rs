@@ -5,7 +5,7 @@ use std::cell::Cell;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 
-use crate::event::{Event, EventKind, Outcome, Phase, VERSION};
+use crate::event::{Event, EventKind, Outcome, Phase};
 use crate::host::{Effect, Failure, Host};
 use crate::model::span;
 use crate::plan::{OnFailure, Plan, Step};
@@ -40,16 +40,11 @@ impl Interrupts {
 /// Runs the plan on `host`, sending every event to `sink`.
 pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(Event)) -> Outcome {
     let started = Instant::now();
-    let restart_id = run.restart_id;
+    let (restart_id, service) = (run.restart_id, run.plan.service.as_str());
     let killed = Cell::new(false);
     let mut emit = |kind| {
         killed.set(killed.get() || matches!(kind, EventKind::Killed { .. }));
-        sink(Event {
-            v: VERSION,
-            restart_id: restart_id.to_owned(),
-            elapsed: started.elapsed(),
-            kind,
-        });
+        sink(Event::new(restart_id, service, started.elapsed(), kind));
     };
     emit(EventKind::planned(run.plan, false));
 

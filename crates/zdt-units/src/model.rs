@@ -14,7 +14,8 @@ pub use address::{Address, Reach, TcpAddress};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
-    AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, UnitName, UserName, span,
+    AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, ReleaseName, Task, UnitName,
+    UserName, span,
 };
 
 use crate::config::{Config, Mistakes};

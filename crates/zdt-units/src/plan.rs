@@ -2,6 +2,7 @@
 
 mod act;
 mod refuse;
+mod release;
 mod reload;
 mod rolling;
 mod standby;
@@ -11,14 +12,60 @@ use std::time::Duration;
 
 pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
+pub use release::{Mark, ReleaseAct, ReleaseLink};
 
-use crate::model::{Name, Reach, Service, Strategy, UnitName};
+use crate::model::{Name, Reach, ReleaseName, Service, Strategy, UnitName};
 use crate::observe::{Instance, Observed, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Request<'m> {
     pub service: &'m Service,
+    pub operation: Operation,
+}
+
+impl<'m> Request<'m> {
+    pub fn restart(service: &'m Service) -> Self {
+        Self {
+            service,
+            operation: Operation::Restart,
+        }
+    }
+}
+
+/// What a plan is for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// The release that is there, in new processes.
+    Restart,
+    Deploy {
+        release: ReleaseName,
+    },
+    RollBack {
+        release: ReleaseName,
+    },
+    /// The way back of a plan whose carrying-out broke off.
+    Recover,
+}
+
+impl Operation {
+    /// Its name in events.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Restart => "restart",
+            Self::Deploy { .. } => "deploy",
+            Self::RollBack { .. } => "roll_back",
+            Self::Recover => "recover",
+        }
+    }
+
+    /// The release that is to serve.
+    pub fn release(&self) -> Option<&ReleaseName> {
+        match self {
+            Self::Deploy { release } | Self::RollBack { release } => Some(release),
+            Self::Restart | Self::Recover => None,
+        }
+    }
 }
 
 /// Everything a restart may do.
@@ -28,6 +75,7 @@ pub struct Request<'m> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     pub service: Name,
+    pub operation: Operation,
     pub strategy: Strategy,
     /// Whose state is told when a person has to look.
     pub watched: Watched,
@@ -112,8 +160,14 @@ pub enum Action {
     CloseUntaken {
         unit: UnitName,
     },
+    /// Runs a unit that does one thing and ends; its failure is the step's.
+    RunTask {
+        unit: UnitName,
+    },
     /// A step of an installation.
     Install(Act),
+    /// A step of a deployment.
+    Release(ReleaseAct),
 }
 
 /// Reading a few properties takes milliseconds; the manager may be busy.
@@ -131,6 +185,7 @@ pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused>
     };
     Ok(Plan {
         service: service.name.clone(),
+        operation: request.operation.clone(),
         strategy: service.strategy,
         watched: Watched::of(service),
         notes,
@@ -241,7 +296,9 @@ impl Action {
             | Self::RestartUnits { .. }
             | Self::ReloadUnit { .. }
             | Self::StopUnits { .. }
+            | Self::RunTask { .. }
             | Self::Install(_) => true,
+            Self::Release(act) => act.changes(),
             Self::ConfirmInstance { .. }
             | Self::ConfirmReload { .. }
             | Self::StayUp { .. }
@@ -262,7 +319,9 @@ impl Action {
             Self::StayUp { .. } => "stay_up",
             Self::AwaitReady { .. } => "await_ready",
             Self::CloseUntaken { .. } => "close_untaken",
+            Self::RunTask { .. } => "run_task",
             Self::Install(act) => act.kind(),
+            Self::Release(act) => act.kind(),
         }
     }
 }

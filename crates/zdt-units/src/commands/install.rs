@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::scope::Scope;
 use super::{Failed, config_file, operation};
 use crate::cli::InstallArgs;
-use crate::event::{Event, EventKind, Outcome, VERSION};
+use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, Run, carry_out, execute};
 use crate::exit_code;
 use crate::host::Host;
@@ -217,7 +217,7 @@ impl Job<'_> {
             let service = service.expect("only services of the model are restarted");
             let observed = systemd.observe(&Watched::of(service)).await;
             let observed = observed.map_err(operation::stopped)?;
-            let planned = match plan::plan(&plan::Request { service }, &observed) {
+            let planned = match plan::plan(&plan::Request::restart(service), &observed) {
                 Ok(planned) => planned,
                 Err(refused) => {
                     self.said.tell(EventKind::refused(&refused));
@@ -290,12 +290,7 @@ impl Said {
     }
 
     fn tell_at(&self, elapsed: Duration, kind: EventKind) {
-        let event = Event {
-            v: VERSION,
-            restart_id: self.id.clone(),
-            elapsed,
-            kind,
-        };
+        let event = Event::new(&self.id, "", elapsed, kind);
         operation::write(self.json, &event);
     }
 

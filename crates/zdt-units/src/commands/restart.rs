@@ -7,7 +7,7 @@ use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
 use crate::config::{list, nearest};
-use crate::event::{Event, EventKind, VERSION};
+use crate::event::{Event, EventKind};
 use crate::execute::{Run, execute};
 use crate::exit_code;
 use crate::host::Host;
@@ -25,16 +25,10 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
 
 async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Result<u8, Failed> {
     let mut sink = |event: Event| write(args.json, &event);
+    let name = service.name.as_str();
     let at_once = |kind| {
-        write(
-            args.json,
-            &Event {
-                v: VERSION,
-                restart_id: restart_id.to_owned(),
-                elapsed: Duration::ZERO,
-                kind,
-            },
-        );
+        let event = Event::new(restart_id, name, Duration::ZERO, kind);
+        write(args.json, &event);
     };
 
     let mut host = Scope::of(args.user)?.connect().await?;
@@ -69,7 +63,7 @@ pub(super) async fn prepare(
     service: &Service,
 ) -> Result<Result<Plan, Refused>, Failed> {
     let observed = host.observe(&Watched::of(service)).await.map_err(stopped)?;
-    Ok(plan(&Request { service }, &observed))
+    Ok(plan(&Request::restart(service), &observed))
 }
 
 pub(super) fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {

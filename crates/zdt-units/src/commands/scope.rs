@@ -37,6 +37,8 @@ pub(super) enum Scope {
         runtime: PathBuf,
         /// `~/.config/systemd/user`.
         units: PathBuf,
+        /// `~/.local/state`.
+        state: PathBuf,
     },
     Image(PathBuf),
 }
@@ -52,13 +54,21 @@ impl Scope {
                 .hint("run it as that user, logged in: `machinectl shell USER@`")
         };
         let runtime = variable("XDG_RUNTIME_DIR").ok_or_else(|| lacks("XDG_RUNTIME_DIR"))?;
-        let config = match variable("XDG_CONFIG_HOME") {
-            Some(config) => PathBuf::from(config),
-            None => PathBuf::from(variable("HOME").ok_or_else(|| lacks("HOME"))?).join(".config"),
+        let home = || {
+            variable("HOME")
+                .map(PathBuf::from)
+                .ok_or_else(|| lacks("HOME"))
         };
+        let directory = |name, below: &str| match variable(name) {
+            Some(directory) => Ok(PathBuf::from(directory)),
+            None => Ok(home()?.join(below)),
+        };
+        let config = directory("XDG_CONFIG_HOME", ".config")?;
+        let state = directory("XDG_STATE_HOME", ".local/state")?;
         Ok(Self::User {
             runtime: runtime.into(),
             units: config.join("systemd/user"),
+            state,
         })
     }
 
@@ -69,7 +79,7 @@ impl Scope {
                 directory: PathBuf::from("/etc/systemd/system"),
                 runtime: Some(PathBuf::from("/run/zdt-units")),
             },
-            Self::User { runtime, units } => Place {
+            Self::User { runtime, units, .. } => Place {
                 root: PathBuf::from("/"),
                 directory: units.clone(),
                 runtime: Some(runtime.join("zdt-units")),
@@ -87,6 +97,33 @@ impl Scope {
         match self {
             Self::System | Self::Image(_) => SYSTEM,
             Self::User { .. } => USER,
+        }
+    }
+
+    /// What outlives a reboot: the records of restarts, and what has to be known about them.
+    pub(super) fn state(&self) -> PathBuf {
+        match self {
+            Self::System => PathBuf::from("/var/lib/zdt"),
+            Self::User { state, .. } => state.join("zdt"),
+            Self::Image(root) => root.join("var/lib/zdt"),
+        }
+    }
+
+    /// What does not: locks.
+    pub(super) fn runtime(&self) -> PathBuf {
+        match self {
+            Self::System => PathBuf::from("/run/zdt"),
+            Self::User { runtime, .. } => runtime.join("zdt"),
+            Self::Image(root) => root.join("run/zdt"),
+        }
+    }
+
+    /// Where events are written.
+    pub(super) fn log(&self) -> PathBuf {
+        match self {
+            Self::System => PathBuf::from("/var/log/zdt"),
+            Self::User { state, .. } => state.join("zdt/log"),
+            Self::Image(root) => root.join("var/log/zdt"),
         }
     }
 

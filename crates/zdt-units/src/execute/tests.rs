@@ -114,7 +114,7 @@ fn queue_plan() -> Plan {
     let model = Model::read("zdt.toml", text).unwrap();
     let service = &model.services[0];
     let observed = observed(&Watched::of(service), Active::Active);
-    plan(&Request { service }, &observed).unwrap()
+    plan(&Request::restart(service), &observed).unwrap()
 }
 
 /// A plan of strategy `standby`: the standby, then the process itself.
@@ -124,7 +124,7 @@ fn standby_plan() -> Plan {
     let service = &model.services[0];
     let mut observed = observed(&Watched::of(service), Active::Active);
     observed.beside[0] = UnitState::stopped(observed.beside[0].unit.clone());
-    plan(&Request { service }, &observed).unwrap()
+    plan(&Request::restart(service), &observed).unwrap()
 }
 
 /// The same plan with a way back, as strategies with a release to go back to will have.

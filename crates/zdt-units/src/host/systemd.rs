@@ -215,7 +215,10 @@ impl Host for Systemd {
     ) -> Result<(), Failure> {
         match action {
             Action::Install(act) => self.install(act, tell).await,
-            Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
+            Action::Release(act) => super::releases::perform(act),
+            Action::StartUnit { unit } | Action::RunTask { unit } => {
+                self.job("StartUnit", unit, tell).await
+            }
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
             Action::CloseUntaken { unit } => self.close_untaken(unit, tell).await,
             Action::RestartUnits { units } => self.restart_together(units, tell).await,

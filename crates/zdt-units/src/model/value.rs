@@ -23,7 +23,7 @@ macro_rules! reads_as_str {
     )*};
 }
 
-reads_as_str!(Name UnitName AbsolutePath UserName DocUri CredentialName);
+reads_as_str!(Name ReleaseName UnitName AbsolutePath UserName DocUri CredentialName);
 
 /// The name of a service or a socket: a letter, then at most 30 of `A-Za-z0-9_-`.
 ///
@@ -46,9 +46,62 @@ impl Name {
     }
 }
 
+/// The name of a release, such as `v1.4.2` or `2026-01-19T12.00.00`: a letter or a digit, then at
+/// most 99 of `A-Za-z0-9._+-`.
+///
+/// Plain enough to be the name of a directory, and of a file beside it with a suffix.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReleaseName(String);
+
+impl ReleaseName {
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        let plain =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'+' | b'-');
+        let starts_well = text
+            .as_bytes()
+            .first()
+            .is_some_and(u8::is_ascii_alphanumeric);
+        if starts_well && text.bytes().all(plain) && text.len() <= 100 {
+            return Ok(Self(text.to_owned()));
+        }
+        Err(
+            Mistake::new(format!("`{text}` does not do as the name of a release")).hint(
+                "use a letter or a digit, then up to 99 letters, digits, `.`, `_`, `+` and `-`",
+            ),
+        )
+    }
+}
+
 /// The full name of a unit, with its type: `shop.service`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct UnitName(String);
+
+/// What is run for a service besides the service, each in a unit of its own with the same user,
+/// environment and sandbox.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Task {
+    /// Says whether the release that is about to serve can, before anything is touched.
+    Check,
+    /// Keeps what a migration may spoil.
+    Backup,
+    Migrate,
+    /// Takes a migration back.
+    MigrateDown,
+    /// Fills caches of the new process once it is ready.
+    Warm,
+}
+
+impl fmt::Display for Task {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Check => "check",
+            Self::Backup => "backup",
+            Self::Migrate => "migrate",
+            Self::MigrateDown => "migrate-down",
+            Self::Warm => "warm",
+        })
+    }
+}
 
 /// The types of unit that another one can be ordered after.
 const UNIT_TYPES: &[&str] = &[
@@ -87,6 +140,11 @@ impl UnitName {
     /// The unit that serves while `name` is replaced.
     pub fn standby(name: &Name) -> Self {
         Self(format!("{name}-standby.service"))
+    }
+
+    /// A unit of `name` that does one thing and ends.
+    pub fn task(name: &Name, task: Task) -> Self {
+        Self(format!("{name}-{task}.service"))
     }
 
     pub(super) fn socket(stem: &str) -> Self {

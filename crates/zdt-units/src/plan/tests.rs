@@ -47,7 +47,7 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
             .collect(),
     };
     change(&mut observed);
-    match plan(&Request { service }, &observed) {
+    match plan(&Request::restart(service), &observed) {
         Ok(plan) => plan.to_string(),
         Err(refused) => {
             let reasons = refused.reasons.iter();

@@ -22,6 +22,8 @@ impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Install(act) => act.fmt(f),
+            Self::Release(act) => act.fmt(f),
+            Self::RunTask { unit } => write!(f, "run `{unit}` to its end"),
             Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
             Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
             Self::RestartUnits { units } => write!(

@@ -6,19 +6,31 @@ use crate::event::{Event, EventKind, Left, Outcome, Phase};
 use crate::model::span;
 use crate::observe::Active;
 
+/// What is done, before all that is said of it.
+fn headline(operation: &str, service: &str, release: Option<&str>) -> String {
+    match (operation, release) {
+        ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
+        ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
+        ("recover", _) => format!("take back what broke off of `{service}`"),
+        _ => format!("restart `{service}`"),
+    }
+}
+
 /// The lines for one event; many events need none.
 pub fn lines(event: &Event) -> String {
     let at = format!("{:>9.3}s", event.elapsed.as_secs_f64());
     let note = |text: String| format!("{at}     {text}\n");
     match &event.kind {
         EventKind::Planned {
-            service,
+            operation,
+            release,
             strategy,
             notes,
             ..
         } => {
-            let id = &event.restart_id;
-            let mut out = format!("restart `{service}` (strategy `{strategy}`, id {id})\n");
+            let (id, service) = (&event.restart_id, &event.service);
+            let what = headline(operation, service, release.as_deref());
+            let mut out = format!("{what} (strategy `{strategy}`, id {id})\n");
             for note in notes {
                 out.push_str(&format!("note: {note}\n"));
             }

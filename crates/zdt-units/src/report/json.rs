@@ -28,23 +28,18 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::event::{EventKind, Outcome, VERSION};
+    use crate::event::{EventKind, Outcome};
 
     #[test]
     fn a_line_has_the_time_first() {
-        let event = Event {
-            v: VERSION,
-            restart_id: "5f0c".to_owned(),
-            elapsed: Duration::from_millis(1250),
-            kind: EventKind::Finished {
-                outcome: Outcome::LookNow,
-            },
-        };
+        let outcome = Outcome::LookNow;
+        let elapsed = Duration::from_millis(1250);
+        let event = Event::new("5f0c", "shop", elapsed, EventKind::Finished { outcome });
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
         assert_eq!(
             line(&event, now),
             concat!(
-                r#"{"time":"2023-11-14T22:13:20.123Z","v":1,"restart_id":"5f0c","#,
+                r#"{"time":"2023-11-14T22:13:20.123Z","v":1,"restart_id":"5f0c","service":"shop","#,
                 r#""elapsed_ms":1250.0,"kind":"finished","outcome":"look_now"}"#,
                 "\n"
             )

@@ -9,7 +9,7 @@ use super::super::scope::Scope;
 use super::super::{Failed, config_file, operation, restart};
 use super::{about, say, tell};
 use crate::cli::VerifyArgs;
-use crate::event::{Event, EventKind, Outcome, VERSION};
+use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, Run, execute};
 use crate::exit_code;
 use crate::host::systemd::Systemd;
@@ -37,12 +37,8 @@ pub(super) async fn verify(
     let described = restart::find(&read.model, name)?;
     let mut host = Scope::System.connect().await?;
     if let Err(reasons) = restart::prepare(&mut host, described).await? {
-        let event = Event {
-            v: VERSION,
-            restart_id: operation::restart_id()?,
-            elapsed: Duration::ZERO,
-            kind: EventKind::refused(&reasons),
-        };
+        let refused = EventKind::refused(&reasons);
+        let event = Event::new(&operation::restart_id()?, name, Duration::ZERO, refused);
         let _ = io::stderr().write_all(human::lines(&event).as_bytes());
         return Err(Failed::said(
             exit_code::REFUSED,
@@ -153,16 +149,12 @@ mod tests {
     use super::*;
 
     fn state(unit: &str, active: Active, at_ms: u64) -> Event {
-        Event {
-            v: VERSION,
-            restart_id: String::new(),
-            elapsed: Duration::from_millis(at_ms),
-            kind: EventKind::UnitState {
-                unit: unit.to_owned(),
-                active,
-                sub: String::new(),
-            },
-        }
+        let state = EventKind::UnitState {
+            unit: unit.to_owned(),
+            active,
+            sub: String::new(),
+        };
+        Event::new("", "", Duration::from_millis(at_ms), state)
     }
 
     #[test]
