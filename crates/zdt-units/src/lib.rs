@@ -16,6 +16,7 @@ pub mod host;
 pub mod install;
 pub mod model;
 pub mod observe;
+pub mod order;
 pub mod plan;
 pub mod probe;
 pub mod render;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Name, Reach, ReleaseName, Service, Strategy, UnitName};
+use crate::model::{Address, Foreign, Name, Reach, ReleaseName, Service, Strategy, UnitName};
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,8 +17,6 @@ pub struct Watched {
     pub beside: Vec<UnitName>,
     /// Whose further instances are looked for too.
     pub template: Option<Name>,
-    /// Whether files that are younger than the process matter.
-    pub reloads: bool,
     /// How long a standby lives at most.
     pub standby_limit: Option<Duration>,
     pub sockets: Vec<WatchedSocket>,
@@ -43,7 +41,6 @@ impl Watched {
             service: service.activated(),
             beside,
             template: rolling.then(|| service.name.clone()),
-            reloads: service.strategy == Strategy::Reload,
             standby_limit: standby.then(|| service.standby_timeout()),
             keeps: None,
             sockets: service
@@ -64,6 +61,18 @@ impl Watched {
 }
 
 impl Watched {
+    /// A unit of others, which has no sockets of ours.
+    pub fn foreign(foreign: &Foreign) -> Self {
+        Self {
+            service: foreign.unit.clone(),
+            beside: Vec::new(),
+            template: None,
+            standby_limit: None,
+            sockets: Vec::new(),
+            keeps: None,
+        }
+    }
+
     /// The same, with copies of unit files below `state`.
     pub fn keeping(mut self, state: &Path, service: &Name) -> Self {
         self.keeps = Some(state.join(service.as_str()).join("units"));
@@ -79,6 +88,8 @@ pub struct Observed {
     pub beside: Vec<UnitState>,
     /// Files that are younger than the run of the service and that it does not know.
     pub newer: Vec<String>,
+    /// The program on disk is not the one that runs.
+    pub program_is_newer: bool,
     pub sockets: Vec<UnitState>,
     /// Where copies are kept.
     pub files: Option<UnitFiles>,
@@ -114,6 +125,17 @@ pub struct Releases {
     /// Those that changed data, in the order in which they served.
     pub migrated: Vec<ReleaseName>,
     pub expired: Vec<ReleaseName>,
+}
+
+impl Observed {
+    /// Whether a process that is started now would be like the one that runs.
+    pub fn is_unchanged(&self) -> bool {
+        let releases = self.releases.as_ref();
+        let moved =
+            releases.is_some_and(|seen| seen.serving.is_some() && seen.serving != seen.current);
+        let files = self.files.as_ref().is_some_and(|files| files.are_newer);
+        self.service.serves() && self.newer.is_empty() && !self.program_is_newer && !files && !moved
+    }
 }
 
 impl Releases {

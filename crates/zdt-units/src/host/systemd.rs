@@ -191,9 +191,9 @@ impl Host for Systemd {
         for unit in self.others(watched).await {
             beside.push(read(&unit, within(self.state(&unit)).await)?);
         }
-        let newer = match watched.reloads && service.instance.is_some() {
-            true => read(unit, within(self.newer(unit)).await)?,
-            false => Vec::new(),
+        let (newer, program_is_newer) = match service.instance {
+            Some(_) => read(unit, within(self.newer(unit)).await)?,
+            None => (Vec::new(), false),
         };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
@@ -208,6 +208,7 @@ impl Host for Systemd {
             service,
             beside,
             newer,
+            program_is_newer,
             sockets,
             files,
             releases: None,

@@ -70,6 +70,24 @@ pub enum Refusal {
 }
 
 pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Refused> {
+    let mut reasons = of_units(observed);
+    reasons.extend(of_releases(request, observed));
+    reasons.extend(of_canary(request));
+    all_of(reasons)
+}
+
+pub(super) fn check_units(observed: &Observed) -> Result<(), Refused> {
+    all_of(of_units(observed))
+}
+
+fn all_of(reasons: Vec<Refusal>) -> Result<(), Refused> {
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refused { reasons }),
+    }
+}
+
+fn of_units(observed: &Observed) -> Vec<Refusal> {
     let service = &observed.service;
     let services = || std::iter::once(service).chain(&observed.beside);
     let units = || services().chain(&observed.sockets);
@@ -108,12 +126,7 @@ pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Re
                 refused: socket.refused.clone(),
             }),
     );
-    reasons.extend(of_releases(request, observed));
-    reasons.extend(of_canary(request));
-    match reasons.is_empty() {
-        true => Ok(()),
-        false => Err(Refused { reasons }),
-    }
+    reasons
 }
 
 fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {

@@ -50,6 +50,7 @@ fn planned_as(
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
+        program_is_newer: false,
         files: None,
         releases: None,
         sockets: watched
