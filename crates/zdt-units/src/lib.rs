@@ -18,6 +18,7 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod probe;
+pub mod release;
 pub mod render;
 pub mod report;
 pub mod unit_file;
