@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Name, Reach, Service, Strategy, UnitName};
+use crate::model::{AbsolutePath, Address, Name, Reach, Service, Strategy, UnitName};
+use crate::release::Releases;
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +22,8 @@ pub struct Watched {
     /// How long a standby lives at most.
     pub standby_limit: Option<Duration>,
     pub sockets: Vec<WatchedSocket>,
+    /// Below which directory its releases are.
+    pub releases: Option<AbsolutePath>,
 }
 
 /// A socket unit, and where its clients connect.
@@ -55,6 +58,7 @@ impl Watched {
                         .collect(),
                 })
                 .collect(),
+            releases: service.release.as_ref().map(|release| release.root.clone()),
         }
     }
 }
@@ -68,6 +72,8 @@ pub struct Observed {
     /// Files that are younger than the run of the service and that it does not know.
     pub newer: Vec<String>,
     pub sockets: Vec<UnitState>,
+    /// Of a service that has some.
+    pub releases: Option<Releases>,
 }
 
 /// One unit, as its manager sees it.

@@ -7,7 +7,7 @@ mod record;
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
-pub use manifest::{Entry, Manifest, UNMENTIONED};
+pub use manifest::{Entry, Manifest};
 pub use record::{Record, Served, Stamp};
 
 use crate::model::{self, ReleaseName};

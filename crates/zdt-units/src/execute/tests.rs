@@ -94,6 +94,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         refused: Vec::new(),
     };
     Observed {
+        releases: None,
         service: state(&watched.service, active),
         beside: watched
             .beside

@@ -200,7 +200,9 @@ impl Host for Systemd {
             let state = within(self.socket_state(socket)).await;
             sockets.push(read(&socket.unit, state)?);
         }
+        let releases = watched.releases.as_ref().map(super::releases::look);
         Ok(Observed {
+            releases: releases.transpose()?,
             service,
             beside,
             newer,
@@ -215,7 +217,7 @@ impl Host for Systemd {
     ) -> Result<(), Failure> {
         match action {
             Action::Install(act) => self.install(act, tell).await,
-            Action::Release(act) => super::releases::perform(act),
+            Action::Release(act) => super::releases::perform(act).await,
             Action::StartUnit { unit } | Action::RunTask { unit } => {
                 self.job("StartUnit", unit, tell).await
             }

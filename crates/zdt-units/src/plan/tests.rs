@@ -37,6 +37,7 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
     let service = &model.services[0];
     let watched = Watched::of(service);
     let mut observed = Observed {
+        releases: None,
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),

@@ -29,7 +29,7 @@ pub enum Entry {
 }
 
 /// The mode of a directory that an archive does not mention.
-pub const UNMENTIONED: u32 = 0o555;
+const UNMENTIONED: u32 = 0o555;
 
 impl Manifest {
     /// Adds `entry`, or says why a release cannot have it there. Returns the directories above it
@@ -69,6 +69,19 @@ impl Manifest {
         Ok(missing)
     }
 
+    /// What was found out about the file at `path` while it was read.
+    pub fn settle(&mut self, path: &Path, bytes: u64, sha256: String) {
+        if let Some(Entry::File {
+            bytes: known_bytes,
+            sha256: known_sha256,
+            ..
+        }) = self.entries.get_mut(path)
+        {
+            *known_bytes = bytes;
+            *known_sha256 = sha256;
+        }
+    }
+
     pub fn get(&self, path: &Path) -> Option<&Entry> {
         self.entries.get(path)
     }
@@ -78,10 +91,6 @@ impl Manifest {
         self.entries
             .iter()
             .map(|(path, entry)| (path.as_path(), entry))
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
     }
 
     pub fn files(&self) -> u64 {
