@@ -19,6 +19,7 @@ pub mod observe;
 pub mod order;
 pub mod plan;
 pub mod probe;
+pub mod release;
 pub mod render;
 pub mod report;
 pub mod unit_file;

@@ -2,11 +2,12 @@
 
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Foreign, Name, Reach, ReleaseName, Service, Strategy, UnitName};
+use crate::model::{AbsolutePath, Address, Foreign, Name, Reach, Service, Strategy, UnitName};
+use crate::release::Releases;
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +23,8 @@ pub struct Watched {
     pub sockets: Vec<WatchedSocket>,
     /// Where copies of its unit files are kept.
     pub keeps: Option<PathBuf>,
+    /// Below which directory its releases are.
+    pub releases: Option<AbsolutePath>,
 }
 
 /// A socket unit, and where its clients connect.
@@ -56,6 +59,7 @@ impl Watched {
                         .collect(),
                 })
                 .collect(),
+            releases: service.release.as_ref().map(|release| release.root.clone()),
         }
     }
 }
@@ -70,6 +74,7 @@ impl Watched {
             standby_limit: None,
             sockets: Vec::new(),
             keeps: None,
+            releases: None,
         }
     }
 
@@ -94,6 +99,8 @@ pub struct Observed {
     /// Where copies are kept.
     pub files: Option<UnitFiles>,
     pub releases: Option<Releases>,
+    /// When all of this was so.
+    pub at: SystemTime,
 }
 
 /// The files that say how processes are started.
@@ -115,33 +122,16 @@ pub struct UnitCopy {
     pub text: String,
 }
 
-/// The releases of a service, as far as a plan has to know them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Releases {
-    pub current: Option<ReleaseName>,
-    pub next: Option<ReleaseName>,
-    /// What proved itself last.
-    pub serving: Option<ReleaseName>,
-    /// Those that changed data, in the order in which they served.
-    pub migrated: Vec<ReleaseName>,
-    pub expired: Vec<ReleaseName>,
-}
-
 impl Observed {
     /// Whether a process that is started now would be like the one that runs.
     pub fn is_unchanged(&self) -> bool {
         let releases = self.releases.as_ref();
-        let moved =
-            releases.is_some_and(|seen| seen.serving.is_some() && seen.serving != seen.current);
+        let moved = releases.is_some_and(|seen| {
+            seen.serving()
+                .is_some_and(|serving| Some(serving) != seen.current.as_ref())
+        });
         let files = self.files.as_ref().is_some_and(|files| files.are_newer);
         self.service.serves() && self.newer.is_empty() && !self.program_is_newer && !files && !moved
-    }
-}
-
-impl Releases {
-    /// Those that changed data after `to` served, the newest first.
-    pub fn crossed(&self, _to: &ReleaseName) -> Vec<ReleaseName> {
-        Vec::new()
     }
 }
 

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
@@ -94,6 +94,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         refused: Vec::new(),
     };
     Observed {
+        releases: None,
         service: state(&watched.service, active),
         beside: watched
             .beside
@@ -103,7 +104,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         newer: Vec::new(),
         program_is_newer: false,
         files: None,
-        releases: None,
+        at: SystemTime::UNIX_EPOCH,
         sockets: watched
             .sockets
             .iter()

@@ -10,7 +10,7 @@ mod listeners;
 pub mod look;
 mod open_socket;
 mod ready;
-mod releases;
+pub mod releases;
 pub mod supervisor;
 pub mod systemd;
 
