@@ -200,6 +200,14 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
+/// What to do while another operation is at work on a service.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Wait until others are done with the service, at most for so long, instead of refusing
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
 /// Restart one service and prove that the new process serves
 ///
 /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any
@@ -219,6 +227,13 @@ pub struct RestartArgs {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Also while the circuit breaker is open
+    #[arg(long)]
+    pub force: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
 
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]

@@ -5,6 +5,7 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod breaker;
 pub mod cli;
 mod commands;
 pub mod config;
@@ -18,8 +19,10 @@ pub mod model;
 pub mod observe;
 pub mod plan;
 pub mod probe;
+pub mod recover;
 pub mod render;
 pub mod report;
+mod stamp;
 pub mod unit_file;
 pub mod verify;
 

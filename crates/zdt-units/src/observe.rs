@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::{Address, Name, Reach, Service, Strategy, UnitName};
 
 /// The units that a restart looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
     /// What starts when a connection comes and nothing runs.
     pub service: UnitName,
@@ -24,7 +24,7 @@ pub struct Watched {
 }
 
 /// A socket unit, and where its clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchedSocket {
     pub unit: UnitName,
     pub reach: Vec<Reach>,

@@ -13,6 +13,7 @@ use std::time::Duration;
 pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
 pub use release::{Mark, ReleaseAct, ReleaseLink};
+use serde::{Deserialize, Serialize};
 
 use crate::model::{Name, Reach, ReleaseName, Service, Strategy, UnitName};
 use crate::observe::{Instance, Observed, UnitState, Watched, WatchedSocket};
@@ -34,7 +35,8 @@ impl<'m> Request<'m> {
 }
 
 /// What a plan is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// The release that is there, in new processes.
     Restart,
@@ -72,7 +74,7 @@ impl Operation {
 ///
 /// `--dry-run` prints this value and `execute` consumes it; there is no other
 /// description of a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub service: Name,
     pub operation: Operation,
@@ -87,7 +89,7 @@ pub struct Plan {
 }
 
 /// One action, how long it may take, and what its failure means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub action: Action,
     pub limit: Duration,
@@ -95,7 +97,8 @@ pub struct Step {
 }
 
 /// What a failed step means, once something may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Nothing has changed yet, so there is nothing to take back.
     Stop,
@@ -107,7 +110,8 @@ pub enum OnFailure {
 }
 
 /// The closed set of things the executor knows how to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
     StartUnit {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::guard::{Guard, Wait};
 use super::operation::{code, interrupts, restart_id, runtime, stopped, write};
 use super::scope::Scope;
 use super::{Failed, config_file};
@@ -12,26 +13,41 @@ use crate::execute::{Run, execute};
 use crate::exit_code;
 use crate::host::Host;
 use crate::host::systemd::Systemd;
-use crate::model::{Model, Service};
+use crate::model::{Breaker, Model, Service};
 use crate::observe::Watched;
-use crate::plan::{Plan, Refused, Request, plan};
+use crate::plan::{Operation, Plan, Refused, Request, plan};
 
 pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let service = find(&read.model, &args.service)?;
     let restart_id = restart_id()?;
-    runtime()?.block_on(restart(args, service, &restart_id))
+    runtime()?.block_on(restart(args, service, &read.model.breaker, &restart_id))
 }
 
-async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Result<u8, Failed> {
-    let mut sink = |event: Event| write(args.json, &event);
+async fn restart(
+    args: &RestartArgs,
+    service: &Service,
+    breaker: &Breaker,
+    restart_id: &str,
+) -> Result<u8, Failed> {
     let name = service.name.as_str();
     let at_once = |kind| {
         let event = Event::new(restart_id, name, Duration::ZERO, kind);
         write(args.json, &event);
     };
 
-    let mut host = Scope::of(args.user)?.connect().await?;
+    let scope = Scope::of(args.user)?;
+    let mut host = scope.connect().await?;
+    let guard = match args.dry_run {
+        true => None,
+        false => {
+            let command = format!("restart {name}");
+            let wait = Wait::from(&args.wait);
+            let guard = Guard::take(&scope, &[&service.name], &command, restart_id, wait).await?;
+            guard.admit(&service.name, &Operation::Restart, breaker, args.force)?;
+            Some(guard)
+        }
+    };
     let plan = match prepare(&mut host, service).await? {
         Ok(plan) => plan,
         Err(refused) => {
@@ -39,22 +55,29 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
             return Ok(exit_code::REFUSED);
         }
     };
-    if args.dry_run {
+    let Some(guard) = guard else {
         if args.json {
             at_once(EventKind::planned(&plan, true));
         } else {
             super::print(&plan.to_string())?;
         }
         return Ok(exit_code::DONE);
-    }
+    };
 
+    let mut under_way = guard.begin(&plan)?;
+    let mut sink = |event: Event| {
+        under_way.take(&event);
+        write(args.json, &event);
+    };
     let mut interrupts = interrupts()?;
     let run = Run {
         plan: &plan,
         restart_id,
         interrupts: &mut interrupts,
     };
-    Ok(code(execute(run, &mut host, &mut sink).await))
+    let outcome = execute(run, &mut host, &mut sink).await;
+    guard.ended(&service.name, breaker, outcome);
+    Ok(code(outcome))
 }
 
 /// What a restart would do now, or why it is refused.

@@ -6,10 +6,13 @@ pub mod gap;
 pub(crate) mod handover;
 pub mod image;
 mod listeners;
+pub mod lock;
 pub mod look;
 mod open_socket;
 mod ready;
+pub mod record;
 mod releases;
+pub mod state;
 pub mod supervisor;
 pub mod systemd;
 
