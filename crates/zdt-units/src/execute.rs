@@ -106,7 +106,7 @@ impl<H: Host> Walk<'_, H> {
     async fn there_and_back(&mut self, steps: &[Step], rollback: &[Step]) -> Outcome {
         match self.steps(Phase::Forward, steps).await {
             Ok(()) => Outcome::Completed,
-            Err(OnFailure::Stop) => Outcome::Stopped,
+            Err(OnFailure::Stop | OnFailure::GoOn) => Outcome::Stopped,
             Err(OnFailure::LookNow) => Outcome::LookNow,
             Err(OnFailure::RollBack) => self.back(rollback).await,
             Err(OnFailure::TakeBack(steps)) => self.back(&steps).await,
@@ -143,6 +143,9 @@ impl<H: Host> Walk<'_, H> {
                 reason: failure.reason,
                 hint: failure.hint,
             });
+            if step.on_failure == OnFailure::GoOn {
+                continue;
+            }
             let untouched = failure.effect == Effect::None || !step.action.changes();
             return Err(match untouched && !self.changed {
                 true => OnFailure::Stop,

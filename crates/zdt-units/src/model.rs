@@ -291,6 +291,22 @@ impl Service {
         self.drain.stop_timeout()
     }
 
+    /// Whether there is something to run for `task`.
+    pub fn has(&self, task: Task) -> bool {
+        match (task, &self.migrate) {
+            (Task::Migrate, Some(_)) => true,
+            (Task::MigrateDown, Some(migrate)) => migrate.down.is_some(),
+            _ => false,
+        }
+    }
+
+    /// How long `task` may take.
+    pub fn task_timeout(&self, _task: Task) -> Duration {
+        self.migrate
+            .as_ref()
+            .map_or(self.start_timeout, |migrate| migrate.timeout)
+    }
+
     /// How long a standby lives at most: longer than the restart it stands in for.
     pub fn standby_timeout(&self) -> Duration {
         let restart = self.stop_timeout() + 2 * self.start_timeout + self.bake;

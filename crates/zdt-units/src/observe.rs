@@ -1,11 +1,12 @@
 //! What is known about the units of a service at one moment. Data only; a host fills it in.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Name, Reach, Service, Strategy, UnitName};
+use crate::model::{Address, Name, Reach, ReleaseName, Service, Strategy, UnitName};
 
 /// The units that a restart looks at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,6 +22,8 @@ pub struct Watched {
     /// How long a standby lives at most.
     pub standby_limit: Option<Duration>,
     pub sockets: Vec<WatchedSocket>,
+    /// Where copies of its unit files are kept.
+    pub keeps: Option<PathBuf>,
 }
 
 /// A socket unit, and where its clients connect.
@@ -42,6 +45,7 @@ impl Watched {
             template: rolling.then(|| service.name.clone()),
             reloads: service.strategy == Strategy::Reload,
             standby_limit: standby.then(|| service.standby_timeout()),
+            keeps: None,
             sockets: service
                 .sockets
                 .iter()
@@ -59,6 +63,14 @@ impl Watched {
     }
 }
 
+impl Watched {
+    /// The same, with copies of unit files below `state`.
+    pub fn keeping(mut self, state: &Path, service: &Name) -> Self {
+        self.keeps = Some(state.join(service.as_str()).join("units"));
+        self
+    }
+}
+
 /// A snapshot: what a plan is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Observed {
@@ -68,6 +80,47 @@ pub struct Observed {
     /// Files that are younger than the run of the service and that it does not know.
     pub newer: Vec<String>,
     pub sockets: Vec<UnitState>,
+    /// Where copies are kept.
+    pub files: Option<UnitFiles>,
+    pub releases: Option<Releases>,
+}
+
+/// The files that say how processes are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFiles {
+    /// The directory of the copies.
+    pub place: PathBuf,
+    pub now: Vec<UnitCopy>,
+    /// Those that were last known to be good.
+    pub kept: Option<Vec<UnitCopy>>,
+    /// One of them is younger than the process that runs.
+    pub are_newer: bool,
+}
+
+/// A unit file or a drop-in, whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnitCopy {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+/// The releases of a service, as far as a plan has to know them.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Releases {
+    pub current: Option<ReleaseName>,
+    pub next: Option<ReleaseName>,
+    /// What proved itself last.
+    pub serving: Option<ReleaseName>,
+    /// Those that changed data, in the order in which they served.
+    pub migrated: Vec<ReleaseName>,
+    pub expired: Vec<ReleaseName>,
+}
+
+impl Releases {
+    /// Those that changed data after `to` served, the newest first.
+    pub fn crossed(&self, _to: &ReleaseName) -> Vec<ReleaseName> {
+        Vec::new()
+    }
 }
 
 /// One unit, as its manager sees it.

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Service, Task, UnitName};
+use crate::model::{Service, Task};
 use crate::observe::{Observed, UnitState};
 use crate::plan::{Action, OnFailure, Operation, Plan, Refused, ReleaseAct, Request, Step, plan};
 use crate::stamp;
@@ -59,17 +59,20 @@ pub fn way_back(left: &Unfinished) -> WayBack {
         return WayBack::Nothing(Settled::Finished);
     }
     let begun = &steps[..left.reached.step.min(steps.len())];
-    let Some(last) = begun.last() else {
-        return WayBack::Nothing(Settled::Untouched);
-    };
     if !begun.iter().any(|step| step.action.changes()) {
         return WayBack::Nothing(Settled::Untouched);
     }
-    let back = match &last.on_failure {
-        OnFailure::Stop => return WayBack::Nothing(Settled::Untouched),
-        OnFailure::LookNow => return WayBack::Anew,
-        OnFailure::RollBack => rollback,
-        OnFailure::TakeBack(steps) => steps,
+    let goes_on = |step: &&Step| step.on_failure == OnFailure::GoOn;
+    let rest = &steps[begun.len() - 1..];
+    let back = match rest.iter().find(|step| !goes_on(step)) {
+        // It had proved itself, and what was left comes after that.
+        None => rest,
+        Some(step) => match &step.on_failure {
+            OnFailure::Stop => return WayBack::Nothing(Settled::Untouched),
+            OnFailure::LookNow | OnFailure::GoOn => return WayBack::Anew,
+            OnFailure::RollBack => rollback,
+            OnFailure::TakeBack(steps) => steps,
+        },
     };
     match back.is_empty() {
         true => WayBack::Nothing(Settled::Enough),
@@ -90,7 +93,10 @@ fn again(step: &Step) -> Step {
     Step {
         action,
         limit: step.limit,
-        on_failure: OnFailure::LookNow,
+        on_failure: match step.on_failure {
+            OnFailure::GoOn => OnFailure::GoOn,
+            _ => OnFailure::LookNow,
+        },
     }
 }
 
@@ -145,21 +151,20 @@ pub fn admits(left: &Unfinished, operation: &Operation) -> bool {
     let back: &[Step] = match step.map(|step| &step.on_failure) {
         Some(OnFailure::TakeBack(steps)) => steps,
         Some(OnFailure::RollBack) => &plan.rollback,
-        Some(OnFailure::Stop | OnFailure::LookNow) | None => &[],
+        Some(OnFailure::Stop | OnFailure::LookNow | OnFailure::GoOn) | None => &[],
     };
     let begun = plan.steps.iter().take(left.reached.step);
     let mut begun = begun.chain(back.iter().take(left.reached.back));
-    let nothing_lasts = !begun.any(|step| lasts(plan, &step.action));
+    let nothing_lasts = !begun.any(|step| lasts(&step.action));
     *operation == Operation::Restart && (left.reached.done || nothing_lasts)
 }
 
 /// Whether it changes what the next process finds: units, releases, data.
-fn lasts(plan: &Plan, action: &Action) -> bool {
-    let is = |unit: &UnitName, task| *unit == UnitName::task(&plan.service, task);
+fn lasts(action: &Action) -> bool {
     match action {
-        Action::Install(_) => true,
+        Action::Install(_) | Action::RestoreUnits { .. } => true,
         Action::Release(act) => matches!(act, ReleaseAct::Point { .. } | ReleaseAct::Mark { .. }),
-        Action::RunTask { unit } => is(unit, Task::Migrate) || is(unit, Task::MigrateDown),
+        Action::RunTask { task, .. } => matches!(task, Task::Migrate | Task::MigrateDown),
         _ => false,
     }
 }

@@ -101,6 +101,8 @@ fn observed(watched: &Watched, active: Active) -> Observed {
             .map(|unit| state(unit, Active::Active))
             .collect(),
         newer: Vec::new(),
+        files: None,
+        releases: None,
         sockets: watched
             .sockets
             .iter()

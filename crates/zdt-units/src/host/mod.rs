@@ -5,6 +5,7 @@ pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;
 pub mod image;
+mod kept;
 mod listeners;
 pub mod lock;
 pub mod look;

@@ -200,11 +200,17 @@ impl Host for Systemd {
             let state = within(self.socket_state(socket)).await;
             sockets.push(read(&socket.unit, state)?);
         }
+        let files = match &watched.keeps {
+            Some(place) => Some(self.unit_files(watched, place).await?),
+            None => None,
+        };
         Ok(Observed {
             service,
             beside,
             newer,
             sockets,
+            files,
+            releases: None,
         })
     }
 
@@ -216,7 +222,9 @@ impl Host for Systemd {
         match action {
             Action::Install(act) => self.install(act, tell).await,
             Action::Release(act) => super::releases::perform(act),
-            Action::StartUnit { unit } | Action::RunTask { unit } => {
+            Action::KeepUnits { place, files } => super::kept::keep(place, files),
+            Action::RestoreUnits { files, added, .. } => super::kept::restore(files, added),
+            Action::StartUnit { unit } | Action::RunTask { unit, .. } => {
                 self.job("StartUnit", unit, tell).await
             }
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,

@@ -101,7 +101,8 @@ pub struct UnitName(String);
 
 /// What is run for a service besides the service, each in a unit of its own with the same user,
 /// environment and sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Says whether the release that is about to serve can, before anything is touched.
     Check,

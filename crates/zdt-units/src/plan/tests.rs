@@ -1,3 +1,4 @@
+mod change;
 mod overlap;
 
 use super::*;
@@ -33,6 +34,15 @@ fn state(unit: &UnitName) -> UnitState {
 
 /// Plans a restart of the only service in `text`, after `change` to a healthy snapshot.
 fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
+    planned_as(text, Operation::Restart, Options::default(), change)
+}
+
+fn planned_as(
+    text: &str,
+    operation: Operation,
+    options: Options,
+    change: impl FnOnce(&mut Observed),
+) -> String {
     let model = Model::read("zdt.toml", text).unwrap();
     let service = &model.services[0];
     let watched = Watched::of(service);
@@ -40,6 +50,8 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
+        files: None,
+        releases: None,
         sockets: watched
             .sockets
             .iter()
@@ -47,7 +59,12 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
             .collect(),
     };
     change(&mut observed);
-    match plan(&Request::restart(service), &observed) {
+    let request = Request {
+        service,
+        operation,
+        options,
+    };
+    match plan(&request, &observed) {
         Ok(plan) => plan.to_string(),
         Err(refused) => {
             let reasons = refused.reasons.iter();

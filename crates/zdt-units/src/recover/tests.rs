@@ -1,7 +1,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
-use crate::model::{Model, ReleaseName};
+use crate::model::{Model, ReleaseName, UnitName};
 use crate::observe::{Active, Instance, Watched};
 use crate::plan::{Mark, ReleaseLink};
 
@@ -30,6 +30,8 @@ fn healthy(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: watched.beside.into_iter().map(UnitState::stopped).collect(),
         newer: Vec::new(),
+        files: None,
+        releases: None,
         sockets: watched
             .sockets
             .iter()
@@ -87,6 +89,24 @@ fn each_step_of_a_standby_restart_has_its_way_back() {
     assert_eq!(said(&way_back(&broken_off(7, 0, true))), "Finished");
 }
 
+/// What follows the proof is done to its end, and what cannot be is passed by as before.
+#[test]
+fn what_had_proved_itself_is_finished() {
+    let mut left = broken_off(6, 0, false);
+    for step in &mut left.plan.steps[5..] {
+        step.on_failure = OnFailure::GoOn;
+    }
+    assert_eq!(
+        said(&way_back(&left)),
+        "wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s); \
+         stop `shop-standby.service` (limit 51s)"
+    );
+    // One in the middle is as far as the step after it.
+    left.reached.step = 3;
+    left.plan.steps[2].on_failure = OnFailure::GoOn;
+    assert_eq!(way_back(&left), WayBack::Anew);
+}
+
 #[test]
 fn a_plan_that_had_only_looked_is_only_cleaned() {
     let mut left = broken_off(1, 0, false);
@@ -136,6 +156,7 @@ fn where_nothing_can_be_taken_back_the_service_is_restarted_as_it_is() {
 fn only_what_changed_processes_alone_lets_another_restart_begin() {
     let deploy = Operation::Deploy {
         release: ReleaseName::parse("v2").unwrap(),
+        from: "/tmp/v2".into(),
     };
     let left = broken_off(5, 0, false);
     assert!(admits(&left, &Operation::Restart));
@@ -163,11 +184,13 @@ fn only_what_changed_processes_alone_lets_another_restart_begin() {
     assert!(admits(&switched(6), &Operation::Restart));
 
     let mut migrated = left.clone();
-    let unit = UnitName::task(&left.plan.service, Task::Migrate);
-    migrated.plan.steps[0].action = Action::RunTask { unit };
+    let run = |task| Action::RunTask {
+        unit: UnitName::task(&left.plan.service, task),
+        task,
+    };
+    migrated.plan.steps[0].action = run(Task::Migrate);
     assert!(!admits(&migrated, &Operation::Restart));
-    let unit = UnitName::task(&left.plan.service, Task::Check);
-    migrated.plan.steps[0].action = Action::RunTask { unit };
+    migrated.plan.steps[0].action = run(Task::Check);
     assert!(admits(&migrated, &Operation::Restart));
 
     let mut marked = broken_off(2, 1, false);

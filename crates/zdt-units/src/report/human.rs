@@ -5,16 +5,7 @@ use std::time::Duration;
 use crate::event::{Event, EventKind, Left, Outcome, Phase};
 use crate::model::span;
 use crate::observe::Active;
-
-/// What is done, before all that is said of it.
-fn headline(operation: &str, service: &str, release: Option<&str>) -> String {
-    match (operation, release) {
-        ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
-        ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
-        ("recover", _) => format!("take back what broke off of `{service}`"),
-        _ => format!("restart `{service}`"),
-    }
-}
+use crate::plan::headline;
 
 /// The lines for one event; many events need none.
 pub fn lines(event: &Event) -> String {

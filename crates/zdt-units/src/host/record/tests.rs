@@ -39,6 +39,8 @@ fn planned(text: &str, active: Active, beside: Active, pid: u32) -> Plan {
             .map(|unit| state_of(unit, beside, pid + 1))
             .collect(),
         newer: Vec::new(),
+        files: None,
+        releases: None,
         sockets: sockets
             .map(|socket| state_of(socket.unit, Active::Active, 0))
             .collect(),

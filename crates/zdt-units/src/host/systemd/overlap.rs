@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,9 +11,9 @@ use tokio::time::{Instant as Moment, sleep, sleep_until};
 use super::unit::{SERVICE, UNIT, text, value};
 use super::{MANAGER, PATH, Systemd, unread};
 use crate::event::EventKind;
-use crate::host::Failure;
+use crate::host::{Failure, kept};
 use crate::model::UnitName;
-use crate::observe::{Instance, Watched};
+use crate::observe::{Instance, UnitCopy, UnitFiles, Watched};
 
 /// How often a process that has to stay up is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -55,6 +56,55 @@ impl Systemd {
         files.extend(credentials.into_iter().flatten().map(|(_, path)| path));
         files.retain(|path| changed(path).is_some_and(|changed| changed > began));
         Ok(files)
+    }
+
+    /// The files of the units that start processes, and the copies of them in `place`. Those below
+    /// `/usr` are the package manager's, and those below `/run` nobody's.
+    pub(super) async fn unit_files(
+        &self,
+        watched: &Watched,
+        place: &Path,
+    ) -> Result<UnitFiles, Failure> {
+        let mut now = Vec::new();
+        let mut are_newer = false;
+        for unit in std::iter::once(&watched.service).chain(&watched.beside) {
+            let paths = self.paths(unit).await;
+            let (paths, began) = paths.map_err(|error| unread(unit, &error).without_effect())?;
+            for path in paths {
+                let is_own = !["/usr/", "/lib/", "/run/"]
+                    .iter()
+                    .any(|prefix| path.starts_with(prefix));
+                let Ok(text) = std::fs::read_to_string(&path) else {
+                    continue;
+                };
+                are_newer |= began.is_some_and(|began| changed(&path).is_some_and(|at| at > began));
+                let path = PathBuf::from(path);
+                if is_own && !now.iter().any(|copy: &UnitCopy| copy.path == path) {
+                    now.push(UnitCopy { path, text });
+                }
+            }
+        }
+        now.sort();
+        Ok(UnitFiles {
+            place: place.to_owned(),
+            now,
+            kept: kept::read(place)?,
+            are_newer,
+        })
+    }
+
+    /// The files of a unit, and when its run began.
+    async fn paths(&self, unit: &UnitName) -> zbus::Result<(Vec<String>, Option<u64>)> {
+        let object = self.object(unit).await?;
+        let general = self.properties(object.as_str(), UNIT).await?;
+        let mut paths = vec![text(&general, "FragmentPath")];
+        paths.extend(value::<Vec<String>>(&general, "DropInPaths").unwrap_or_default());
+        let began = value::<u64>(&general, "InactiveExitTimestamp").filter(|began| *began != 0);
+        let runs = !matches!(
+            text(&general, "ActiveState").as_str(),
+            "inactive" | "failed"
+        );
+        Ok((paths, began.filter(|_| runs)))
     }
 
     /// Waits until the main process is another one, where the manager did not:
