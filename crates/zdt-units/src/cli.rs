@@ -200,6 +200,14 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
+/// What to do while another operation is at work on a service.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Wait until others are done with the service, at most for so long, instead of refusing
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
 /// Restart services, in order, and prove that the new processes serve
 ///
 /// Each comes after those that it needs (`after` in `zdt.toml`), and those that need nothing of
@@ -255,6 +263,9 @@ pub struct ChangeArgs {
     /// Replace one process first, and watch it for the time of `bake` before the others
     #[arg(long)]
     pub canary: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
 
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]

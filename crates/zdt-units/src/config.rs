@@ -20,8 +20,17 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// Units of others, with names of this file.
     pub foreign: Vec<ForeignConfig>,
+    pub breaker: BreakerConfig,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
+}
+
+/// `[breaker]`.
+#[derive(Debug, Default)]
+pub struct BreakerConfig {
+    pub failures: Option<At<i64>>,
+    pub within: Option<At<String>>,
+    pub pause: Option<At<String>>,
 }
 
 /// `[service.NAME]` with `unit`.
@@ -155,6 +164,7 @@ impl Config {
             return Self {
                 services: Vec::new(),
                 foreign: Vec::new(),
+                breaker: BreakerConfig::default(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -186,10 +196,15 @@ impl Config {
         for (name, table) in templates {
             service(name, table, &mut problems);
         }
+        let breaker = root.table("breaker", &mut problems);
+        let breaker = breaker
+            .map(|table| breaker_config(table, &mut problems))
+            .unwrap_or_default();
         root.finish(&mut problems);
         Self {
             services,
             foreign,
+            breaker,
             problems,
         }
     }
@@ -316,6 +331,16 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
             .table("migrate", problems)
             .map(|table| migrate(table, problems)),
         bake: table.string("bake", problems),
+    };
+    table.finish(problems);
+    config
+}
+
+fn breaker_config(mut table: Table<'_>, problems: &mut Vec<Problem>) -> BreakerConfig {
+    let config = BreakerConfig {
+        failures: table.integer("failures", problems),
+        within: table.string("within", problems),
+        pause: table.string("pause", problems),
     };
     table.finish(problems);
     config

@@ -7,6 +7,7 @@ mod demo_app;
 mod exec;
 mod explain;
 mod generate;
+mod guard;
 mod install;
 mod listen;
 mod operation;

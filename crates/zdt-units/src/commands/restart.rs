@@ -25,22 +25,19 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let names = names(&read.model, &args.services)?;
     let scope = Scope::of(args.user)?;
     let call = Call {
+        model: &read.model,
         scope: &scope,
         restart_id: restart_id()?,
         args: &args.change,
         parallel: usize::try_from(args.parallel.unwrap_or(PARALLEL)).unwrap_or(usize::MAX),
     };
-    runtime()?.block_on(restart(args, &read.model, names, &call))
+    runtime()?.block_on(restart(args, names, &call))
 }
 
-async fn restart(
-    args: &RestartArgs,
-    model: &Model,
-    names: BTreeSet<Name>,
-    call: &Call<'_>,
-) -> Result<u8, Failed> {
+async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> Result<u8, Failed> {
     let mut host = call.scope.connect().await?;
-    let wanted = Order::new(model, |name| args.all || names.contains(name));
+    let wanted = Order::new(call.model, |name| args.all || names.contains(name));
+    let guard = call.guard(&wanted, &Operation::Restart).await?;
     let mut planned = Vec::new();
     for part in &wanted.parts {
         let observed = call.observe(&mut host, *part).await?;
@@ -51,9 +48,9 @@ async fn restart(
         planned.push((part.name(), call.plan(*part, Operation::Restart, &observed)));
     }
     let changed: BTreeSet<&Name> = planned.iter().map(|(name, _)| *name).collect();
-    let order = Order::new(model, |name| changed.contains(name));
+    let order = Order::new(call.model, |name| changed.contains(name));
     let planned = planned.into_iter().map(|(_, planned)| planned).collect();
-    call.carry_out(&order, planned).await
+    call.carry_out(&order, planned, guard).await
 }
 
 /// What a restart would do now, or why it is refused.

@@ -43,7 +43,13 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .filter_map(|unit| build.foreign(unit))
         .collect();
 
-    let mut model = Model { services, foreign };
+    let breaker = build.breaker(&config.breaker).unwrap_or_default();
+
+    let mut model = Model {
+        services,
+        foreign,
+        breaker,
+    };
     cross::check(
         &config.services,
         &config.foreign,
