@@ -3,12 +3,14 @@
 //! Reading never stops at a mistake. What a value means is decided in
 //! [`model`](crate::model); here it only has to be of the right kind.
 
+mod events;
 pub mod keys;
 mod problem;
 mod reader;
 
 use toml::de::DeTable;
 
+pub use events::{EventsConfig, HookConfig, WebhookConfig};
 pub use problem::{Colour, Mistakes, Problem};
 pub use reader::At;
 use reader::{StringOrTable, Table};
@@ -20,6 +22,7 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// Units of others, with names of this file.
     pub foreign: Vec<ForeignConfig>,
+    pub events: EventsConfig,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
 }
@@ -154,6 +157,7 @@ impl Config {
             return Self {
                 services: Vec::new(),
                 foreign: Vec::new(),
+                events: EventsConfig::default(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -185,10 +189,13 @@ impl Config {
         for (name, table) in templates {
             service(name, table, &mut problems);
         }
+        let events = root.table("events", &mut problems);
+        let events = events.map(|table| events::read(table, &mut problems));
         root.finish(&mut problems);
         Self {
             services,
             foreign,
+            events: events.unwrap_or_default(),
             problems,
         }
     }

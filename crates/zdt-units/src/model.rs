@@ -4,6 +4,7 @@
 mod address;
 mod build;
 mod cross;
+mod events;
 mod mistake;
 mod text;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 use std::time::Duration;
 
 pub use address::{Address, Reach, TcpAddress};
+pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
@@ -26,6 +28,8 @@ pub struct Model {
     pub services: Vec<Service>,
     /// Units of others, under names of this file.
     pub foreign: Vec<Foreign>,
+    /// Where it is written down what was done.
+    pub events: Events,
 }
 
 /// A unit that is not generated from this file and takes part in its order.

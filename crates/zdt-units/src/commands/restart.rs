@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::operation::{code, interrupts, restart_id, runtime, stopped, write};
+use super::operation::{Told, code, interrupts, restart_id, runtime, stopped};
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
@@ -20,28 +20,38 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let service = find(&read.model, &args.service)?;
     let restart_id = restart_id()?;
-    runtime()?.block_on(restart(args, service, &restart_id))
+    let scope = Scope::of(args.user)?;
+    runtime()?.block_on(async {
+        let mut told = match args.dry_run {
+            true => Told::here(args.json),
+            false => Told::open(args.json, &read.model.events, &scope),
+        };
+        let done = restart(args, &scope, service, &restart_id, &mut told).await;
+        told.finish().await;
+        done
+    })
 }
 
-async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Result<u8, Failed> {
-    let mut sink = |event: Event| write(args.json, &event);
-    let name = service.name.as_str();
-    let at_once = |kind| {
-        let event = Event::new(restart_id, name, Duration::ZERO, kind);
-        write(args.json, &event);
-    };
+async fn restart(
+    args: &RestartArgs,
+    scope: &Scope,
+    service: &Service,
+    restart_id: &str,
+    told: &mut Told,
+) -> Result<u8, Failed> {
+    let at_once = |kind| Event::new(restart_id, service.name.as_str(), Duration::ZERO, kind);
 
-    let mut host = Scope::of(args.user)?.connect().await?;
+    let mut host = scope.connect().await?;
     let plan = match prepare(&mut host, service).await? {
         Ok(plan) => plan,
         Err(refused) => {
-            at_once(EventKind::refused(&refused));
+            told.tell(at_once(EventKind::refused(&refused)));
             return Ok(exit_code::REFUSED);
         }
     };
     if args.dry_run {
         if args.json {
-            at_once(EventKind::planned(&plan, true));
+            told.tell(at_once(EventKind::planned(&plan, true)));
         } else {
             super::print(&plan.to_string())?;
         }
@@ -54,6 +64,7 @@ async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Res
         restart_id,
         interrupts: &mut interrupts,
     };
+    let mut sink = |event| told.tell(event);
     Ok(code(execute(run, &mut host, &mut sink).await))
 }
 

@@ -10,6 +10,7 @@ pub mod look;
 mod open_socket;
 mod ready;
 mod releases;
+pub mod sinks;
 pub mod supervisor;
 pub mod systemd;
 

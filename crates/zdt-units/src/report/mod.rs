@@ -1,5 +1,6 @@
 //! Turns values into lines for people and programs.
 
+pub mod brief;
 pub(crate) mod diff;
 pub(crate) mod explain;
 pub mod html;
