@@ -3,6 +3,7 @@
 mod alias;
 mod record;
 mod select;
+mod stored;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use crate::plan::{Plan, Refused, Step};
 pub use alias::Alias;
 pub use record::{Context, Record, Records};
 pub use select::{Level, is_wanted};
+pub use stored::Stored;
 
 /// The version of the format; it stays 1 while changes only add.
 pub const VERSION: u32 = 1;

@@ -6,7 +6,7 @@
     reason = "commands read files and stamp events with the wall clock"
 )]
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use tokio::runtime::Runtime;
@@ -14,12 +14,14 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failed;
 use super::scope::Scope;
+use crate::config::Colour;
 use crate::event::{Event, EventKind, Outcome, Record, Records};
 use crate::execute::Interrupts;
 use crate::exit_code;
 use crate::host::Failure;
 use crate::host::sinks::{Place, Sinks};
 use crate::model::Events;
+use crate::report::progress::Progress;
 use crate::report::{human, json};
 
 pub(super) fn runtime() -> Result<Runtime, Failed> {
@@ -118,34 +120,56 @@ impl Told {
 
     /// Waits for those who are still being told, and says who was not.
     pub(super) async fn finish(self) {
+        drop(self.teller);
         let missing = self.sinks.close().await;
         super::note(&missing);
     }
 }
 
 /// Tells the one who asked: people on standard error, programs on standard output.
-pub(super) struct Teller {
-    json: bool,
+pub(super) enum Teller {
+    Json,
+    /// Ansible, CI, a file.
+    Plain,
+    Terminal(Progress),
 }
 
 impl Teller {
     pub(super) fn new(json: bool) -> Self {
-        Self { json }
+        let is = |name, value: &str| std::env::var_os(name).is_some_and(|set| set == value);
+        let is_set = |name| std::env::var_os(name).is_some_and(|set| !set.is_empty());
+        let watched = io::stderr().is_terminal() && !is_set("CI") && !is("TERM", "dumb");
+        match (json, watched) {
+            (true, _) => Self::Json,
+            (false, false) => Self::Plain,
+            (false, true) => Self::Terminal(Progress::new(match is_set("NO_COLOR") {
+                true => Colour::Never,
+                false => Colour::Always,
+            })),
+        }
     }
 
     /// The report must not stop a restart that has begun, so a closed terminal is nothing here.
     pub(super) fn tell(&mut self, record: &Record) {
-        if self.json {
-            let _ = io::stdout().write_all(json::line(record).as_bytes());
-        } else {
-            let _ = io::stderr().write_all(human::lines(&record.event).as_bytes());
+        match self {
+            Self::Json => {
+                let _ = io::stdout().write_all(json::line(record).as_bytes());
+            }
+            Self::Plain => {
+                let _ = io::stderr().write_all(human::lines(&record.event).as_bytes());
+            }
+            Self::Terminal(progress) => progress.take(&record.event),
         }
     }
 
     /// For people only.
     pub(super) fn talk(&self, text: &str) {
-        if !self.json {
-            let _ = io::stderr().write_all(text.as_bytes());
+        match self {
+            Self::Json => {}
+            Self::Plain => {
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+            Self::Terminal(progress) => progress.say(text),
         }
     }
 }

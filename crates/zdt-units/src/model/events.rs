@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use super::AbsolutePath;
+use super::{AbsolutePath, Mistake};
+use crate::config::{list, nearest};
+use crate::event::KINDS;
 
 /// `[events]` as meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -93,5 +95,24 @@ impl Default for Events {
 
 impl Wanted {
     /// Words for several kinds.
-    pub const GROUPS: [&str; 4] = ["all", "failed", "finished", "started"];
+    const GROUPS: [&str; 4] = ["all", "failed", "finished", "started"];
+
+    pub fn parse(text: &str) -> Result<Self, Mistake> {
+        match text {
+            "all" => return Ok(Self::All),
+            "started" => return Ok(Self::Started),
+            "finished" => return Ok(Self::Finished),
+            "failed" => return Ok(Self::Failed),
+            _ => {}
+        }
+        if let Some(kind) = KINDS.iter().find(|kind| **kind == text) {
+            return Ok(Self::Kind(kind));
+        }
+        let known = [&Self::GROUPS, KINDS].concat();
+        let mistake = Mistake::new(format!("`{text}` is not a kind of event"));
+        Err(match nearest(text, &known) {
+            Some(meant) => mistake.hint(format!("did you mean `{meant}`?")),
+            None => mistake.hint(format!("there are {}", list(&known))),
+        })
+    }
 }

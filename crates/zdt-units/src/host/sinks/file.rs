@@ -4,6 +4,7 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Appends lines to `events.jsonl`. Older ones are in `events.jsonl.1`, `.2` and on.
 #[derive(Debug)]
@@ -31,21 +32,23 @@ impl EventLog {
 
     /// Adds a line, which ends in a line break, by one `write(2)`.
     pub fn append(&mut self, line: &str) -> io::Result<()> {
-        let file = self.current()?;
+        let directory = self.directory()?;
+        let mut held = Held::by_writer(&directory);
+        let mut file = self.current()?;
         let length = file.metadata()?.len();
-        let file = match length > 0 && length + line.len() as u64 > self.max_bytes {
-            true => {
-                self.rotate()?;
-                self.current()?
-            }
-            false => file,
-        };
+        if length > 0 && length + line.len() as u64 > self.max_bytes {
+            drop(held);
+            self.rotate(&directory)?;
+            held = Held::by_writer(&directory);
+            file = self.current()?;
+        }
         // What a power cut left unfinished stays a line of its own.
         let line = match ends_in_a_line(&file)? {
             true => line.to_owned(),
             false => format!("\n{line}"),
         };
         let written = (&file).write(line.as_bytes())?;
+        drop(held);
         match written == line.len() {
             true => Ok(()),
             false => Err(ErrorKind::StorageFull.into()),
@@ -73,9 +76,6 @@ impl EventLog {
                 return open.try_clone();
             }
         }
-        if let Some(directory) = self.path.parent() {
-            fs::create_dir_all(directory)?;
-        }
         let file = OpenOptions::new()
             .read(true)
             .append(true)
@@ -87,11 +87,19 @@ impl EventLog {
         Ok(file)
     }
 
-    /// Puts the file aside, unless another process is at it or has done it.
-    fn rotate(&self) -> io::Result<()> {
+    fn directory(&self) -> io::Result<File> {
         let directory = self.path.parent().unwrap_or(Path::new("/"));
-        let lock = File::open(directory)?;
-        if lock.try_lock().is_err() || fs::metadata(&self.path)?.len() < self.max_bytes / 2 {
+        fs::create_dir_all(directory)?;
+        File::open(directory)
+    }
+
+    /// Puts the file aside, unless another process is at it or has done it. A file that
+    /// somebody writes to at this moment grows a little more.
+    fn rotate(&self, directory: &File) -> io::Result<()> {
+        let Some(_held) = Held::by_mover(directory) else {
+            return Ok(());
+        };
+        if fs::metadata(&self.path)?.len() < self.max_bytes / 2 {
             return Ok(());
         }
         for number in (1..self.keep).rev() {
@@ -103,6 +111,44 @@ impl EventLog {
         fs::rename(&self.path, aside(&self.path, 1))
     }
 }
+
+/// A lock on the directory. Who writes shares it, so that a file that was put aside is complete.
+struct Held<'d>(Option<&'d File>);
+
+impl<'d> Held<'d> {
+    /// Files are put aside in no time, so whoever takes longer hangs, and is not waited for.
+    fn by_writer(directory: &'d File) -> Self {
+        for _ in 0..TRIES {
+            if directory.try_lock_shared().is_ok() {
+                return Self(Some(directory));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        Self(None)
+    }
+
+    /// Whoever else writes finds the file too large as well, and lets go.
+    fn by_mover(directory: &'d File) -> Option<Self> {
+        for _ in 0..TRIES {
+            if directory.try_lock().is_ok() {
+                return Some(Self(Some(directory)));
+            }
+            std::thread::sleep(PAUSE);
+        }
+        None
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        if let Some(directory) = self.0 {
+            let _ = directory.unlock();
+        }
+    }
+}
+
+const TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// `events.jsonl.1` is the youngest.
 fn aside(path: &Path, number: u32) -> PathBuf {

@@ -9,6 +9,8 @@
 mod exec;
 mod file;
 mod journal;
+mod metrics;
+mod read;
 mod tally;
 mod webhook;
 
@@ -17,6 +19,8 @@ use std::path::{Path, PathBuf};
 use self::exec::ExecHook;
 pub use self::file::EventLog;
 use self::journal::Journal;
+use self::metrics::MetricsFile;
+pub use self::read::EventReader;
 use self::webhook::WebhookThread;
 use crate::event::{EventKind, Record, is_wanted};
 use crate::model::{EventFile, Events};
@@ -29,6 +33,7 @@ pub struct Sinks {
     journal: Option<Journal>,
     webhooks: Vec<WebhookThread>,
     hooks: Vec<ExecHook>,
+    metrics: Option<MetricsFile>,
     /// Said once each; the sink is tried again with the next event.
     failed: Vec<String>,
     troubles: Vec<String>,
@@ -69,6 +74,10 @@ impl Sinks {
             journal: events.journal.then(|| Journal::new(place.user)).flatten(),
             webhooks,
             hooks: events.hooks.iter().map(ExecHook::start).collect(),
+            metrics: events
+                .metrics
+                .as_ref()
+                .map(|path| MetricsFile::new(PathBuf::from(path.as_str()), &place.state)),
             failed: Vec::new(),
             troubles,
         }
@@ -97,6 +106,11 @@ impl Sinks {
                 "journal",
                 format!("the journal does not take events: {error}"),
             );
+        }
+        if let Some(metrics) = &self.metrics
+            && let Err(trouble) = metrics.take(record)
+        {
+            self.trouble("metrics", trouble);
         }
         for webhook in &mut self.webhooks {
             if is_wanted(&webhook.wanted, &record.event.kind) {

@@ -7,7 +7,6 @@ use super::super::{AbsolutePath, EventFile, Events, Format, Hook, Text, Url, Wan
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
 use crate::config::{At, EventsConfig, HookConfig, Problem, WebhookConfig};
-use crate::event::KINDS;
 
 impl Build {
     /// `None` after a mistake.
@@ -121,22 +120,12 @@ impl Build {
             );
             return None;
         }
-        let parsed = words.value.iter().map(|word| self.parse(word, wanted));
+        let parsed = words
+            .value
+            .iter()
+            .map(|word| self.parse(word, Wanted::parse));
         let parsed: Vec<Option<Wanted>> = parsed.collect();
         parsed.into_iter().collect()
-    }
-}
-
-fn wanted(text: &str) -> Result<Wanted, Mistake> {
-    match text {
-        "all" => Ok(Wanted::All),
-        "started" => Ok(Wanted::Started),
-        "finished" => Ok(Wanted::Finished),
-        "failed" => Ok(Wanted::Failed),
-        _ => match KINDS.iter().find(|kind| **kind == text) {
-            Some(kind) => Ok(Wanted::Kind(kind)),
-            None => Err(unknown_word("on", text, &[&Wanted::GROUPS, KINDS].concat())),
-        },
     }
 }
 
