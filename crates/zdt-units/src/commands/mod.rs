@@ -4,6 +4,7 @@ mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
+mod events;
 mod exec;
 mod explain;
 mod generate;
@@ -53,6 +54,8 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Events(args) => events::run(args),
+        Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),
