@@ -4,6 +4,7 @@ mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
+mod deploy;
 mod exec;
 mod explain;
 mod generate;
@@ -12,7 +13,9 @@ mod listen;
 mod operation;
 mod package;
 mod probe;
+mod releases;
 mod restart;
+mod rollback;
 mod run;
 mod scope;
 mod sweep;
@@ -52,6 +55,9 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Deploy(args) => deploy::run(args),
+        Command::Rollback(args) => rollback::run(args),
+        Command::Releases(args) => releases::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -5,4 +5,5 @@ pub(crate) mod explain;
 pub mod html;
 pub mod human;
 pub mod json;
+pub(crate) mod releases;
 pub(crate) mod timeline;
