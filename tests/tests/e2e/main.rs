@@ -22,6 +22,7 @@ mod install;
 mod orchestrate;
 mod overlap;
 mod programs;
+mod releases;
 mod restart;
 mod strategies;
 mod units;
@@ -191,6 +192,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(gates::TESTS)
         .chain(held::TESTS)
+        .chain(releases::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
         .chain(overlap::tests())
