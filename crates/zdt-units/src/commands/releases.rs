@@ -5,7 +5,7 @@ use super::{Failed, config_file, note, operation, print};
 use crate::cli::ReleasesArgs;
 use crate::exit_code;
 use crate::host::releases::{checksum, look};
-use crate::release::Found;
+use crate::release::Kind;
 use crate::report::releases::{Listed, json, notes, table};
 
 pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
@@ -18,13 +18,12 @@ pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
             .hint("add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`"));
     };
     let releases = look(&release.root).map_err(operation::stopped)?;
-    let checksum = |found: &Found| match args.verify {
-        true => checksum(&release.root, &found.name).map(Some),
-        false => Ok(None),
-    };
     let mut checksums = Vec::new();
     for found in &releases.all {
-        checksums.push(checksum(found).map_err(operation::stopped)?);
+        // Nobody knows what the others should be.
+        let asked = args.verify && matches!(found.kind, Kind::Ours(_));
+        let checksum = asked.then(|| checksum(&release.root, &found.name));
+        checksums.push(checksum.transpose().map_err(operation::stopped)?);
     }
     let listed = Listed {
         service: name,
