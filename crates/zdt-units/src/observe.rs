@@ -10,7 +10,7 @@ use crate::model::{AbsolutePath, Address, Foreign, Name, Reach, Service, Strateg
 use crate::release::Releases;
 
 /// The units that a restart looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
     /// What starts when a connection comes and nothing runs.
     pub service: UnitName,
@@ -28,7 +28,7 @@ pub struct Watched {
 }
 
 /// A socket unit, and where its clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchedSocket {
     pub unit: UnitName,
     pub reach: Vec<Reach>,
@@ -116,7 +116,7 @@ pub struct UnitFiles {
 }
 
 /// A unit file or a drop-in, whole.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UnitCopy {
     pub path: PathBuf,
     pub text: String,

@@ -19,6 +19,7 @@ pub use by_hand::by_hand;
 pub use foreign::plan_foreign;
 pub use refuse::{Refusal, Refused};
 pub use release::{Mark, ReleaseAct, ReleaseLink};
+use serde::{Deserialize, Serialize};
 pub(crate) use text::headline;
 
 use self::change::{Change, Undo};
@@ -54,7 +55,8 @@ pub struct Options {
 }
 
 /// What a plan is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// The release that is there, in new processes.
     Restart,
@@ -93,7 +95,7 @@ impl Operation {
 ///
 /// `--dry-run` prints this value and `execute` consumes it; there is no other
 /// description of a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub service: Name,
     pub operation: Operation,
@@ -109,7 +111,7 @@ pub struct Plan {
 }
 
 /// One action, how long it may take, and what its failure means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub action: Action,
     pub limit: Duration,
@@ -117,7 +119,8 @@ pub struct Step {
 }
 
 /// What a failed step means, once something may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Nothing has changed yet, so there is nothing to take back.
     Stop,
@@ -131,7 +134,8 @@ pub enum OnFailure {
 }
 
 /// The closed set of things the executor knows how to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
     StartUnit {

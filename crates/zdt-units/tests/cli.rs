@@ -56,6 +56,8 @@ fn help_names_every_command() {
       deploy       Copy a new release, and restart the service with it
       rollback     Restart the service with a release that served before
       releases     List the releases of a service: which serves, and which is the way back
+      events       Show what operations did, and follow what they do
+      history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
       run          Run a service without systemd, and restart it without losing a connection
       verify       Prove that restarts lose nothing: of a service, or of any program in any language
@@ -133,6 +135,12 @@ fn help_of_restart() {
 
           --dry-run
               Print what would be done, and do nothing
+
+          --force
+              Also while the circuit breaker is open
+
+          --wait[=<DURATION>]
+              Wait until others are done with the service, at most for so long, instead of refusing
 
           --json
               Print events as JSON, one object a line, on standard output
@@ -739,7 +747,40 @@ fn releases_are_listed() {
     stderr: note: `v1` is not what was deployed
     exit status 8
     ");
-    insta::assert_snapshot!(said(&["releases", "shop", "--json"]), @"");
+    let said = said(&["releases", "shop", "--json"]);
+    let mut listed: serde_json::Value = serde_json::from_str(said.lines().nth(1).unwrap()).unwrap();
+    let releases = listed["releases"].as_array_mut().unwrap();
+    releases.retain(|release| release["name"] == "v2" || release["name"] == "bad");
+    assert_eq!(
+        listed,
+        serde_json::json!({
+            "v": 1,
+            "service": "shop",
+            "root": "/srv/shop",
+            "current": "v2",
+            "next": "v3",
+            "serving": "v2",
+            "previous": "v1",
+            "releases": [
+                {
+                    "name": "v2",
+                    "state": ["current", "migrated"],
+                    "record": {
+                        "v": 1,
+                        "name": "v2",
+                        "created": day(2),
+                        "source": "/tmp/v2",
+                        "checksum": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                        "files": 2,
+                        "bytes": 3_000_000,
+                        "migrated": day(2),
+                        "served": { "first": day(2), "last": day(2) },
+                    },
+                },
+                { "name": "bad", "state": ["damaged record"], "record": null },
+            ],
+        })
+    );
 }
 
 #[test]
@@ -754,6 +795,12 @@ fn releases_that_are_not_kept_have_no_list() {
     "#);
     insta::assert_snapshot!(
         transcript(directory.path(), &["rollback", "shop", "../v1"]),
-        @""
+        @"
+    $ zdt-units rollback shop ../v1
+    stderr: error: `../v1` does not do as the name of a release
+    stderr:
+    stderr: hint: use a letter or a digit, then up to 99 letters, digits, `.`, `_`, `+` and `-`
+    exit status 2
+    "
     );
 }

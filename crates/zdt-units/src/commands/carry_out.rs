@@ -4,7 +4,8 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use super::operation::{code, interrupts, write};
+use super::guard::{Guard, Wait};
+use super::operation::{Told, code, interrupts, restart_id};
 use super::scope::Scope;
 use super::{Failed, operation};
 use crate::cli::ChangeArgs;
@@ -13,22 +14,70 @@ use crate::execute::{Run, execute, roll_out};
 use crate::exit_code;
 use crate::host::Host as _;
 use crate::host::systemd::Systemd;
+use crate::model::{Model, Name};
 use crate::observe::{Observed, Watched};
 use crate::order::{Order, Part, Schedule};
 use crate::plan::{Operation, Options, Plan, Refused, Request, plan, plan_foreign};
 
 /// One call of a command.
 pub(super) struct Call<'a> {
+    pub(super) model: &'a Model,
     pub(super) scope: &'a Scope,
     pub(super) restart_id: String,
     pub(super) args: &'a ChangeArgs,
     pub(super) parallel: usize,
+    told: RefCell<Told>,
 }
 
 /// What is to be done with one part, or why nothing is.
 pub(super) type Planned = Result<Plan, Refused>;
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Within the runtime.
+    pub(super) fn new(
+        model: &'a Model,
+        scope: &'a Scope,
+        args: &'a ChangeArgs,
+    ) -> Result<Self, Failed> {
+        let told = match args.dry_run {
+            true => Told::here(args.json),
+            false => Told::open(args.json, &model.events, scope),
+        };
+        Ok(Self {
+            model,
+            scope,
+            restart_id: restart_id()?,
+            args,
+            parallel: 1,
+            told: RefCell::new(told),
+        })
+    }
+
+    /// Waits for those who are still being told.
+    pub(super) async fn finish(self) {
+        self.told.into_inner().finish().await;
+    }
+
+    /// Keeps others away from all services of `order`. Whoever only looks is in nobody's way.
+    pub(super) async fn guard(
+        &self,
+        order: &Order<'_>,
+        operation: &Operation,
+    ) -> Result<Option<Guard>, Failed> {
+        if self.args.dry_run {
+            return Ok(None);
+        }
+        let names: Vec<&Name> = order.parts.iter().map(Part::name).collect();
+        let listed: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
+        let command = format!("{} {}", operation.name(), listed.join(" "));
+        let wait = Wait::from(&self.args.wait);
+        let guard = Guard::take(self.scope, &names, &command, &self.restart_id, wait).await?;
+        for name in names {
+            guard.admit(name, operation, &self.model.breaker, self.args.force)?;
+        }
+        Ok(Some(guard))
+    }
+
     /// Reads the state of `part` and changes nothing.
     pub(super) async fn observe(
         &self,
@@ -69,11 +118,12 @@ impl Call<'_> {
         }
     }
 
-    /// Shows the plans, says why there are none, or carries them out.
+    /// Shows the plans, says why there are none, or carries them out, under `guard`.
     pub(super) async fn carry_out(
         &self,
         order: &Order<'_>,
         planned: Vec<Planned>,
+        guard: Option<Guard>,
     ) -> Result<u8, Failed> {
         let mut plans = Vec::new();
         for (part, planned) in order.parts.iter().zip(planned) {
@@ -85,10 +135,10 @@ impl Call<'_> {
         if plans.len() < order.parts.len() {
             return Ok(exit_code::REFUSED);
         }
-        if self.args.dry_run {
-            return self.show(&plans);
+        match guard {
+            None => self.show(&plans),
+            Some(guard) => self.execute(order, &plans, &guard).await,
         }
-        self.execute(order, &plans).await
     }
 
     fn show(&self, plans: &[Plan]) -> Result<u8, Failed> {
@@ -103,19 +153,27 @@ impl Call<'_> {
         Ok(exit_code::DONE)
     }
 
-    async fn execute(&self, order: &Order<'_>, plans: &[Plan]) -> Result<u8, Failed> {
+    async fn execute(
+        &self,
+        order: &Order<'_>,
+        plans: &[Plan],
+        guard: &Guard,
+    ) -> Result<u8, Failed> {
         let mut interrupts = interrupts()?;
         let others = interrupts.also();
-        let sink = RefCell::new(|event: &Event| write(self.args.json, event));
         let one = async |place: usize| {
             let plan: &Plan = &plans[place];
-            let mut tell = |event: Event| (sink.borrow_mut())(&event);
-            let mut host = match self.scope.connect().await {
-                Ok(host) => host,
+            let begun = async { Ok((self.scope.connect().await?, guard.begin(plan)?)) };
+            let (mut host, mut under_way) = match begun.await {
+                Ok(begun) => begun,
                 Err(failed) => {
-                    failed.show();
+                    Failed::show(&failed);
                     return Outcome::Stopped;
                 }
+            };
+            let mut tell = |event: Event| {
+                under_way.take(&event);
+                self.told.borrow_mut().tell(event);
             };
             let mut interrupts = others.also();
             let run = Run {
@@ -124,7 +182,9 @@ impl Call<'_> {
                 systemctl: self.scope.systemctl(),
                 interrupts: &mut interrupts,
             };
-            execute(run, &mut host, &mut tell).await
+            let outcome = execute(run, &mut host, &mut tell).await;
+            guard.ended(&plan.service, &self.model.breaker, outcome);
+            outcome
         };
         let schedule = Schedule::new(&order.after, self.parallel);
         let outcomes = roll_out(schedule, &mut interrupts, one).await;
@@ -140,7 +200,7 @@ impl Call<'_> {
     /// Says something that no plan says.
     pub(super) fn tell(&self, service: &str, kind: EventKind) {
         let event = Event::new(&self.restart_id, service, Duration::ZERO, kind);
-        write(self.args.json, &event);
+        self.told.borrow_mut().tell(event);
     }
 }
 

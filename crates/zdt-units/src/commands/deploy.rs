@@ -3,14 +3,15 @@
 use std::time::SystemTime;
 
 use super::carry_out::Call;
-use super::operation::{restart_id, runtime};
+use super::operation::runtime;
 use super::restart::find;
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::DeployArgs;
 use crate::exit_code;
-use crate::model::{Model, Name, ReleaseName};
-use crate::order::Order;
+use crate::model::{ReleaseName, Service};
+use crate::observe::Observed;
+use crate::order::{Order, Part};
 use crate::plan::Operation;
 use crate::release::{Releases, default_name};
 
@@ -26,35 +27,37 @@ pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
             format!("failed to find `{from}`: {error}"),
         )
     })?;
-    let scope = Scope::of(args.user)?;
-    let call = Call {
-        scope: &scope,
-        restart_id: restart_id()?,
-        args: &args.change,
-        parallel: 1,
-    };
     let operation = |seen: &Releases, now| {
-        let release = named.unwrap_or_else(|| default_name(now, seen));
+        let release = named.clone().unwrap_or_else(|| default_name(now, seen));
+        let from = from.clone();
         Ok(Operation::Deploy { release, from })
     };
-    runtime()?.block_on(change(&call, &read.model, &service.name, operation))
+    let scope = Scope::of(args.user)?;
+    runtime()?.block_on(async {
+        let call = Call::new(&read.model, &scope, &args.change)?;
+        let done = change(&call, service, operation).await;
+        call.finish().await;
+        done
+    })
 }
 
 /// Puts another release of `service` into service; `operation` chooses it from those that are there.
 pub(super) async fn change(
     call: &Call<'_>,
-    model: &Model,
-    service: &Name,
-    operation: impl FnOnce(&Releases, SystemTime) -> Result<Operation, Failed>,
+    service: &Service,
+    operation: impl Fn(&Releases, SystemTime) -> Result<Operation, Failed>,
 ) -> Result<u8, Failed> {
     let mut host = call.scope.connect().await?;
-    let order = Order::new(model, |name| name == service);
-    let mut planned = Vec::new();
-    if let Some(part) = order.parts.first() {
-        let observed = call.observe(&mut host, *part).await?;
+    let part = Part::Own(service);
+    let choose = |observed: &Observed| {
         let none = Releases::default();
-        let operation = operation(observed.releases.as_ref().unwrap_or(&none), observed.at)?;
-        planned.push(call.plan(*part, operation, &observed));
-    }
-    call.carry_out(&order, planned).await
+        operation(observed.releases.as_ref().unwrap_or(&none), observed.at)
+    };
+    let order = Order::new(call.model, |name| *name == service.name);
+    let chosen = choose(&call.observe(&mut host, part).await?)?;
+    let guard = call.guard(&order, &chosen).await?;
+    // Those who were waited for may have brought another one.
+    let observed = call.observe(&mut host, part).await?;
+    let planned = call.plan(part, choose(&observed)?, &observed);
+    call.carry_out(&order, vec![planned], guard).await
 }

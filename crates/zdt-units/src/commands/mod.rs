@@ -5,9 +5,11 @@ mod config_file;
 mod demo;
 mod demo_app;
 mod deploy;
+mod events;
 mod exec;
 mod explain;
 mod generate;
+mod guard;
 mod install;
 mod listen;
 mod operation;
@@ -58,6 +60,8 @@ pub fn main() -> ExitCode {
         Command::Deploy(args) => deploy::run(args),
         Command::Rollback(args) => rollback::run(args),
         Command::Releases(args) => releases::run(args),
+        Command::Events(args) => events::run(args),
+        Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),

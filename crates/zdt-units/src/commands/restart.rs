@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::carry_out::Call;
-use super::operation::{restart_id, runtime, stopped};
+use super::operation::{runtime, stopped};
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
@@ -24,23 +24,20 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let names = names(&read.model, &args.services)?;
     let scope = Scope::of(args.user)?;
-    let call = Call {
-        scope: &scope,
-        restart_id: restart_id()?,
-        args: &args.change,
-        parallel: usize::try_from(args.parallel.unwrap_or(PARALLEL)).unwrap_or(usize::MAX),
-    };
-    runtime()?.block_on(restart(args, &read.model, names, &call))
+    let parallel = args.parallel.unwrap_or(PARALLEL);
+    runtime()?.block_on(async {
+        let mut call = Call::new(&read.model, &scope, &args.change)?;
+        call.parallel = usize::try_from(parallel).unwrap_or(usize::MAX);
+        let done = restart(args, names, &call).await;
+        call.finish().await;
+        done
+    })
 }
 
-async fn restart(
-    args: &RestartArgs,
-    model: &Model,
-    names: BTreeSet<Name>,
-    call: &Call<'_>,
-) -> Result<u8, Failed> {
+async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> Result<u8, Failed> {
     let mut host = call.scope.connect().await?;
-    let wanted = Order::new(model, |name| args.all || names.contains(name));
+    let wanted = Order::new(call.model, |name| args.all || names.contains(name));
+    let guard = call.guard(&wanted, &Operation::Restart).await?;
     let mut planned = Vec::new();
     for part in &wanted.parts {
         let observed = call.observe(&mut host, *part).await?;
@@ -51,9 +48,9 @@ async fn restart(
         planned.push((part.name(), call.plan(*part, Operation::Restart, &observed)));
     }
     let changed: BTreeSet<&Name> = planned.iter().map(|(name, _)| *name).collect();
-    let order = Order::new(model, |name| changed.contains(name));
+    let order = Order::new(call.model, |name| changed.contains(name));
     let planned = planned.into_iter().map(|(_, planned)| planned).collect();
-    call.carry_out(&order, planned).await
+    call.carry_out(&order, planned, guard).await
 }
 
 /// What a restart would do now, or why it is refused.

@@ -2,7 +2,7 @@
 
 use super::carry_out::Call;
 use super::deploy::change;
-use super::operation::{restart_id, runtime};
+use super::operation::runtime;
 use super::restart::find;
 use super::scope::Scope;
 use super::{Failed, config_file};
@@ -17,13 +17,6 @@ pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
     let service = find(&read.model, &args.service)?;
     let named = args.release.as_deref().map(ReleaseName::parse);
     let named = named.transpose().map_err(Failed::usage)?;
-    let scope = Scope::of(args.user)?;
-    let call = Call {
-        scope: &scope,
-        restart_id: restart_id()?,
-        args: &args.change,
-        parallel: 1,
-    };
     let operation = |seen: &Releases, _| match named.as_ref().or(seen.previous()) {
         Some(release) => Ok(Operation::RollBack {
             release: release.clone(),
@@ -36,5 +29,11 @@ pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
             )))
         }
     };
-    runtime()?.block_on(change(&call, &read.model, &service.name, operation))
+    let scope = Scope::of(args.user)?;
+    runtime()?.block_on(async {
+        let call = Call::new(&read.model, &scope, &args.change)?;
+        let done = change(&call, service, operation).await;
+        call.finish().await;
+        done
+    })
 }

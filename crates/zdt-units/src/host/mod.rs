@@ -7,10 +7,14 @@ pub(crate) mod handover;
 pub mod image;
 mod kept;
 mod listeners;
+pub mod lock;
 pub mod look;
 mod open_socket;
 mod ready;
+pub mod record;
 pub mod releases;
+pub mod sinks;
+pub mod state;
 pub mod supervisor;
 pub mod systemd;
 

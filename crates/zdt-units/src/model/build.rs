@@ -1,6 +1,7 @@
 //! Turns what was written into what was meant, one service at a time, past every mistake.
 
 mod deploy;
+mod events;
 mod health;
 mod process;
 mod sockets;
@@ -43,7 +44,15 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .filter_map(|unit| build.foreign(unit))
         .collect();
 
-    let mut model = Model { services, foreign };
+    let breaker = build.breaker(&config.breaker).unwrap_or_default();
+    let events = build.events(&config.events);
+
+    let mut model = Model {
+        services,
+        foreign,
+        breaker,
+        events: events.unwrap_or_default(),
+    };
     cross::check(
         &config.services,
         &config.foreign,

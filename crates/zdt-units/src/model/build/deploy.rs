@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Migrate, Pace, Release, Slot, Strategy, Text};
+use super::super::{AbsolutePath, Breaker, Migrate, Pace, Release, Slot, Strategy, Text};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
-use crate::config::{At, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
+use crate::config::{
+    At, BreakerConfig, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig,
+};
 
 impl Build {
+    pub(super) fn breaker(&mut self, config: &BreakerConfig) -> Option<Breaker> {
+        let default = Breaker::default();
+        let second = Duration::from_secs(1);
+        let failures = self.number(config.failures.as_ref(), default.failures.into(), 0..=100);
+        let within = self.duration(config.within.as_ref(), default.within, second);
+        let pause = self.duration(config.pause.as_ref(), default.pause, second);
+        Some(Breaker {
+            failures: failures
+                .map(|number| u32::try_from(number).expect("the range was checked"))?,
+            within: within?,
+            pause: pause?,
+        })
+    }
+
     pub(super) fn strategy(&mut self, config: &ServiceConfig) -> Option<Strategy> {
         let instances = config.instances.as_ref();
         let number = self.number(instances, 2, 1..=1000);
