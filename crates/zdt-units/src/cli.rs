@@ -27,6 +27,9 @@ pub enum Command {
     Uninstall(UninstallArgs),
     Explain(ExplainArgs),
     Restart(RestartArgs),
+    Deploy(DeployArgs),
+    Rollback(RollbackArgs),
+    Releases(ReleasesArgs),
     Events(EventsArgs),
     History(HistoryArgs),
     Probe(Box<ProbeArgs>),
@@ -271,6 +274,80 @@ pub struct ChangeArgs {
     pub wait: WaitArgs,
 
     /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Copy a new release, and restart the service with it
+///
+/// The copy is complete and on disk before anything is touched. A release that does not prove
+/// itself is taken back: `current` leads to the one before, and that serves again.
+///
+/// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 6 the release
+/// was taken back, 7 look now, 9 done but the old process was killed with requests in it.
+#[derive(Debug, Args)]
+pub struct DeployArgs {
+    /// The service's name in `zdt.toml`
+    pub service: String,
+
+    /// A directory, a `.tar` or `.tar.gz`, or one program, which becomes `bin/NAME`
+    #[arg(long, value_name = "PATH")]
+    pub from: PathBuf,
+
+    /// What to call it [default: the time, as in `2026-01-19T12.00.00`]
+    #[arg(long, value_name = "NAME")]
+    pub release: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// A service of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// Restart the service with a release that served before
+///
+/// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 6 what served
+/// serves again, 7 look now, 9 done but the old process was killed with requests in it.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The service's name in `zdt.toml`
+    pub service: String,
+
+    /// Which release, as `zdt-units releases` lists them [default: the one before]
+    pub release: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// A service of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// List the releases of a service: which serves, and which is the way back
+///
+/// Exit status: 0 done, 5 they could not be read, 8 `--verify` found one that was changed.
+#[derive(Debug, Args)]
+pub struct ReleasesArgs {
+    /// The service's name in `zdt.toml`
+    pub service: String,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Read all of them, and compare the checksums
+    #[arg(long)]
+    pub verify: bool,
+
+    /// Print one JSON object
     #[arg(long)]
     pub json: bool,
 }

@@ -65,14 +65,20 @@ impl Releases {
         Some(&newest.name)
     }
 
-    /// Where to roll back to: the good one that served last before the current one.
-    ///
-    /// One that was rolled back from is good too, unless it was marked as failed.
+    /// Where to roll back to: of the good ones that came to serve before the current one, that
+    /// which served last. So a second roll back leads further back, and not to what was left.
+    /// Where none is older it is one of the others.
     pub fn previous(&self) -> Option<&ReleaseName> {
+        let current = self.current.as_ref();
+        let since = current.and_then(|name| self.record(name));
+        let since = since.map(Record::first_use);
         let others = self
             .records()
-            .filter(|record| record.is_good() && Some(&record.name) != self.current.as_ref());
-        let newest = others.max_by_key(|record| (record.last_served(), &record.name))?;
+            .filter(|record| record.is_good() && Some(&record.name) != current);
+        let newest = others.max_by_key(|record| {
+            let is_older = since.is_none_or(|since| record.first_use() < since);
+            (is_older, record.last_served(), &record.name)
+        })?;
         Some(&newest.name)
     }
 

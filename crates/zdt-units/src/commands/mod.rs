@@ -4,6 +4,7 @@ mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
+mod deploy;
 mod events;
 mod exec;
 mod explain;
@@ -14,7 +15,9 @@ mod listen;
 mod operation;
 mod package;
 mod probe;
+mod releases;
 mod restart;
+mod rollback;
 mod run;
 mod scope;
 mod sweep;
@@ -54,6 +57,9 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Deploy(args) => deploy::run(args),
+        Command::Rollback(args) => rollback::run(args),
+        Command::Releases(args) => releases::run(args),
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),

@@ -110,7 +110,8 @@ impl Record {
         self.served.map_or(self.created, |served| served.first)
     }
 
-    pub(super) fn last_use(&self) -> Stamp {
+    /// When it last came to serve, or was made.
+    pub fn last_use(&self) -> Stamp {
         self.last_served()
             .map_or(self.created, |last| last.max(self.created))
     }

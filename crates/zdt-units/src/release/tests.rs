@@ -59,7 +59,16 @@ fn the_way_back_leads_to_the_good_one_before() {
             "a",
             &[("a", &[(Served, 1), (Served, 3)]), ("b", &[(Served, 2)])],
         ),
-        // Rolled back, and the newer one was not.
+        // Rolled back once, and again.
+        check(
+            "b",
+            &[
+                ("a", &[(Served, 1)]),
+                ("b", &[(Served, 2), (Served, 4)]),
+                ("c", &[(Served, 3)]),
+            ],
+        ),
+        // Rolled back, and the newer one was not good.
         check(
             "b",
             &[
@@ -78,7 +87,16 @@ fn the_way_back_leads_to_the_good_one_before() {
     ];
     assert_eq!(
         said,
-        ["none none", "a none", "b a", "a b", "b a", "b b", "a a"]
+        [
+            "none none",
+            "a none",
+            "b a",
+            "a b",
+            "b a",
+            "b a",
+            "b b",
+            "a a"
+        ]
     );
 }
 

@@ -27,8 +27,7 @@ pub(super) fn copy(
     name: &ReleaseName,
     ended: &AtomicBool,
 ) -> Result<(), Failure> {
-    let source = Source::of(from)?;
-    not_from_itself(from, place)?;
+    let source = Source::of(from, &place.releases())?;
     let survey = survey(from, &source)?;
     let release = place.release(name);
     if release.symlink_metadata().is_ok() {
@@ -68,30 +67,16 @@ pub(super) fn copy(
 
 /// The checksum of what is on disk now; it is that of the record unless somebody changed it.
 pub fn checksum(root: &AbsolutePath, name: &ReleaseName) -> Result<String, Failure> {
-    let source = Source::Directory(Place::new(root).release(name));
+    let source = Source::Directory {
+        path: Place::new(root).release(name),
+        releases: None,
+    };
     let take = Take {
         to: None,
         kept_bits: 0o7777,
         ended: &AtomicBool::new(false),
     };
     Ok(take.all(&source)?.checksum())
-}
-
-/// A source above its own copy would never end.
-fn not_from_itself(from: &Path, place: &Place) -> Result<(), Failure> {
-    let whole = from
-        .canonicalize()
-        .map_err(|error| failed("read", from, &error))?;
-    let releases = place.releases();
-    let releases = releases.canonicalize().unwrap_or(releases);
-    match releases.starts_with(&whole) {
-        true => {
-            let (from, releases) = (from.display(), releases.display());
-            let text = format!("`{from}` has the releases in it, in `{releases}`");
-            Err(Failure::new(text).without_effect())
-        }
-        false => Ok(()),
-    }
 }
 
 /// Sizes and paths of everything, or all that no release can have.

@@ -1,6 +1,6 @@
 //! What a release is made from: a directory, an archive, or one program.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{BufReader, Read};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -13,7 +13,11 @@ use super::failed;
 use crate::host::Failure;
 
 pub(super) enum Source {
-    Directory(PathBuf),
+    Directory {
+        path: PathBuf,
+        /// What cannot be in it: a release would be copied into itself without end.
+        releases: Option<PathBuf>,
+    },
     /// Becomes `bin/NAME`.
     Program(PathBuf),
     Archive {
@@ -47,7 +51,7 @@ pub(super) enum What<'a> {
 type Visit<'v> = dyn FnMut(Item<'_>) -> Result<(), Failure> + 'v;
 
 impl Source {
-    pub(super) fn of(path: &Path) -> Result<Self, Failure> {
+    pub(super) fn of(path: &Path, releases: &Path) -> Result<Self, Failure> {
         let about = path
             .metadata()
             .map_err(|error| failed("read", path, &error))?;
@@ -55,7 +59,8 @@ impl Source {
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
         let path = path.to_owned();
         if about.is_dir() {
-            Ok(Self::Directory(path))
+            let releases = Some(releases.to_owned());
+            Ok(Self::Directory { path, releases })
         } else if !about.is_file() {
             let text = format!("`{}` is neither a directory nor a file", path.display());
             Err(Failure::new(text).without_effect())
@@ -76,7 +81,7 @@ impl Source {
     /// Shows everything to `visit`, in any order but what is above before what is below.
     pub(super) fn walk(&self, visit: &mut Visit<'_>) -> Result<(), Failure> {
         match self {
-            Self::Directory(path) => directory(path, visit),
+            Self::Directory { path, releases } => directory(path, releases.as_deref(), visit),
             Self::Archive { path, gzip } => {
                 let file = File::open(path).map_err(|error| failed("read", path, &error))?;
                 let file = BufReader::new(file);
@@ -93,7 +98,9 @@ impl Source {
     }
 }
 
-fn directory(top: &Path, visit: &mut Visit<'_>) -> Result<(), Failure> {
+fn directory(top: &Path, releases: Option<&Path>, visit: &mut Visit<'_>) -> Result<(), Failure> {
+    let place = |about: Metadata| (about.dev(), about.ino());
+    let releases = releases.and_then(|releases| releases.metadata().ok().map(place));
     for entry in WalkDir::new(top).min_depth(1) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(top).to_owned();
@@ -106,7 +113,10 @@ fn directory(top: &Path, visit: &mut Visit<'_>) -> Result<(), Failure> {
             continue;
         }
         let unread = |error| failed("read", from, &error);
-        let what = if kind.is_dir() {
+        let about = from.symlink_metadata().map_err(unread)?;
+        let what = if Some((about.dev(), about.ino())) == releases {
+            What::Impossible("where the releases are kept")
+        } else if kind.is_dir() {
             What::Directory
         } else if kind.is_symlink() {
             What::Link(from.read_link().map_err(unread)?)
@@ -117,7 +127,6 @@ fn directory(top: &Path, visit: &mut Visit<'_>) -> Result<(), Failure> {
         } else {
             What::Impossible("a device")
         };
-        let about = from.symlink_metadata().map_err(unread)?;
         visit(Item {
             path,
             mode: about.mode() & 0o7777,

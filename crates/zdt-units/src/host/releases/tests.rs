@@ -264,13 +264,26 @@ fn what_no_release_can_have_is_told_at_once_and_nothing_is_there() {
         ]
     );
     let above = site.from.parent().unwrap();
-    // Its releases would be copied into themselves.
-    assert!(check(above).ends_with("has the releases in it, in `/shop/releases`"));
     assert_eq!(
         check(&above.join("gone")),
         "failed to read `/gone`: No such file or directory (os error 2)"
     );
     assert!(!Path::new(site.root.as_str()).exists());
+}
+
+#[test]
+fn a_release_is_not_copied_into_itself() {
+    let site = Site::new();
+    let above = site.from.parent().unwrap();
+    // At first there is no such directory, and then there is.
+    for _ in 0..2 {
+        let said = said(&site, site.copy_from(above, "v1"));
+        assert!(
+            said.starts_with("no release can have that: `shop/releases`"),
+            "{said}"
+        );
+        assert_eq!(site.names(), [".zdt"]);
+    }
 }
 
 #[test]
