@@ -4,6 +4,7 @@
 mod address;
 mod build;
 mod cross;
+mod health;
 mod mistake;
 mod text;
 mod value;
@@ -11,6 +12,7 @@ mod value;
 use std::time::Duration;
 
 pub use address::{Address, Reach, TcpAddress};
+pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
@@ -34,18 +36,7 @@ pub struct Foreign {
     pub name: Name,
     pub unit: UnitName,
     pub after: Vec<UnitName>,
-    pub health: Option<CommandHealth>,
-}
-
-/// A command whose success says that a unit is well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandHealth {
-    /// The program is looked up on `PATH` if it has no slash.
-    pub command: Vec<String>,
-    /// How many successes in a row.
-    pub successes: u32,
-    pub interval: Duration,
-    pub timeout: Duration,
+    pub health: Option<Health>,
 }
 
 /// One program that serves on sockets which outlive it.
@@ -80,7 +71,11 @@ pub struct Service {
     /// Whether the program gives its connections to the next process.
     pub handover: bool,
     pub release: Option<Release>,
+    pub check: Option<Errand>,
     pub migrate: Option<Migrate>,
+    pub warm: Option<Errand>,
+    /// What its tasks are given in the place of what the process is.
+    pub given_next: Given,
     /// How long a new process has to stay up until a restart counts as done.
     pub bake: Duration,
 }
@@ -96,13 +91,32 @@ pub struct Release {
     pub keep_days: Option<u32>,
 }
 
+/// A program that does one thing and ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    pub command: Exec,
+    pub timeout: Duration,
+}
+
 /// What a release does to its data before it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrate {
-    pub command: Vec<Text>,
+    pub command: Exec,
     /// Takes it back, run from the newer release.
-    pub down: Option<Vec<Text>>,
+    pub down: Option<Exec>,
+    /// Keeps what the migration may spoil.
+    pub backup: Option<Exec>,
+    /// Of each of them.
     pub timeout: Duration,
+}
+
+/// What a process is given, as far as a release may be named in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub environment: Vec<(String, Text)>,
+    pub environment_files: Vec<EnvironmentFile>,
+    pub credentials: Vec<(CredentialName, PathText)>,
+    pub working_directory: Option<PathText>,
 }
 
 /// One socket: what is bound together and handed over under one name.
@@ -140,18 +154,6 @@ pub enum Ipv6 {
     Both,
     /// Only IPv6, because another socket has the port for IPv4.
     Only,
-}
-
-/// How to find out that a process is ready to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    pub reach: Reach,
-    /// Starts with `/`.
-    pub path: String,
-    /// How many good answers in a row.
-    pub successes: u32,
-    pub interval: Duration,
-    pub timeout: Duration,
 }
 
 /// How long a process that was told to stop goes on; see the library's `serve`.
@@ -269,6 +271,37 @@ impl Service {
                 .collect(),
             Strategy::Queue | Strategy::Standby | Strategy::Reload => vec![self.unit()],
         }
+    }
+
+    /// What is run besides it, in the order of a deployment.
+    pub fn tasks(&self) -> Vec<(Task, Errand)> {
+        let migrate = self.migrate.as_ref();
+        let of_migrate = |command: Option<&Exec>| {
+            Some(Errand {
+                command: command?.clone(),
+                timeout: migrate?.timeout,
+            })
+        };
+        let all = [
+            (Task::Check, self.check.clone()),
+            (
+                Task::Backup,
+                of_migrate(migrate.and_then(|migrate| migrate.backup.as_ref())),
+            ),
+            (
+                Task::Migrate,
+                of_migrate(migrate.map(|migrate| &migrate.command)),
+            ),
+            (
+                Task::MigrateDown,
+                of_migrate(migrate.and_then(|migrate| migrate.down.as_ref())),
+            ),
+            (Task::Warm, self.warm.clone()),
+        ];
+        let there = all.into_iter();
+        there
+            .filter_map(|(task, errand)| Some((task, errand?)))
+            .collect()
     }
 
     /// How long a manager waits for the process to end: always longer than its drain.

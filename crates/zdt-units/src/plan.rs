@@ -14,7 +14,7 @@ pub use act::{Act, File, Link, SocketOption};
 pub use refuse::{Refusal, Refused};
 pub use release::{Mark, ReleaseAct, ReleaseLink};
 
-use crate::model::{Name, Reach, ReleaseName, Service, Strategy, UnitName};
+use crate::model::{Health, Name, ReleaseName, Service, Strategy, UnitName};
 use crate::observe::{Instance, Observed, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
@@ -144,16 +144,18 @@ pub enum Action {
         units: Vec<UnitName>,
         time: Duration,
     },
-    /// The instance that `unit` runs now answers 200, so many times in a row.
+    /// What `unit` runs now is well, so many times in a row.
     /// Answers of other processes on the same socket do not count at all.
     AwaitReady {
         unit: UnitName,
         /// What it took the place of: a reload leaves the invocation as it was.
         before: Option<Instance>,
-        reach: Reach,
-        path: String,
-        successes: u32,
-        interval: Duration,
+        health: Health,
+    },
+    /// What `unit` runs is well, once; it is not waited for long.
+    CheckHealth {
+        unit: UnitName,
+        health: Health,
     },
     /// Connections that the process of `unit` was handed and did not take are closed, or their clients would wait for
     /// as long as it lives.
@@ -230,10 +232,7 @@ fn await_ready(service: &Service, unit: &UnitName, before: Option<&Instance>) ->
     let ready = Action::AwaitReady {
         unit: unit.clone(),
         before: before.cloned(),
-        reach: health.reach.clone(),
-        path: health.path.clone(),
-        successes: health.successes,
-        interval: health.interval,
+        health: health.clone(),
     };
     Some(step(health.timeout, ready))
 }
@@ -302,7 +301,16 @@ impl Action {
             Self::ConfirmInstance { .. }
             | Self::ConfirmReload { .. }
             | Self::StayUp { .. }
-            | Self::AwaitReady { .. } => false,
+            | Self::AwaitReady { .. }
+            | Self::CheckHealth { .. } => false,
+        }
+    }
+
+    /// What a host may take after the limit to say why it was not kept: it waits until then by itself, and knows more.
+    pub fn time_to_tell(&self) -> Duration {
+        match self {
+            Self::AwaitReady { .. } | Self::CheckHealth { .. } => Duration::from_secs(3),
+            _ => Duration::ZERO,
         }
     }
 
@@ -318,6 +326,7 @@ impl Action {
             Self::ConfirmReload { .. } => "confirm_reload",
             Self::StayUp { .. } => "stay_up",
             Self::AwaitReady { .. } => "await_ready",
+            Self::CheckHealth { .. } => "check_health",
             Self::CloseUntaken { .. } => "close_untaken",
             Self::RunTask { .. } => "run_task",
             Self::Install(act) => act.kind(),

@@ -262,6 +262,11 @@ impl PathText {
     pub fn text(&self) -> &Text {
         &self.0
     }
+
+    /// As the first instance gets it.
+    pub(super) fn of_first(&self) -> Self {
+        Self(self.0.fill(super::text::Slot::Instance, "1"))
+    }
 }
 
 /// The name of a secret: the file in `$CREDENTIALS_DIRECTORY`.

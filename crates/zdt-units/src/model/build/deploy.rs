@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Migrate, Pace, Release, Strategy};
+use super::super::{AbsolutePath, Pace, Release, Strategy};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
-use crate::config::{MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
+use crate::config::{Problem, ReleaseConfig, RollingConfig, ServiceConfig};
 
 impl Build {
     pub(super) fn strategy(&mut self, config: &ServiceConfig) -> Option<Strategy> {
@@ -134,18 +134,6 @@ impl Build {
             keep: u32::try_from(keep?).expect("the range was checked"),
             keep_days: all_or_nothing(keep_days)?
                 .map(|days| u32::try_from(days).expect("the range was checked")),
-        })
-    }
-
-    pub(super) fn migrate(&mut self, config: &MigrateConfig) -> Option<Migrate> {
-        let command = config.command.as_ref().map(|words| self.command(words));
-        let down = config.down.as_ref().map(|words| self.command(words));
-        let least = Duration::from_millis(1);
-        let timeout = self.duration(config.timeout.as_ref(), Duration::from_secs(300), least);
-        Some(Migrate {
-            command: command??,
-            down: all_or_nothing(down)?,
-            timeout: timeout?,
         })
     }
 }
