@@ -121,6 +121,7 @@ impl<'a> Table<'a> {
             None => vec![value],
         };
         let mut numbers = Vec::new();
+        let known = problems.len();
         for entry in entries {
             match whole(entry.get_ref()) {
                 Some(value) => numbers.push(At {
@@ -133,7 +134,7 @@ impl<'a> Table<'a> {
                 }
             }
         }
-        Some(At {
+        (problems.len() == known).then(|| At {
             value: numbers,
             at: value.span(),
         })

@@ -86,7 +86,12 @@ where
             true => Limited::new(response.into_body(), LONGEST_BODY)
                 .collect()
                 .await
-                .map_err(|error| format!("the body of the answer is not whole: {error}"))?
+                .map_err(|error| {
+                    let cause = error
+                        .source()
+                        .map_or_else(|| error.to_string(), ToString::to_string);
+                    format!("the body of the answer is not whole: {cause}")
+                })?
                 .to_bytes()
                 .into(),
         };

@@ -338,3 +338,57 @@ impl Output {
         text.lines().map(str::to_owned).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn ran(script: &str, limit: Duration) -> (Answer, Vec<String>) {
+        let command = ["sh", "-c", script].map(str::to_owned);
+        run(&command, limit).await
+    }
+
+    #[tokio::test]
+    async fn a_command_answers_by_its_status_and_says_why_only_if_it_fails() {
+        let limit = Duration::from_secs(10);
+        assert_eq!(
+            ran("echo fine", limit).await,
+            (Answer::default(), Vec::new())
+        );
+        let failed = ran("echo no; echo connection >&2; exit 2", limit).await;
+        let said = ["no", "connection"].map(str::to_owned).to_vec();
+        let why = Answer::wrong("`sh` ended with exit status: 2");
+        assert_eq!(failed, (why, said));
+        let missing = run(&["/no/such/program".to_owned()], limit).await;
+        let why = "`/no/such/program` could not be run: No such file or directory (os error 2)";
+        assert_eq!(missing, (Answer::wrong(why), Vec::new()));
+    }
+
+    #[tokio::test]
+    async fn only_the_end_of_a_long_output_is_kept() {
+        let (_, said) = ran(
+            "yes no | head -n 100000; echo end; exit 1",
+            Duration::from_secs(10),
+        )
+        .await;
+        let length: usize = said.iter().map(|line| line.len() + 1).sum();
+        assert_eq!((length, said.last().unwrap().as_str()), (KEPT, "end"));
+    }
+
+    #[tokio::test]
+    async fn a_command_that_hangs_is_killed_with_its_children() {
+        let script = "sleep 1000 & echo $!; wait";
+        let (answer, said) = ran(script, Duration::from_millis(300)).await;
+        assert_eq!(answer, Answer::wrong("`sh` did not end within 300ms"));
+        let child: i32 = said[0].parse().unwrap();
+        let gone = async {
+            // A zombie that nobody has waited for yet counts as gone.
+            while std::fs::read(format!("/proc/{child}/stat"))
+                .is_ok_and(|stat| !String::from_utf8_lossy(&stat).contains(") Z "))
+            {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        assert_eq!(timeout(Duration::from_secs(10), gone).await, Ok(()));
+    }
+}

@@ -276,7 +276,7 @@ enum Judged {
 
 #[cfg(test)]
 mod tests {
-    use super::Next::{Crowded, Ready, Wait};
+    use super::Next::{Crowded, Ready, Unwell, Wait};
     use super::*;
     use crate::model::Expected;
 
@@ -306,7 +306,7 @@ mod tests {
         }
     }
 
-    const INSTANCE: Instance = Instance {
+    static INSTANCE: Instance = Instance {
         pid: 7,
         invocation: String::new(),
     };
