@@ -16,6 +16,7 @@ mod drain;
 mod examples;
 mod gates;
 mod handover;
+mod health;
 mod held;
 mod http2;
 mod install;
@@ -193,6 +194,7 @@ fn main() -> ExitCode {
         .chain(held::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
+        .chain(health::TESTS)
         .chain(overlap::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
@@ -237,6 +239,7 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
         .program(env!("CARGO_BIN_EXE_giver"))
+        .program(env!("CARGO_BIN_EXE_perform"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

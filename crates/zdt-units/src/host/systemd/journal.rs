@@ -52,11 +52,18 @@ async fn last_words(invocation: &str) -> Vec<String> {
     let said = timeout(LIMIT, async {
         // What was written a moment ago may not be in the journal yet. Only root may ask for that.
         let _ = timeout(SYNC_LIMIT, journalctl(&["--sync"])).await;
-        // Its own words, then those of the manager about it, of the system's and of a user's.
+        // Its own words, and what was worth a notice to its manager, that of the system or of a user.
         let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
         let about = format!("INVOCATION_ID={invocation}");
         let of_user = format!("USER_INVOCATION_ID={invocation}");
-        journalctl(&["--lines=10", &own, "+", &about, "+", &of_user]).await
+        let notices = (0..=5).map(|priority| format!("PRIORITY={priority}"));
+        let notices: Vec<String> = notices.collect();
+        let mut matches = vec!["--lines=10", &own];
+        for manager in [&about, &of_user] {
+            matches.extend(["+", manager]);
+            matches.extend(notices.iter().map(String::as_str));
+        }
+        journalctl(&matches).await
     });
     let none = |why: &str| vec![format!("(there is no journal to read: {why})")];
     match said.await {

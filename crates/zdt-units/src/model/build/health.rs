@@ -293,9 +293,7 @@ fn http_url(text: &str) -> Result<(Reach, String), Mistake> {
     };
     if authority == "localhost" || authority.starts_with("localhost:") {
         let meant = text.replacen("localhost", "127.0.0.1", 1);
-        return Err(
-            Mistake::new("names are not looked up here").hint(format!("write `{meant}`"))
-        );
+        return Err(Mistake::new("names are not looked up here").hint(format!("write `{meant}`")));
     }
     let bare = authority.trim_start_matches('[').trim_end_matches(']');
     let address = match bare.parse::<std::net::IpAddr>() {
