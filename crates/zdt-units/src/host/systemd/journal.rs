@@ -12,7 +12,7 @@ use tokio::process::Command;
 use tokio::time::timeout;
 
 use super::Systemd;
-use super::unit::{UNIT, invocation};
+use super::unit::{SERVICE, UNIT, invocation, value};
 use crate::host::Failure;
 use crate::model::UnitName;
 use crate::observe::Instance;
@@ -20,6 +20,14 @@ use crate::observe::Instance;
 /// A way back must not wait for long.
 const LIMIT: Duration = Duration::from_secs(2);
 const SYNC_LIMIT: Duration = Duration::from_secs(1);
+
+/// Which lines are wanted.
+struct Run {
+    invocation: String,
+    /// Where it is the latest run of this unit: since when, in microseconds. Of a process that ended at once the journal
+    /// may know the unit and not the run.
+    since: Option<u64>,
+}
 
 impl Systemd {
     /// `failure`, with what `unit` said last in the run that `instance` is, or else in its latest one.
@@ -29,40 +37,39 @@ impl Systemd {
         unit: &UnitName,
         instance: Option<&Instance>,
     ) -> Failure {
-        let invocation = match instance {
-            Some(instance) => instance.invocation.clone(),
-            None => self.last_invocation(unit).await.unwrap_or_default(),
+        let run = match instance {
+            Some(instance) => Some(Run {
+                invocation: instance.invocation.clone(),
+                since: None,
+            }),
+            None => self.latest_run(unit).await,
         };
         let mut output = failure.output.clone();
-        if !invocation.is_empty() {
-            output.extend(last_words(&invocation).await);
+        if let Some(run) = run.filter(|run| !run.invocation.is_empty()) {
+            output.extend(last_words(unit, &run).await);
         }
         failure.output(output)
     }
 
-    async fn last_invocation(&self, unit: &UnitName) -> Option<String> {
+    async fn latest_run(&self, unit: &UnitName) -> Option<Run> {
         let object = self.object(unit).await.ok()?;
         let general = self.properties(object.as_str(), UNIT).await.ok()?;
-        Some(invocation(&general))
+        // Not when the unit left its rest: it does so again to wait for the next start.
+        let own = self.properties(object.as_str(), SERVICE).await.ok();
+        let since = own.and_then(|own| value::<u64>(&own, "ExecMainStartTimestamp"));
+        Some(Run {
+            invocation: invocation(&general),
+            since: since.filter(|since| *since != 0),
+        })
     }
 }
 
 /// At most ten lines, or why there are none to be had.
-async fn last_words(invocation: &str) -> Vec<String> {
+async fn last_words(unit: &UnitName, run: &Run) -> Vec<String> {
+    let matches = matches(unit, run);
     let said = timeout(LIMIT, async {
         // What was written a moment ago may not be in the journal yet. Only root may ask for that.
-        let _ = timeout(SYNC_LIMIT, journalctl(&["--sync"])).await;
-        // Its own words, and what was worth a notice to its manager, that of the system or of a user.
-        let own = format!("_SYSTEMD_INVOCATION_ID={invocation}");
-        let about = format!("INVOCATION_ID={invocation}");
-        let of_user = format!("USER_INVOCATION_ID={invocation}");
-        let notices = (0..=5).map(|priority| format!("PRIORITY={priority}"));
-        let notices: Vec<String> = notices.collect();
-        let mut matches = vec!["--lines=10", &own];
-        for manager in [&about, &of_user] {
-            matches.extend(["+", manager]);
-            matches.extend(notices.iter().map(String::as_str));
-        }
+        let _ = timeout(SYNC_LIMIT, journalctl(&["--sync".to_owned()])).await;
         journalctl(&matches).await
     });
     let none = |why: &str| vec![format!("(there is no journal to read: {why})")];
@@ -73,7 +80,28 @@ async fn last_words(invocation: &str) -> Vec<String> {
     }
 }
 
-async fn journalctl(arguments: &[&str]) -> Result<String, String> {
+/// Its own words, and what was worth a notice to its manager, that of the system or of a user.
+fn matches(unit: &UnitName, run: &Run) -> Vec<String> {
+    let id = &run.invocation;
+    let mut matches = vec![
+        "--lines=10".to_owned(),
+        format!("_SYSTEMD_INVOCATION_ID={id}"),
+    ];
+    if let Some(since) = run.since {
+        let (seconds, rest) = (since / 1_000_000, since % 1_000_000);
+        matches.insert(0, format!("--since=@{seconds}.{rest:06}"));
+        for field in ["_SYSTEMD_UNIT", "_SYSTEMD_USER_UNIT"] {
+            matches.extend(["+".to_owned(), format!("{field}={unit}")]);
+        }
+    }
+    for field in ["INVOCATION_ID", "USER_INVOCATION_ID"] {
+        matches.extend(["+".to_owned(), format!("{field}={id}")]);
+        matches.extend((0..=5).map(|priority| format!("PRIORITY={priority}")));
+    }
+    matches
+}
+
+async fn journalctl(arguments: &[String]) -> Result<String, String> {
     let output = Command::new("journalctl")
         .args(["--no-pager", "--quiet", "--output=cat"])
         .args(arguments)
