@@ -4,6 +4,7 @@
 mod address;
 mod build;
 mod cross;
+mod events;
 mod health;
 mod mistake;
 mod text;
@@ -11,7 +12,10 @@ mod value;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use address::{Address, Reach, TcpAddress};
+pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
@@ -28,6 +32,20 @@ pub struct Model {
     pub services: Vec<Service>,
     /// Units of others, under names of this file.
     pub foreign: Vec<Foreign>,
+    pub breaker: Breaker,
+    /// Where it is written down what was done.
+    pub events: Events,
+}
+
+/// When operations of a service that failed are no longer tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// In a row; 0: it is never so.
+    pub failures: u32,
+    /// All of them.
+    pub within: Duration,
+    /// The first one; it doubles with each failure after it.
+    pub pause: Duration,
 }
 
 /// A unit that is not generated from this file and takes part in its order.
@@ -165,7 +183,8 @@ pub struct Drain {
 }
 
 /// How a service is restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Strategy {
     /// Stop, then start; new connections wait in the kernel meanwhile.
@@ -179,7 +198,7 @@ pub enum Strategy {
 }
 
 /// How many instances are replaced at a time, and with how much care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
     /// At a time; never above the instances.
     pub batch: u32,
@@ -273,40 +292,43 @@ impl Service {
         }
     }
 
+    /// What is run for `task`.
+    pub fn errand(&self, task: Task) -> Option<Errand> {
+        let migrate = self.migrate.as_ref();
+        let command = match task {
+            Task::Check => return self.check.clone(),
+            Task::Warm => return self.warm.clone(),
+            Task::Backup => migrate?.backup.clone(),
+            Task::Migrate => Some(migrate?.command.clone()),
+            Task::MigrateDown => migrate?.down.clone(),
+        };
+        Some(Errand {
+            command: command?,
+            timeout: migrate?.timeout,
+        })
+    }
+
     /// What is run besides it, in the order of a deployment.
     pub fn tasks(&self) -> Vec<(Task, Errand)> {
-        let migrate = self.migrate.as_ref();
-        let of_migrate = |command: Option<&Exec>| {
-            Some(Errand {
-                command: command?.clone(),
-                timeout: migrate?.timeout,
-            })
-        };
-        let all = [
-            (Task::Check, self.check.clone()),
-            (
-                Task::Backup,
-                of_migrate(migrate.and_then(|migrate| migrate.backup.as_ref())),
-            ),
-            (
-                Task::Migrate,
-                of_migrate(migrate.map(|migrate| &migrate.command)),
-            ),
-            (
-                Task::MigrateDown,
-                of_migrate(migrate.and_then(|migrate| migrate.down.as_ref())),
-            ),
-            (Task::Warm, self.warm.clone()),
-        ];
-        let there = all.into_iter();
-        there
-            .filter_map(|(task, errand)| Some((task, errand?)))
+        let all = Task::ALL.into_iter();
+        all.filter_map(|task| Some((task, self.errand(task)?)))
             .collect()
     }
 
     /// How long a manager waits for the process to end: always longer than its drain.
     pub fn stop_timeout(&self) -> Duration {
         self.drain.stop_timeout()
+    }
+
+    /// Whether there is something to run for `task`.
+    pub fn has(&self, task: Task) -> bool {
+        self.errand(task).is_some()
+    }
+
+    /// How long `task` may take.
+    pub fn task_timeout(&self, task: Task) -> Duration {
+        self.errand(task)
+            .map_or(self.start_timeout, |errand| errand.timeout)
     }
 
     /// How long a standby lives at most: longer than the restart it stands in for.
@@ -334,6 +356,16 @@ impl Default for Pace {
             surge: 0,
             pause: Duration::ZERO,
             canary: false,
+        }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            within: Duration::from_secs(60 * 60),
+            pause: Duration::from_secs(10 * 60),
         }
     }
 }

@@ -67,16 +67,9 @@ fn action(model: &Model, words: &[&str]) -> Option<Action> {
             }
         }
         ["task", name, task] => {
-            let tasks = [
-                Task::Check,
-                Task::Backup,
-                Task::Migrate,
-                Task::MigrateDown,
-                Task::Warm,
-            ];
-            let task = tasks.into_iter().find(|known| known.to_string() == *task)?;
+            let task = Task::ALL.into_iter().find(|known| known.to_string() == *task)?;
             let unit = UnitName::task(&model.service(name)?.name, task);
-            Action::RunTask { unit }
+            Action::RunTask { unit, task }
         }
         _ => return None,
     })

@@ -1,6 +1,7 @@
 //! Turns what was written into what was meant, one service at a time, past every mistake.
 
 mod deploy;
+mod events;
 mod health;
 mod process;
 mod sockets;
@@ -46,7 +47,15 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .filter_map(|unit| build.foreign(unit))
         .collect();
 
-    let mut model = Model { services, foreign };
+    let breaker = build.breaker(&config.breaker).unwrap_or_default();
+    let events = build.events(&config.events);
+
+    let mut model = Model {
+        services,
+        foreign,
+        breaker,
+        events: events.unwrap_or_default(),
+    };
     cross::check(
         &config.services,
         &config.foreign,
@@ -164,6 +173,7 @@ impl Build {
             .as_ref()
             .map(|text| self.duration(Some(text), Duration::ZERO, Duration::from_millis(1)));
         let open_files = self.number(config.nofile.as_ref(), 65536, 64..=1 << 30);
+        self.uses_releases(config);
         let check = self.errand(config.check.as_ref(), CHECK_TIMEOUT);
         let migrate = config.migrate.as_ref().map(|migrate| self.migrate(migrate));
         let warm = self.errand(config.warm.as_ref(), WARM_TIMEOUT);

@@ -3,10 +3,12 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::Reach;
 
 /// What is asked, how often, and for how long.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
     pub probe: Probe,
     /// How many good answers in a row.
@@ -21,7 +23,8 @@ pub struct Health {
 }
 
 /// One question.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Probe {
     /// As the `zdt` library answers it: with 200, and with the name of its process.
@@ -45,7 +48,7 @@ pub enum Probe {
 }
 
 /// A `GET`, and what is wanted of its answer.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HttpProbe {
     pub reach: Reach,
     /// Starts with `/`; with the query.
@@ -59,7 +62,7 @@ pub struct HttpProbe {
 }
 
 /// What is to stand somewhere in a JSON text.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Expected {
     /// After RFC 6901.
     pub pointer: String,

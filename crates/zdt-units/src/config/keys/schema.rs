@@ -77,6 +77,7 @@ fn kind(kind: Kind) -> Value {
         Kind::Scalar => json!({ "type": ["string", "integer", "boolean"] }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List => strings(),
+        Kind::TextOrFalse => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),
         Kind::TextOrList => json!({ "anyOf": [{ "type": "string" }, strings()] }),
         Kind::Pairs => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })

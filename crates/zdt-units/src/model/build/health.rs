@@ -82,7 +82,10 @@ impl Build {
         }
         let probe = match written.first() {
             Some(("http", _)) => self.http(config),
-            Some(("command", _)) => self.probe_command(config.command.as_ref()?),
+            Some(("command", _)) => {
+                let command = self.looked_up(config.command.as_ref()?);
+                command.map(|command| Probe::Command { command })
+            }
             Some(("tcp", _)) => self.tcp(config.tcp.as_ref()?, of),
             Some(("active", at)) => match config.active.as_ref()?.value {
                 true => Some(Probe::Active),
@@ -206,7 +209,8 @@ impl Build {
             .collect()
     }
 
-    fn probe_command(&mut self, command: &At<Vec<At<String>>>) -> Option<Probe> {
+    /// A program, looked up on `PATH` if it has no slash, and its arguments: for `zdt-units` to run.
+    pub(super) fn looked_up(&mut self, command: &At<Vec<At<String>>>) -> Option<Vec<String>> {
         if command
             .value
             .first()
@@ -226,7 +230,7 @@ impl Build {
                 })
             })
             .collect();
-        Some(Probe::Command { command: words })
+        (words.len() == command.value.len()).then_some(words)
     }
 
     fn tcp(&mut self, text: &At<String>, of: Of<'_>) -> Option<Probe> {
