@@ -42,17 +42,7 @@ pub struct ForeignConfig {
     pub name: At<String>,
     pub unit: At<String>,
     pub after: Vec<At<String>>,
-    pub health: Option<ForeignHealthConfig>,
-}
-
-/// `health = { … }` of a unit of others.
-#[derive(Debug)]
-pub struct ForeignHealthConfig {
-    pub at: std::ops::Range<usize>,
-    pub command: Option<At<Vec<At<String>>>>,
-    pub successes: Option<At<i64>>,
-    pub interval: Option<At<String>>,
-    pub timeout: Option<At<String>>,
+    pub health: Option<HealthConfig>,
 }
 
 /// `[service.NAME]`, over the template that it names.
@@ -81,7 +71,9 @@ pub struct ServiceConfig {
     pub nofile: Option<At<i64>>,
     pub handover: Option<At<bool>>,
     pub release: Option<ReleaseConfig>,
+    pub check: Option<ErrandConfig>,
     pub migrate: Option<MigrateConfig>,
+    pub warm: Option<ErrandConfig>,
     pub bake: Option<At<String>>,
 }
 
@@ -105,11 +97,19 @@ pub struct ReleaseConfig {
     pub keep_days: Option<At<i64>>,
 }
 
+/// `check = { … }` and `warm = { … }`.
+#[derive(Debug)]
+pub struct ErrandConfig {
+    pub command: Option<At<Vec<At<String>>>>,
+    pub timeout: Option<At<String>>,
+}
+
 /// `migrate = { … }`.
 #[derive(Debug)]
 pub struct MigrateConfig {
     pub command: Option<At<Vec<At<String>>>>,
     pub down: Option<At<Vec<At<String>>>>,
+    pub backup: Option<At<Vec<At<String>>>>,
     pub timeout: Option<At<String>>,
 }
 
@@ -131,12 +131,34 @@ pub struct SocketConfig {
 #[derive(Debug)]
 pub struct HealthConfig {
     pub at: std::ops::Range<usize>,
+    /// Only of a service of this file, as the next one.
     pub listen: Option<At<String>>,
     pub ready: Option<At<String>>,
+    pub http: Option<At<String>>,
+    pub status: Option<At<Vec<At<i64>>>>,
+    pub body: Option<At<String>>,
+    pub json: Option<ExpectedConfig>,
+    pub headers: Option<Headers>,
+    pub command: Option<At<Vec<At<String>>>>,
+    pub tcp: Option<At<String>>,
+    pub active: Option<At<bool>>,
     pub successes: Option<At<i64>>,
     pub interval: Option<At<String>>,
     pub timeout: Option<At<String>>,
+    pub attempt_timeout: Option<At<String>>,
+    pub start_delay: Option<At<String>>,
 }
+
+/// `json = { … }`.
+#[derive(Debug)]
+pub struct ExpectedConfig {
+    pub at: std::ops::Range<usize>,
+    pub pointer: Option<At<String>>,
+    pub equals: Option<At<serde_json::Value>>,
+}
+
+/// `headers = { … }`.
+pub type Headers = At<Vec<(At<String>, At<String>)>>;
 
 /// `drain = { … }`.
 #[derive(Debug, Default)]
@@ -272,17 +294,9 @@ fn foreign_unit(
 ) -> Option<ForeignConfig> {
     let unit = table.string("unit", problems);
     let after = items(table.strings("after", problems));
-    let health = table.table("health", problems).map(|mut table| {
-        let config = ForeignHealthConfig {
-            at: table.at.clone(),
-            command: table.strings("command", problems),
-            successes: table.integer("successes", problems),
-            interval: table.string("interval", problems),
-            timeout: table.string("timeout", problems),
-        };
-        table.finish(problems);
-        config
-    });
+    let health = table
+        .table("health", problems)
+        .map(|table| health(table, Owner::Others, problems));
     table.finish(problems);
     Some(ForeignConfig {
         name,
@@ -311,7 +325,7 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         working_directory: table.string("working_directory", problems),
         health: table
             .table("health", problems)
-            .map(|table| health(table, problems)),
+            .map(|table| health(table, Owner::ThisFile, problems)),
         drain: table
             .table("drain", problems)
             .map(|table| drain(table, problems))
@@ -334,9 +348,15 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         release: table
             .table("release", problems)
             .map(|table| release(table, problems)),
+        check: table
+            .table("check", problems)
+            .map(|table| errand("check", table, problems)),
         migrate: table
             .table("migrate", problems)
             .map(|table| migrate(table, problems)),
+        warm: table
+            .table("warm", problems)
+            .map(|table| errand("warm", table, problems)),
         bake: table.string("bake", problems),
     };
     table.finish(problems);
@@ -384,6 +404,22 @@ fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
     config
 }
 
+fn errand(key: &str, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ErrandConfig {
+    if !table.has("command") {
+        problems.push(
+            Problem::new(&table.at, format!("`{key}` does not say what to run")).hint(format!(
+                "add `command = [\"/absolute/path/to/program\", \"{key}\"]`"
+            )),
+        );
+    }
+    let config = ErrandConfig {
+        command: table.strings("command", problems),
+        timeout: table.string("timeout", problems),
+    };
+    table.finish(problems);
+    config
+}
+
 fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
     if !table.has("command") {
         problems.push(
@@ -394,6 +430,7 @@ fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
     let config = MigrateConfig {
         command: table.strings("command", problems),
         down: table.strings("down", problems),
+        backup: table.strings("backup", problems),
         timeout: table.string("timeout", problems),
     };
     table.finish(problems);
@@ -428,15 +465,63 @@ fn socket(mut table: Table<'_>, problems: &mut Vec<Problem>) -> SocketConfig {
     config
 }
 
-fn health(mut table: Table<'_>, problems: &mut Vec<Problem>) -> HealthConfig {
+/// Whose unit is asked. What others wrote does not answer as the `zdt` library does.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Owner {
+    ThisFile,
+    Others,
+}
+
+fn health(mut table: Table<'_>, owner: Owner, problems: &mut Vec<Problem>) -> HealthConfig {
+    let (listen, ready) = match owner {
+        Owner::ThisFile => (
+            table.string("listen", problems),
+            table.string("ready", problems),
+        ),
+        Owner::Others => (None, None),
+    };
     let config = HealthConfig {
         at: table.at.clone(),
-        listen: table.string("listen", problems),
-        ready: table.string("ready", problems),
+        listen,
+        ready,
+        http: table.string("http", problems),
+        status: table.integer_or_integers("status", problems),
+        body: table.string("body", problems),
+        json: table
+            .table("json", problems)
+            .map(|table| expected(table, problems)),
+        headers: headers(&mut table, problems),
+        command: table.strings("command", problems),
+        tcp: table.string("tcp", problems),
+        active: table.boolean("active", problems),
         successes: table.integer("successes", problems),
         interval: table.string("interval", problems),
         timeout: table.string("timeout", problems),
+        attempt_timeout: table.string("attempt_timeout", problems),
+        start_delay: table.string("start_delay", problems),
     };
+    table.finish(problems);
+    config
+}
+
+fn headers(table: &mut Table<'_>, problems: &mut Vec<Problem>) -> Option<Headers> {
+    let at = table.place("headers");
+    let value = table.string_table("headers", problems);
+    Some(At { value, at: at? })
+}
+
+fn expected(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ExpectedConfig {
+    let config = ExpectedConfig {
+        at: table.at.clone(),
+        pointer: table.string("pointer", problems),
+        equals: table.scalar("equals", problems),
+    };
+    if !table.has("pointer") || !table.has("equals") {
+        problems.push(
+            Problem::new(&table.at, "`json` takes `pointer` and `equals`")
+                .hint("for example `json = { pointer = \"/status\", equals = \"healthy\" }`"),
+        );
+    }
     table.finish(problems);
     config
 }

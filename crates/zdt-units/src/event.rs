@@ -154,6 +154,9 @@ pub enum EventKind {
         step: usize,
         reason: String,
         hint: Option<String>,
+        /// The last words of what failed.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        output: Vec<String>,
     },
     /// How the units were left, when a restart did not succeed.
     LeftAs {

@@ -162,6 +162,7 @@ impl<H: Host> Walk<'_, H> {
                 step: number,
                 reason: failure.reason,
                 hint: failure.hint,
+                output: failure.output,
             });
             if step.on_failure == OnFailure::GoOn {
                 continue;
@@ -178,7 +179,8 @@ impl<H: Host> Walk<'_, H> {
 
     /// The failure of a step that ran out of time or was interrupted may have changed anything.
     async fn step(&mut self, step: &Step) -> Result<(), Failure> {
-        let performed = timeout(step.limit, self.host.perform(&step.action, self.emit));
+        let limit = step.limit + step.action.time_to_tell();
+        let performed = timeout(limit, self.host.perform(&step.action, self.emit));
         tokio::select! {
             done = performed => done.unwrap_or_else(|_| {
                 Err(Failure::new(format!("it took longer than {}", span(step.limit))))

@@ -5,6 +5,7 @@ mod address;
 mod build;
 mod cross;
 mod events;
+mod health;
 mod mistake;
 mod text;
 mod value;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Reach, TcpAddress};
 pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
+pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
@@ -52,18 +54,7 @@ pub struct Foreign {
     pub name: Name,
     pub unit: UnitName,
     pub after: Vec<UnitName>,
-    pub health: Option<CommandHealth>,
-}
-
-/// A command whose success says that a unit is well.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CommandHealth {
-    /// The program is looked up on `PATH` if it has no slash.
-    pub command: Vec<String>,
-    /// How many successes in a row.
-    pub successes: u32,
-    pub interval: Duration,
-    pub timeout: Duration,
+    pub health: Option<Health>,
 }
 
 /// One program that serves on sockets which outlive it.
@@ -98,7 +89,11 @@ pub struct Service {
     /// Whether the program gives its connections to the next process.
     pub handover: bool,
     pub release: Option<Release>,
+    pub check: Option<Errand>,
     pub migrate: Option<Migrate>,
+    pub warm: Option<Errand>,
+    /// What its tasks are given in the place of what the process is.
+    pub given_next: Given,
     /// How long a new process has to stay up until a restart counts as done.
     pub bake: Duration,
 }
@@ -114,13 +109,32 @@ pub struct Release {
     pub keep_days: Option<u32>,
 }
 
+/// A program that does one thing and ends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Errand {
+    pub command: Exec,
+    pub timeout: Duration,
+}
+
 /// What a release does to its data before it serves.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Migrate {
-    pub command: Vec<Text>,
+    pub command: Exec,
     /// Takes it back, run from the newer release.
-    pub down: Option<Vec<Text>>,
+    pub down: Option<Exec>,
+    /// Keeps what the migration may spoil.
+    pub backup: Option<Exec>,
+    /// Of each of them.
     pub timeout: Duration,
+}
+
+/// What a process is given, as far as a release may be named in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Given {
+    pub environment: Vec<(String, Text)>,
+    pub environment_files: Vec<EnvironmentFile>,
+    pub credentials: Vec<(CredentialName, PathText)>,
+    pub working_directory: Option<PathText>,
 }
 
 /// One socket: what is bound together and handed over under one name.
@@ -158,18 +172,6 @@ pub enum Ipv6 {
     Both,
     /// Only IPv6, because another socket has the port for IPv4.
     Only,
-}
-
-/// How to find out that a process is ready to serve.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Health {
-    pub reach: Reach,
-    /// Starts with `/`.
-    pub path: String,
-    /// How many good answers in a row.
-    pub successes: u32,
-    pub interval: Duration,
-    pub timeout: Duration,
 }
 
 /// How long a process that was told to stop goes on; see the library's `serve`.
@@ -290,6 +292,29 @@ impl Service {
         }
     }
 
+    /// What is run for `task`.
+    pub fn errand(&self, task: Task) -> Option<Errand> {
+        let migrate = self.migrate.as_ref();
+        let command = match task {
+            Task::Check => return self.check.clone(),
+            Task::Warm => return self.warm.clone(),
+            Task::Backup => migrate?.backup.clone(),
+            Task::Migrate => Some(migrate?.command.clone()),
+            Task::MigrateDown => migrate?.down.clone(),
+        };
+        Some(Errand {
+            command: command?,
+            timeout: migrate?.timeout,
+        })
+    }
+
+    /// What is run besides it, in the order of a deployment.
+    pub fn tasks(&self) -> Vec<(Task, Errand)> {
+        let all = Task::ALL.into_iter();
+        all.filter_map(|task| Some((task, self.errand(task)?)))
+            .collect()
+    }
+
     /// How long a manager waits for the process to end: always longer than its drain.
     pub fn stop_timeout(&self) -> Duration {
         self.drain.stop_timeout()
@@ -297,18 +322,13 @@ impl Service {
 
     /// Whether there is something to run for `task`.
     pub fn has(&self, task: Task) -> bool {
-        match (task, &self.migrate) {
-            (Task::Migrate, Some(_)) => true,
-            (Task::MigrateDown, Some(migrate)) => migrate.down.is_some(),
-            _ => false,
-        }
+        self.errand(task).is_some()
     }
 
     /// How long `task` may take.
-    pub fn task_timeout(&self, _task: Task) -> Duration {
-        self.migrate
-            .as_ref()
-            .map_or(self.start_timeout, |migrate| migrate.timeout)
+    pub fn task_timeout(&self, task: Task) -> Duration {
+        self.errand(task)
+            .map_or(self.start_timeout, |errand| errand.timeout)
     }
 
     /// How long a standby lives at most: longer than the restart it stands in for.

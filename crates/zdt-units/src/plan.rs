@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use text::headline;
 
 use self::change::{Change, Undo};
-use crate::model::{Name, Reach, ReleaseName, Service, Strategy, Task, UnitName};
+use crate::model::{Health, Name, ReleaseName, Service, Strategy, Task, UnitName};
 use crate::observe::{Instance, Observed, UnitCopy, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
@@ -172,16 +172,18 @@ pub enum Action {
         units: Vec<UnitName>,
         time: Duration,
     },
-    /// The instance that `unit` runs now answers 200, so many times in a row.
+    /// What `unit` runs now is well, so many times in a row.
     /// Answers of other processes on the same socket do not count at all.
     AwaitReady {
         unit: UnitName,
         /// What it took the place of: a reload leaves the invocation as it was.
         before: Option<Instance>,
-        reach: Reach,
-        path: String,
-        successes: u32,
-        interval: Duration,
+        health: Health,
+    },
+    /// What `unit` runs is well, once; it is not waited for long.
+    CheckHealth {
+        unit: UnitName,
+        health: Health,
     },
     /// Connections that the process of `unit` was handed and did not take are closed, or their clients would wait for
     /// as long as it lives.
@@ -315,10 +317,7 @@ fn await_ready(service: &Service, unit: &UnitName, before: Option<&Instance>) ->
     let ready = Action::AwaitReady {
         unit: unit.clone(),
         before: before.cloned(),
-        reach: health.reach.clone(),
-        path: health.path.clone(),
-        successes: health.successes,
-        interval: health.interval,
+        health: health.clone(),
     };
     Some(step(health.timeout, ready))
 }
@@ -393,7 +392,16 @@ impl Action {
             | Self::ConfirmReload { .. }
             | Self::StayUp { .. }
             | Self::KeepUnits { .. }
-            | Self::AwaitReady { .. } => false,
+            | Self::AwaitReady { .. }
+            | Self::CheckHealth { .. } => false,
+        }
+    }
+
+    /// What a host may take after the limit to say why it was not kept: it waits until then by itself, and knows more.
+    pub fn time_to_tell(&self) -> Duration {
+        match self {
+            Self::AwaitReady { .. } | Self::CheckHealth { .. } => Duration::from_secs(3),
+            _ => Duration::ZERO,
         }
     }
 
@@ -409,6 +417,7 @@ impl Action {
             Self::ConfirmReload { .. } => "confirm_reload",
             Self::StayUp { .. } => "stay_up",
             Self::AwaitReady { .. } => "await_ready",
+            Self::CheckHealth { .. } => "check_health",
             Self::CloseUntaken { .. } => "close_untaken",
             Self::RunTask { .. } => "run_task",
             Self::KeepUnits { .. } => "keep_units",

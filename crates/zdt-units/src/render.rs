@@ -5,6 +5,7 @@ mod fit;
 mod sandbox;
 mod service;
 mod socket;
+mod task;
 
 pub use directive::{Directive, Takes};
 
@@ -63,6 +64,7 @@ pub fn render(model: &Model, source: &str, target: Target) -> Rendered {
             units.push(socket::unit(service, socket, source));
         }
         units.extend(service::units(service, source, target));
+        units.extend(task::units(service, source, target));
     }
     notes.extend(fit::fit(&mut units, target));
     Rendered { units, notes }

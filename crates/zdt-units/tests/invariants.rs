@@ -91,6 +91,7 @@ fn document() -> impl Strategy<Value = String> {
 const KEYS: &[&str] = &[
     "after",
     "bake",
+    "check",
     "credentials",
     "documentation",
     "drain",
@@ -107,6 +108,7 @@ const KEYS: &[&str] = &[
     "start_timeout",
     "strategy",
     "user",
+    "warm",
     "watchdog",
     "working_directory",
 ];
@@ -134,7 +136,7 @@ fn line(key: &'static str) -> BoxedStrategy<String> {
         "exec" => (mostly(path()), prop::collection::vec(string(), 0..4))
             .prop_map(move |(program, words)| list([vec![program], words].concat()))
             .boxed(),
-        "health" => "\\{ listen = \"(127\\.0\\.0\\.1:[1-9][0-9]{0,3}|/run/h)\" \\}".boxed(),
+        "health" => "\\{ (listen = \"(127\\.0\\.0\\.1:[1-9][0-9]{0,3}|/run/h)\"|http = \"(http|unix|https):/{0,2}[0-9a-z.:/?]{0,12}\"|tcp = \":[1-9][0-9]{0,3}\"|active = (true|false)) \\}".boxed(),
         "nofile" => mostly("[1-9][0-9]{2,8}".boxed()),
         "sandbox" => "\"(default|none)\"|\\{ network = \"none\", state = \"x\" \\}".boxed(),
         "strategy" => mostly("\"(queue|standby|rolling|reload)\"".boxed()),
@@ -148,8 +150,10 @@ fn line(key: &'static str) -> BoxedStrategy<String> {
         "release" => mostly(path())
             .prop_map(|path| format!("{{ root = {path}, keep = 3 }}"))
             .boxed(),
-        "migrate" => prop::collection::vec(string(), 1..3)
-            .prop_map(move |words| format!("{{ command = {} }}", list(words)))
+        "check" | "migrate" | "warm" => (mostly(path()), prop::collection::vec(string(), 0..3))
+            .prop_map(move |(program, words)| {
+                format!("{{ command = {} }}", list([vec![program], words].concat()))
+            })
             .boxed(),
         "user" => "\"[a-z_][a-z0-9-]{0,8}\"".boxed(),
         "working_directory" => mostly(path()),

@@ -48,9 +48,10 @@ fn the_reference_has_every_key() {
         ("sandbox", keys::SANDBOX),
         ("rolling", keys::ROLLING),
         ("release", keys::RELEASE),
+        ("check", keys::CHECK),
         ("migrate", keys::MIGRATE),
+        ("json", keys::EXPECTED),
         ("foreign", keys::FOREIGN),
-        ("foreign health", keys::FOREIGN_HEALTH),
     ] {
         let begin = format!("<!-- keys: {name} -->\n");
         let from = text.find(&begin).expect(name) + begin.len();

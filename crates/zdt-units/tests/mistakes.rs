@@ -44,6 +44,11 @@ fn templates_releases_and_units_of_others() {
 }
 
 #[test]
+fn health_that_cannot_be_asked_and_tasks_that_cannot_be_run() {
+    check("health");
+}
+
+#[test]
 fn instances_that_cannot_be_replaced_so() {
     check("rolling");
 }

@@ -17,6 +17,7 @@ mod events;
 mod examples;
 mod gates;
 mod handover;
+mod health;
 mod held;
 mod http2;
 mod install;
@@ -197,6 +198,7 @@ fn main() -> ExitCode {
         .chain(releases::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
+        .chain(health::TESTS)
         .chain(overlap::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
@@ -241,6 +243,7 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
         .program(env!("CARGO_BIN_EXE_giver"))
+        .program(env!("CARGO_BIN_EXE_perform"))
         .program(env!("CARGO_BIN_EXE_units"))
 }
 

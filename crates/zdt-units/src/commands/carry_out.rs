@@ -106,7 +106,7 @@ impl<'a> Call<'a> {
                 };
                 plan(&request, observed)
             }
-            Part::Foreign(foreign) => plan_foreign(foreign, observed),
+            Part::Foreign(foreign) => plan_foreign(foreign, self.args.force, observed),
         }
     }
 

@@ -35,6 +35,10 @@ pub enum Kind {
     Duration,
     Boolean,
     Number(i64, i64),
+    /// One, or an array of them.
+    NumberOrNumbers(i64, i64),
+    /// A string, a whole number or a boolean.
+    Scalar,
     OneOf(&'static [&'static str]),
     TextOrFalse,
     /// An array of strings.
@@ -386,7 +390,7 @@ pub const SERVICE: Shape = Shape {
             "health",
             Kind::Table(&HEALTH),
             "none",
-            "How a new process is asked whether it is ready; see below",
+            "How a new process is asked whether it is ready; see below, and [health](health.md)",
             "one more socket unit, if it has `listen`",
         ),
         key(
@@ -440,11 +444,25 @@ pub const SERVICE: Shape = Shape {
             "",
         ),
         key(
+            "check",
+            Kind::Table(&CHECK),
+            "none",
+            "Says before anything is touched whether the release can serve, such as `nginx -t`; see below",
+            "`NAME-check.service`",
+        ),
+        key(
             "migrate",
             Kind::Table(&MIGRATE),
             "none",
             "What a new release does to its data first; see below",
-            "",
+            "`NAME-migrate.service` and the like",
+        ),
+        key(
+            "warm",
+            Kind::Table(&WARM),
+            "none",
+            "Fills caches of a new process once it is ready; see below",
+            "`NAME-warm.service`",
         ),
         key(
             "bake",
@@ -535,27 +553,126 @@ pub const HEALTH: Shape = Shape {
             "The path. 200 is ready, all else is not.",
             "",
         ),
+        HTTP,
+        STATUS,
+        BODY,
+        JSON,
+        HEADERS,
+        COMMAND,
+        TCP,
+        ACTIVE,
+        SUCCESSES,
+        INTERVAL,
+        TIMEOUT,
+        ATTEMPT_TIMEOUT,
+        START_DELAY,
+    ],
+};
+
+const HTTP: Key = key(
+    "http",
+    Kind::Text,
+    "none",
+    "Asks another server than the `zdt` library: `http://ADDRESS/PATH`, or `unix:/SOCKET:/PATH`",
+    "",
+);
+const STATUS: Key = key(
+    "status",
+    Kind::NumberOrNumbers(100, 599),
+    "`200`",
+    "With `http`: the statuses that are well",
+    "",
+);
+const BODY: Key = key(
+    "body",
+    Kind::Text,
+    "none",
+    "With `http`: what the body has in it",
+    "",
+);
+const JSON: Key = key(
+    "json",
+    Kind::Table(&EXPECTED),
+    "none",
+    "With `http`: what stands where in a body of JSON",
+    "",
+);
+const HEADERS: Key = key(
+    "headers",
+    Kind::Pairs,
+    "none",
+    "With `http`: a table of headers to send, such as `Host`",
+    "",
+);
+const COMMAND: Key = key(
+    "command",
+    Kind::List,
+    "none",
+    "A program that ends with 0, looked up on `PATH` if it has no slash, and its arguments. `zdt-units` runs it, as \
+     its own user.",
+    "",
+);
+const TCP: Key = key(
+    "tcp",
+    Kind::Text,
+    "none",
+    "An address that accepts connections",
+    "",
+);
+const ACTIVE: Key = key(
+    "active",
+    Kind::Boolean,
+    "none",
+    "`true`: the word of systemd is enough",
+    "",
+);
+const SUCCESSES: Key = key(
+    "successes",
+    Kind::Number(1, 1000),
+    "`1`",
+    "Good answers in a row",
+    "",
+);
+const INTERVAL: Key = key(
+    "interval",
+    Kind::Duration,
+    "`200ms`",
+    "Time between two questions",
+    "",
+);
+const TIMEOUT: Key = key(
+    "timeout",
+    Kind::Duration,
+    "`30s`",
+    "Until when the last of them must be there",
+    "",
+);
+const ATTEMPT_TIMEOUT: Key = key(
+    "attempt_timeout",
+    Kind::Duration,
+    "`5s`",
+    "How long one question may take",
+    "",
+);
+const START_DELAY: Key = key(
+    "start_delay",
+    Kind::Duration,
+    "`0s`",
+    "Before the first question to a new process",
+    "",
+);
+
+pub const EXPECTED: Shape = Shape {
+    header: "`json = { ... }`",
+    keys: &[
         key(
-            "successes",
-            Kind::Number(1, 1000),
-            "`1`",
-            "Good answers in a row",
+            "pointer",
+            Kind::Text,
+            "required",
+            "Where, after RFC 6901: `/status`, `/checks/0/name`",
             "",
         ),
-        key(
-            "interval",
-            Kind::Duration,
-            "`200ms`",
-            "Time between two questions",
-            "",
-        ),
-        key(
-            "timeout",
-            Kind::Duration,
-            "`30s`",
-            "Until when the last of them must be there. One question takes at most 5 s.",
-            "",
-        ),
+        key("equals", Kind::Scalar, "required", "What", ""),
     ],
 };
 
@@ -677,6 +794,33 @@ pub const RELEASE: Shape = Shape {
     ],
 };
 
+pub const CHECK: Shape = Shape {
+    header: "`check = { ... }`",
+    keys: ERRAND,
+};
+
+pub const WARM: Shape = Shape {
+    header: "`warm = { ... }`",
+    keys: ERRAND,
+};
+
+const ERRAND: &[Key] = &[
+    key(
+        "command",
+        Kind::List,
+        "required",
+        "The program and its arguments, as in `exec`",
+        "`ExecStart=`",
+    ),
+    key(
+        "timeout",
+        Kind::Duration,
+        "`60s`",
+        "How long it may take",
+        "`TimeoutStartSec=`",
+    ),
+];
+
 pub const MIGRATE: Shape = Shape {
     header: "`migrate = { ... }`",
     keys: &[
@@ -684,22 +828,29 @@ pub const MIGRATE: Shape = Shape {
             "command",
             Kind::List,
             "required",
-            "The program and its arguments; `{{release.path}}` is the new release",
-            "",
+            "The program and its arguments, as in `exec`",
+            "`ExecStart=` of `NAME-migrate.service`",
         ),
         key(
             "down",
             Kind::List,
             "none",
             "Takes it back, run from the newer release",
-            "",
+            "that of `NAME-migrate-down.service`",
+        ),
+        key(
+            "backup",
+            Kind::List,
+            "none",
+            "Keeps beforehand what the migration may spoil",
+            "that of `NAME-backup.service`",
         ),
         key(
             "timeout",
             Kind::Duration,
             "`5m`",
-            "How long it may take",
-            "",
+            "How long each of them may take",
+            "`TimeoutStartSec=`",
         ),
     ],
 };
@@ -720,7 +871,7 @@ pub const FOREIGN: Shape = Shape {
             "health",
             Kind::Table(&FOREIGN_HEALTH),
             "none",
-            "A command whose success says that the unit is well",
+            "How it is asked whether it is well: `http`, `command`, `tcp` or `active`; see [health](health.md)",
             "",
         ),
     ],
@@ -729,34 +880,19 @@ pub const FOREIGN: Shape = Shape {
 pub const FOREIGN_HEALTH: Shape = Shape {
     header: "its `health = { ... }`",
     keys: &[
-        key(
-            "command",
-            Kind::List,
-            "required",
-            "The program, looked up on `PATH` if it has no slash, and its arguments",
-            "",
-        ),
-        key(
-            "successes",
-            Kind::Number(1, 1000),
-            "`1`",
-            "Successes in a row",
-            "",
-        ),
-        key(
-            "interval",
-            Kind::Duration,
-            "`200ms`",
-            "Time between two of them",
-            "",
-        ),
-        key(
-            "timeout",
-            Kind::Duration,
-            "`30s`",
-            "Until when the last of them must be there",
-            "",
-        ),
+        HTTP,
+        STATUS,
+        BODY,
+        JSON,
+        HEADERS,
+        COMMAND,
+        TCP,
+        ACTIVE,
+        SUCCESSES,
+        INTERVAL,
+        TIMEOUT,
+        ATTEMPT_TIMEOUT,
+        START_DELAY,
     ],
 };
 
@@ -790,7 +926,10 @@ mod tests {
             (SANDBOX, "[service.a.sandbox]"),
             (ROLLING, "[service.a.rolling]"),
             (RELEASE, "[service.a.release]"),
+            (CHECK, "[service.a.check]"),
+            (WARM, "[service.a.warm]"),
             (MIGRATE, "[service.a.migrate]"),
+            (EXPECTED, "[service.a.health.json]"),
             (FOREIGN, "[service.a]\nunit = \"a.service\""),
             (
                 FOREIGN_HEALTH,

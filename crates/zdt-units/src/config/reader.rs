@@ -99,9 +99,7 @@ impl<'a> Table<'a> {
         problems: &mut Vec<Problem>,
     ) -> Option<At<i64>> {
         let (_, value) = self.take(key)?;
-        let parsed = value.get_ref().as_integer().and_then(|integer| {
-            i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
-        });
+        let parsed = whole(value.get_ref());
         if parsed.is_none() {
             problems.push(wrong_type(value, &format!("`{key}`"), "a whole number"));
         }
@@ -109,6 +107,64 @@ impl<'a> Table<'a> {
             value: parsed?,
             at: value.span(),
         })
+    }
+
+    /// A whole number, or an array of them.
+    pub(super) fn integer_or_integers(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<Vec<At<i64>>>> {
+        let (_, value) = self.take(key)?;
+        let entries = match value.get_ref().as_array() {
+            Some(array) => array.iter().collect(),
+            None => vec![value],
+        };
+        let mut numbers = Vec::new();
+        let known = problems.len();
+        for entry in entries {
+            match whole(entry.get_ref()) {
+                Some(value) => numbers.push(At {
+                    value,
+                    at: entry.span(),
+                }),
+                None => {
+                    let wanted = "a whole number or an array of them";
+                    problems.push(wrong_type(entry, &format!("`{key}`"), wanted));
+                }
+            }
+        }
+        (problems.len() == known).then(|| At {
+            value: numbers,
+            at: value.span(),
+        })
+    }
+
+    /// A string, a whole number or a boolean, as JSON has it.
+    pub(super) fn scalar(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<serde_json::Value>> {
+        let (_, value) = self.take(key)?;
+        let parsed = match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string().into()),
+            DeValue::Boolean(boolean) => Some((*boolean).into()),
+            other => whole(other).map(serde_json::Value::from),
+        };
+        if parsed.is_none() {
+            let wanted = "a string, a whole number or a boolean";
+            problems.push(wrong_type(value, &format!("`{key}`"), wanted));
+        }
+        Some(At {
+            value: parsed?,
+            at: value.span(),
+        })
+    }
+
+    /// Where a key stands.
+    pub(super) fn place(&self, key: &str) -> Option<Range<usize>> {
+        self.get(key).map(|(name, _)| name.span())
     }
 
     pub(super) fn boolean(
@@ -342,6 +398,11 @@ impl<'a> Table<'a> {
 pub(super) enum StringOrTable<'a> {
     String(At<String>),
     Table(Table<'a>),
+}
+
+fn whole(value: &DeValue<'_>) -> Option<i64> {
+    let integer = value.as_integer()?;
+    i64::from_str_radix(&integer.as_str().replace('_', ""), integer.radix()).ok()
 }
 
 fn string(

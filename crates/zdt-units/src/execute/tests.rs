@@ -238,6 +238,7 @@ async fn a_failure_without_a_way_back_says_how_things_were_left() {
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_takes_too_long_has_failed() {
+    // A host that waits by itself says why before that; this one does not.
     let (_, read, outcome) = run(&queue_plan(), &[Done, Done, Hangs], &[]).await;
     assert_eq!(outcome, Outcome::LookNow);
     insta::assert_snapshot!(read, @"
@@ -246,7 +247,7 @@ async fn a_step_that_takes_too_long_has_failed() {
         0.250s  2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open
         0.500s     process 8 took the place of 7
         0.500s  3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service`
-       20.500s     error: it took longer than 20s
+       23.500s     error: it took longer than 20s
 
     how it was left:
       `shop.service` is activating (some)
@@ -257,7 +258,7 @@ async fn a_step_that_takes_too_long_has_failed() {
     what is left to do, by hand, when the cause is mended:
         curl -fsS http://127.0.0.1:80/readyz
 
-       20.500s  failed and not taken back: look now
+       23.500s  failed and not taken back: look now
     ");
 }
 

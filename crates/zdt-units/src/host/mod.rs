@@ -1,6 +1,7 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
 mod ask;
+mod check;
 pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;
@@ -21,6 +22,7 @@ pub mod systemd;
 use std::fmt;
 
 use crate::event::EventKind;
+use crate::model::UnitName;
 use crate::observe::{Observed, Watched};
 use crate::plan::Action;
 
@@ -49,6 +51,8 @@ pub struct Failure {
     /// What to look at or to do.
     pub hint: Option<String>,
     pub effect: Effect,
+    /// The last words of what failed, line by line.
+    pub output: Vec<String>,
 }
 
 /// Whether a failed action may have changed anything.
@@ -65,6 +69,7 @@ impl Failure {
             reason: reason.into(),
             hint: None,
             effect: Effect::Possible,
+            output: Vec::new(),
         }
     }
 
@@ -73,10 +78,20 @@ impl Failure {
         self
     }
 
+    pub fn output(mut self, lines: Vec<String>) -> Self {
+        self.output = lines;
+        self
+    }
+
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
     }
+}
+
+/// Where to read on about a unit.
+fn journal_hint(unit: &UnitName) -> String {
+    format!("see `journalctl --unit {unit}`")
 }
 
 impl fmt::Display for Failure {

@@ -6,6 +6,7 @@
 
 mod install;
 mod job;
+mod journal;
 mod overlap;
 mod private;
 mod prove;
@@ -21,7 +22,8 @@ use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
-use self::prove::{Before, Probe};
+use self::prove::Before;
+use super::check::{Check, Patience};
 use super::{Failure, Host};
 use crate::event::EventKind;
 use crate::model::UnitName;
@@ -227,9 +229,8 @@ impl Host for Systemd {
             Action::Release(act) => super::releases::perform(act).await,
             Action::KeepUnits { place, files } => super::kept::keep(place, files),
             Action::RestoreUnits { files, added, .. } => super::kept::restore(files, added),
-            Action::StartUnit { unit } | Action::RunTask { unit, .. } => {
-                self.job("StartUnit", unit, tell).await
-            }
+            Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,
+            Action::RunTask { unit, .. } => self.task(unit, tell).await,
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,
             Action::CloseUntaken { unit } => self.close_untaken(unit, tell).await,
             Action::RestartUnits { units } => self.restart_together(units, tell).await,
@@ -256,19 +257,23 @@ impl Host for Systemd {
             Action::AwaitReady {
                 unit,
                 before,
-                reach,
-                path,
-                successes,
-                interval,
+                health,
             } => {
-                let probe = Probe {
-                    before: before.as_ref(),
-                    reach,
-                    path,
-                    successes: *successes,
-                    interval: *interval,
+                let before = before.as_ref();
+                let check = Check {
+                    unit,
+                    health,
+                    patience: Patience::Starting { before },
                 };
-                self.await_ready(unit, probe, tell).await
+                self.check(check, tell).await
+            }
+            Action::CheckHealth { unit, health } => {
+                let check = Check {
+                    unit,
+                    health,
+                    patience: Patience::Running,
+                };
+                self.check(check, tell).await
             }
         }
     }

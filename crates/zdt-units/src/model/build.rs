@@ -5,17 +5,20 @@ mod events;
 mod health;
 mod process;
 mod sockets;
+mod task;
 mod text;
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
-use self::sockets::{name_health, name_units};
-use self::text::{Values, all_or_nothing};
+use self::health::Of;
+use self::sockets::{Unnamed, name_health, name_units};
+use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
+use self::text::{ReleaseLink, Values, all_or_nothing};
 use super::{
-    Address, DocUri, Foreign, Health, Model, Name, PathText, Sandbox, Service, Socket, Strategy,
-    UnitName, User, UserName, cross,
+    Address, DocUri, Foreign, Model, Name, Reach, Sandbox, Service, Socket, Strategy, UnitName,
+    User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
 
@@ -86,6 +89,12 @@ fn known_units(services: &[ServiceConfig], foreign: &[ForeignConfig]) -> HashMap
     ours.chain(theirs).collect()
 }
 
+/// Where the sockets listen, the main one first.
+fn places_of(sockets: &[Unnamed]) -> Vec<Reach> {
+    let addresses = sockets.iter().flat_map(|socket| socket.listen.addresses());
+    addresses.map(|address| address.reach()).collect()
+}
+
 /// An address and where it was written.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -119,6 +128,7 @@ impl Build {
         self.values = Some(Values {
             service: config.name.value.clone(),
             root: None,
+            link: ReleaseLink::Current,
             rolling: false,
         });
         let release = config.release.as_ref().map(|release| self.release(release));
@@ -134,26 +144,25 @@ impl Build {
             .iter()
             .filter_map(|uri| self.parse(uri, DocUri::parse))
             .collect();
-        let health = config.health.as_ref().map(|health| self.health(health));
         let health_socket = config
             .health
             .as_ref()
             .and_then(|health| self.health_socket(config, health));
         let sockets = self.sockets(config);
+        let places = places_of(sockets.as_deref().unwrap_or_default());
+        let health = config
+            .health
+            .as_ref()
+            .map(|health| self.health(health, Of::Service(&places)));
         let drain = self.drain(&config.drain);
         let after = self.after(&config.after);
-        let environment = self.environment(config);
-        let environment_files = self.environment_files(config);
-        let credentials = self.credentials(config);
+        let given = self.given(config);
+        let given_next = self.given_next(config);
         let sandbox = self.sandbox(&config.sandbox);
         let given_user = config
             .user
             .as_ref()
             .map(|user| self.parse(user, UserName::parse));
-        let working_directory = config
-            .working_directory
-            .as_ref()
-            .map(|path| self.parse_text(path, PathText::parse));
         let start_timeout = self.duration(
             config.start_timeout.as_ref(),
             Duration::from_secs(60),
@@ -166,19 +175,16 @@ impl Build {
             .map(|text| self.duration(Some(text), Duration::ZERO, Duration::from_millis(1)));
         let open_files = self.number(config.nofile.as_ref(), 65536, 64..=1 << 30);
         self.uses_releases(config);
+        let check = self.errand(config.check.as_ref(), CHECK_TIMEOUT);
         let migrate = config.migrate.as_ref().map(|migrate| self.migrate(migrate));
+        let warm = self.errand(config.warm.as_ref(), WARM_TIMEOUT);
         let bake = self.duration(config.bake.as_ref(), Duration::ZERO, Duration::ZERO);
 
         let name = name?;
         let mut sockets = name_units(&name, sockets?);
         sockets.extend(health_socket.map(|socket| name_health(&name, socket)));
-        self.plan_units(&name, &config.name.at, strategy, &sockets);
+        self.plan_units(&name, config, strategy, &sockets);
         let sockets: Vec<Socket> = sockets.into_iter().map(|(_, socket)| socket).collect();
-        let main = sockets.first()?.listen.addresses().first()?.reach();
-        let health = all_or_nothing(health)?.map(|(reach, health)| Health {
-            reach: reach.unwrap_or(main),
-            ..health
-        });
         let user = match (given_user, &sandbox) {
             (Some(user), _) => User::Named(user?),
             (None, Some(Sandbox::Off)) => User::Root,
@@ -188,15 +194,15 @@ impl Build {
             exec: exec?,
             documentation,
             sockets,
-            health,
+            health: all_or_nothing(health)?,
             drain: drain?,
             strategy: strategy?,
             after,
-            environment,
-            environment_files,
-            credentials,
+            environment: given.environment,
+            environment_files: given.environment_files,
+            credentials: given.credentials,
             user,
-            working_directory: all_or_nothing(working_directory)?,
+            working_directory: given.working_directory,
             sandbox: sandbox?,
             start_timeout: start_timeout?,
             restart_pause: restart_pause?,
@@ -204,7 +210,10 @@ impl Build {
             open_files: open_files?.unsigned_abs(),
             handover: config.handover.as_ref().is_some_and(|wanted| wanted.value),
             release: all_or_nothing(release)?,
+            check: all_or_nothing(check)?,
             migrate: all_or_nothing(migrate)?,
+            warm: all_or_nothing(warm)?,
+            given_next,
             bake: bake?,
             name,
         })
@@ -217,7 +226,7 @@ impl Build {
         let health = config
             .health
             .as_ref()
-            .map(|health| self.command_health(health));
+            .map(|health| self.health(health, Of::Foreign));
         Some(Foreign {
             name: name?,
             unit: unit?,
@@ -230,10 +239,11 @@ impl Build {
     fn plan_units(
         &mut self,
         name: &Name,
-        at: &Range<usize>,
+        config: &ServiceConfig,
         strategy: Option<Strategy>,
         sockets: &[(Range<usize>, Socket)],
     ) {
+        let at = &config.name.at;
         let mut plan = |unit, what: String, at: &Range<usize>| {
             self.units.push(Planned {
                 unit,
@@ -252,6 +262,10 @@ impl Build {
                 plan(UnitName::standby(name), standby, at);
             }
             _ => plan(UnitName::service(name), format!("service `{name}`"), at),
+        }
+        for (task, at) in task::written(config) {
+            let what = format!("the task `{task}` of service `{name}`");
+            plan(UnitName::task(name, task), what, at);
         }
         for (at, socket) in sockets {
             let what = format!("socket `{}` of service `{name}`", socket.name);

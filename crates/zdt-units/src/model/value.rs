@@ -115,6 +115,17 @@ pub enum Task {
     Warm,
 }
 
+impl Task {
+    /// In the order of a deployment.
+    pub const ALL: [Self; 5] = [
+        Self::Check,
+        Self::Backup,
+        Self::Migrate,
+        Self::MigrateDown,
+        Self::Warm,
+    ];
+}
+
 impl fmt::Display for Task {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -285,6 +296,11 @@ impl PathText {
 
     pub fn text(&self) -> &Text {
         &self.0
+    }
+
+    /// As the first instance gets it.
+    pub(super) fn of_first(&self) -> Self {
+        Self(self.0.fill(super::text::Slot::Instance, "1"))
     }
 }
 

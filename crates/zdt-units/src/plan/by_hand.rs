@@ -1,7 +1,7 @@
 //! Steps as commands, for whoever has to go on where a plan could not.
 
 use super::{Act, Action, ReleaseAct, Step};
-use crate::model::{Reach, UnitName};
+use crate::model::{Probe, Reach, UnitName};
 
 /// What does the same as `steps`, one command a line; `systemctl` has the manager's option in it.
 pub fn by_hand(steps: &[Step], systemctl: &str) -> Vec<String> {
@@ -26,11 +26,12 @@ impl Action {
             Self::RestartUnits { units } => format!("{systemctl} restart {}", joined(units)),
             Self::ReloadUnit { unit } => format!("{systemctl} reload {unit}"),
             Self::StopUnits { units } => format!("{systemctl} stop {}", joined(units)),
-            Self::AwaitReady { reach, path, .. } => match reach {
-                Reach::Tcp(address) => format!("curl -fsS http://{address}{path}"),
-                Reach::Unix(socket) => {
-                    format!("curl -fsS --unix-socket {socket} http://localhost{path}")
-                }
+            Self::AwaitReady { unit, health, .. } => match &health.probe {
+                Probe::Ready { reach, path } => curl(reach, path, &[]),
+                Probe::Http(http) => curl(&http.reach, &http.path, &http.headers),
+                Probe::Command { command } => command.join(" "),
+                Probe::Active => format!("{systemctl} is-active {unit}"),
+                Probe::Tcp { .. } => return None,
             },
             Self::RestoreUnits { place, added, .. } => {
                 let removed: Vec<_> = added
@@ -49,6 +50,7 @@ impl Action {
             ),
             Self::ConfirmInstance { .. }
             | Self::ConfirmReload { .. }
+            | Self::CheckHealth { .. }
             | Self::StayUp { .. }
             | Self::CloseUntaken { .. }
             | Self::KeepUnits { .. }
@@ -56,4 +58,16 @@ impl Action {
             | Self::Release(_) => return None,
         })
     }
+}
+
+fn curl(reach: &Reach, path: &str, headers: &[(String, String)]) -> String {
+    let mut command = "curl -fsS".to_owned();
+    for (name, value) in headers {
+        command.push_str(&format!(" -H '{name}: {}'", value.replace('\'', r"'\''")));
+    }
+    command.push_str(&match reach {
+        Reach::Tcp(address) => format!(" http://{address}{path}"),
+        Reach::Unix(socket) => format!(" --unix-socket {socket} http://localhost{path}"),
+    });
+    command
 }

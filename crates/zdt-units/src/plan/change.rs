@@ -7,7 +7,7 @@ use super::{
     Action, CONFIRM_LIMIT, Mark, OnFailure, Operation, ReleaseAct, ReleaseLink, Request, Step,
     await_ready, step,
 };
-use crate::model::{AbsolutePath, ReleaseName, Service, Task, UnitName};
+use crate::model::{AbsolutePath, Health, ReleaseName, Service, Task, UnitName};
 use crate::observe::{Observed, UnitCopy, UnitFiles};
 use crate::release::{self, Releases, to_remove};
 
@@ -62,6 +62,7 @@ impl Change {
             after: Vec::new(),
             notes: Vec::new(),
         };
+        change.see_it_well(request, observed);
         if let Some(files) = &observed.files {
             change.unit_files(files, observed);
         }
@@ -78,6 +79,18 @@ impl Change {
             change.switch(request, &switch);
         }
         change
+    }
+
+    /// A service that is unwell before cannot be told from one that the new release makes unwell.
+    fn see_it_well(&mut self, request: &Request<'_>, observed: &Observed) {
+        let goes_back = matches!(request.operation, Operation::RollBack { .. });
+        if goes_back || request.options.force || !observed.service.serves() {
+            return;
+        }
+        if let Some(health) = &request.service.health {
+            let check = check_health(&observed.service.unit, health);
+            self.before.push(or_stop(check));
+        }
     }
 
     /// Kept while a process is known to run with them: now, or when the new one has proved itself.
@@ -331,6 +344,14 @@ pub(super) fn bake(service: &Service, units: &[UnitName]) -> Vec<Step> {
         .filter_map(|unit| await_ready(service, unit, None));
     steps.extend(well);
     steps
+}
+
+pub(super) fn check_health(unit: &UnitName, health: &Health) -> Step {
+    let check = Action::CheckHealth {
+        unit: unit.clone(),
+        health: health.clone(),
+    };
+    step(health.timeout, check)
 }
 
 fn task(service: &Service, task: Task) -> Step {

@@ -81,13 +81,15 @@ fn planned_as(
 
 #[test]
 fn a_queue_restart_proves_the_new_process() {
-    insta::assert_snapshot!(planned(SHOP, |_| {}), @r#"
+    insta::assert_snapshot!(planned(SHOP, |_| {}), @"
     restart `shop` (strategy `queue`)
-    1. restart `shop.service` and wait until it is ready (limit 111s)
-    2. confirm that `shop.service` runs a new process and that `shop.socket` and `shop-health.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:19081/readyz` answers 200 from the process of `shop.service` 3 times in a row (limit 20s)
-    on failure: there is nothing to roll back to; the sockets stay open and connections wait
-    "#);
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:19081/readyz` answers 200 from the process of `shop.service` (limit 20s)
+    2. restart `shop.service` and wait until it is ready (limit 111s)
+    3. confirm that `shop.service` runs a new process and that `shop.socket` and `shop-health.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:19081/readyz` answers 200 from the process of `shop.service` 3 times in a row (limit 20s)
+    on failure of 1: it ends there, nothing was touched
+    on another failure: there is nothing to roll back to; the sockets stay open and connections wait
+    ");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Action, OnFailure, Plan, Step};
 use crate::config::list;
-use crate::model::{ReleaseName, Strategy, UnitName, span};
+use crate::model::{Health, Probe, ReleaseName, Strategy, UnitName, span};
 use crate::observe::WatchedSocket;
 
 impl fmt::Display for Strategy {
@@ -81,23 +81,38 @@ impl fmt::Display for Action {
                 f,
                 "close connections that the process of `{unit}` was handed and did not take"
             ),
-            Self::AwaitReady {
-                unit,
-                reach,
-                path,
-                successes,
-                ..
-            } => {
-                write!(
-                    f,
-                    "wait until `{reach}{path}` answers 200 from the process of `{unit}`"
-                )?;
-                match successes {
-                    1 => Ok(()),
-                    _ => write!(f, " {successes} times in a row"),
+            Self::AwaitReady { unit, health, .. } => {
+                write!(f, "wait until {}", seen(unit, health))?;
+                match health.successes {
+                    1 => {}
+                    times => write!(f, " {times} times in a row")?,
                 }
+                f.write_str(anonymous(&health.probe))
             }
+            Self::CheckHealth { unit, health } => write!(
+                f,
+                "see that `{unit}` is well before anything is touched: {}{}",
+                seen(unit, health),
+                anonymous(&health.probe)
+            ),
         }
+    }
+}
+
+/// What shows that the unit is well.
+fn seen(unit: &UnitName, health: &Health) -> String {
+    let probe = &health.probe;
+    match probe {
+        Probe::Ready { .. } => format!("{probe} from the process of `{unit}`"),
+        Probe::Active => format!("systemd says that `{unit}` is active"),
+        Probe::Http(_) | Probe::Command { .. } | Probe::Tcp { .. } => probe.to_string(),
+    }
+}
+
+fn anonymous(probe: &Probe) -> &'static str {
+    match probe {
+        Probe::Command { .. } | Probe::Tcp { .. } => ", which says nothing about which process",
+        Probe::Ready { .. } | Probe::Http(_) | Probe::Active => "",
     }
 }
 

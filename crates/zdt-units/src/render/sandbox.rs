@@ -38,10 +38,10 @@ pub(super) fn write(service: &Service, manager: Manager, section: &mut Section) 
         }
         Network::Nothing => {
             section
-                .comment("no network of its own; the sockets above it inherits all the same")
+                .comment("no network of its own; inherited sockets work all the same")
                 .set("PrivateNetwork", "yes")
                 .set("IPAddressDeny", "any")
-                .comment("AF_UNIX stays, or the process could not tell systemd that it is ready")
+                .comment("AF_UNIX stays, or the process could tell systemd and the journal nothing")
                 .set("RestrictAddressFamilies", "AF_UNIX");
         }
     }

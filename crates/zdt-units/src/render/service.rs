@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{Manager, Target, header, sandbox};
-use crate::model::{Service, Strategy, Text, UnitName, span};
+use crate::model::{EnvironmentFile, Service, Strategy, Text, UnitName, span};
 use crate::unit_file::{Section, UnitFile, Value};
 
 /// The release that can be told `Type=notify-reload`; an older one would take
@@ -101,7 +101,7 @@ fn description(service: &Service, part: Part) -> String {
     }
 }
 
-fn documentation(service: &Service, section: &mut Section) {
+pub(super) fn documentation(service: &Service, section: &mut Section) {
     if !service.documentation.is_empty() {
         section.set("Documentation", Value::uris(&service.documentation));
     }
@@ -210,10 +210,19 @@ fn environment(service: &Service, section: &mut Section) {
     if let Some(directory) = service.handover_directory() {
         section.set("Environment", Value::handover_directory(&directory));
     }
-    for (name, value) in &service.environment {
+    variables(&service.environment, &service.environment_files, section);
+}
+
+/// Those of the user.
+pub(super) fn variables(
+    environment: &[(String, Text)],
+    files: &[EnvironmentFile],
+    section: &mut Section,
+) {
+    for (name, value) in environment {
         section.set("Environment", Value::assignment(name, value));
     }
-    for file in &service.environment_files {
+    for file in files {
         section.set("EnvironmentFile", Value::environment_file(file));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::model::{Foreign, Model, Service, Strategy, span};
+use crate::model::{Errand, Foreign, Model, Probe, Service, Strategy, Task, UnitName, span};
 use crate::render::{Directive, Rendered};
 use crate::unit_file::{Line, UnitFile};
 
@@ -59,20 +59,8 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
             ),
         );
     }
-    if let Some(migrate) = &service.migrate {
-        let words: Vec<_> = migrate
-            .command
-            .iter()
-            .map(|word| format!("`{word}`"))
-            .collect();
-        tell(
-            "migrate",
-            format!(
-                "{} by a deploy, never by a restart; at most {}",
-                words.join(" "),
-                span(migrate.timeout)
-            ),
-        );
+    for (kind, errand) in service.tasks() {
+        tell("task", task(service, kind, &errand));
     }
     if !service.bake.is_zero() {
         let bake = span(service.bake);
@@ -89,6 +77,24 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
     for unit in units_of(service, rendered) {
         of_unit(unit, out);
     }
+}
+
+fn task(service: &Service, task: Task, errand: &Errand) -> String {
+    let command = std::iter::once(errand.command.program()).chain(errand.command.arguments());
+    let words: Vec<_> = command.map(|word| format!("`{word}`")).collect();
+    let when = match task {
+        Task::Check => "before anything is touched",
+        Task::Backup => "before a migration",
+        Task::Migrate => "before the process is replaced",
+        Task::MigrateDown => "where a migration has to be taken back",
+        Task::Warm => "once the new process is ready",
+    };
+    format!(
+        "{} {when}, in `{}`; at most {}",
+        words.join(" "),
+        UnitName::task(&service.name, task),
+        span(errand.timeout)
+    )
 }
 
 fn heading(text: &str, out: &mut String) {
@@ -156,10 +162,12 @@ fn ready(service: &Service) -> String {
         1 => "once".to_owned(),
         times => format!("{times} times in a row"),
     };
+    let well = match &health.probe {
+        Probe::Ready { .. } => format!("200 from {}", health.probe.target()),
+        probe => probe.to_string(),
+    };
     format!(
-        "{said}, then 200 from {}{} {times} within {}",
-        health.reach,
-        health.path,
+        "{said}, then {well} {times} within {}",
         span(health.timeout)
     )
 }
@@ -188,12 +196,7 @@ fn of_foreign(foreign: &Foreign, out: &mut String) {
         foreign.unit
     );
     if let Some(health) = &foreign.health {
-        let words: Vec<_> = health
-            .command
-            .iter()
-            .map(|word| format!("`{word}`"))
-            .collect();
-        let _ = writeln!(out, "  well when {} succeeds", words.join(" "));
+        let _ = writeln!(out, "  well when {}", health.probe);
     }
 }
 

@@ -90,8 +90,16 @@ fn lines_at(event: &Event, at: &str) -> String {
         EventKind::Unidentified { url } => note(format!(
             "warning: `{url}` does not say which process answers, so its answers are taken on trust"
         )),
-        EventKind::StepFailed { reason, hint, .. } => {
+        EventKind::StepFailed {
+            reason,
+            hint,
+            output,
+            ..
+        } => {
             let mut out = note(format!("error: {reason}"));
+            for line in output {
+                out.push_str(&note(format!("  | {}", printable(line))));
+            }
             if let Some(hint) = hint {
                 out.push_str(&note(format!("hint: {hint}")));
             }

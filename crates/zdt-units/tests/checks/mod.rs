@@ -5,7 +5,7 @@
 mod read;
 
 use zdt_units::config::{Colour, Mistakes};
-use zdt_units::model::{Address, Model, Piece, Service, Text};
+use zdt_units::model::{Address, Errand, Model, Piece, Service, Task, Text, UnitName};
 use zdt_units::render::{Manager, Target, render};
 use zdt_units::unit_file::{Line, UnitFile};
 
@@ -59,7 +59,7 @@ fn rendered(model: &Model, target: Target) {
     let units = render(model, "zdt.toml", target).units;
     for unit in &units {
         lines(unit);
-        closes_no_port(unit);
+        closes_no_port(unit, model);
     }
     for service in &model.services {
         sockets(service, &units);
@@ -68,8 +68,14 @@ fn rendered(model: &Model, target: Target) {
         };
         let mut own = units.iter().filter(own).peekable();
         assert!(own.peek().is_some(), "`{}` has no unit", service.name);
+        let tasks = service.tasks();
         for unit in own {
-            reads_back(service, unit);
+            let name =
+                |(task, _): &&(Task, Errand)| unit.name == UnitName::task(&service.name, *task);
+            match tasks.iter().find(name) {
+                Some((_, errand)) => task_reads_back(errand, unit),
+                None => reads_back(service, unit),
+            }
         }
     }
 }
@@ -112,7 +118,7 @@ fn lines(unit: &UnitFile) {
 }
 
 /// What lets systemd close a socket, or give up on a service. See "Port killers" in `docs/traps.md`.
-fn closes_no_port(unit: &UnitFile) {
+fn closes_no_port(unit: &UnitFile, model: &Model) {
     let name = unit.name.as_str();
     for (key, value) in directives(unit) {
         let never = [
@@ -137,11 +143,38 @@ fn closes_no_port(unit: &UnitFile) {
     if name.ends_with(".service") {
         assert_eq!(all(unit, "StartLimitIntervalSec"), ["0"], "{name}");
         let standby = name.ends_with("-standby.service");
+        let mut tasks = model.services.iter().flat_map(|service| {
+            let tasks = service.tasks().into_iter();
+            tasks.map(|(task, _)| UnitName::task(&service.name, task))
+        });
+        let once = standby || tasks.any(|task| task == unit.name);
         assert_eq!(
             all(unit, "Restart"),
-            [if standby { "no" } else { "always" }],
+            [if once { "no" } else { "always" }],
             "{name}"
         );
+    }
+}
+
+/// A task runs its command once, takes no socket, and nothing starts it by itself.
+fn task_reads_back(errand: &Errand, unit: &UnitFile) {
+    let program = errand.command.program();
+    let words = std::iter::once(program).chain(errand.command.arguments());
+    let words: Vec<String> = words.map(wanted).collect();
+    let commands: Vec<_> = all(unit, "ExecStart")
+        .into_iter()
+        .map(read::command)
+        .collect();
+    assert_eq!(commands, [(wanted(program), words)]);
+    assert_eq!(all(unit, "Type"), ["oneshot"]);
+    for key in [
+        "Sockets",
+        "Requires",
+        "RuntimeDirectory",
+        "WantedBy",
+        "Also",
+    ] {
+        assert_eq!(all(unit, key), [""; 0], "{}: {key}", unit.name);
     }
 }
 

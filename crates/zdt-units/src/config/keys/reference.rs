@@ -35,6 +35,8 @@ fn takes(kind: Kind) -> String {
         Kind::Boolean => "`true` or `false`".to_owned(),
         Kind::Number(least, most) if least == most => least.to_string(),
         Kind::Number(least, most) => format!("{least} to {most}"),
+        Kind::NumberOrNumbers(least, most) => format!("{least} to {most}, one or several"),
+        Kind::Scalar => "string, whole number, `true` or `false`".to_owned(),
         Kind::OneOf(known) => words(known),
         Kind::List => "strings".to_owned(),
         Kind::TextOrFalse => "string or `false`".to_owned(),

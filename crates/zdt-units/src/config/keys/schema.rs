@@ -70,6 +70,11 @@ fn kind(kind: Kind) -> Value {
         Kind::Number(least, most) => {
             json!({ "type": "integer", "minimum": least, "maximum": most })
         }
+        Kind::NumberOrNumbers(least, most) => {
+            let number = json!({ "type": "integer", "minimum": least, "maximum": most });
+            json!({ "anyOf": [number, { "type": "array", "items": number, "minItems": 1 }] })
+        }
+        Kind::Scalar => json!({ "type": ["string", "integer", "boolean"] }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List => strings(),
         Kind::TextOrFalse => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),

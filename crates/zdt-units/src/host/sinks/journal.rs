@@ -150,6 +150,7 @@ mod tests {
             step: 2,
             reason: "it said:\nno".to_owned(),
             hint: None,
+            output: Vec::new(),
         };
         let event = Event::new("5f0c", "shop", Duration::from_millis(1250), kind);
         let record = Records::default().take(event, SystemTime::UNIX_EPOCH);

@@ -9,7 +9,7 @@ use zbus::{DBusError, MatchRule, Message, MessageStream, OwnedObjectPath};
 use super::unit::text;
 use super::{MANAGER, NAME, PATH, PROPERTIES, Properties, Systemd};
 use crate::event::EventKind;
-use crate::host::Failure;
+use crate::host::{Failure, journal_hint};
 use crate::model::UnitName;
 use crate::observe::Active;
 
@@ -23,6 +23,25 @@ impl Systemd {
         &self,
         method: &str,
         unit: &UnitName,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        self.follow(method, unit, "did not start", tell).await
+    }
+
+    /// Runs a unit that does one thing and ends, to its end.
+    pub(super) async fn task(
+        &self,
+        unit: &UnitName,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        self.follow("StartUnit", unit, "failed", tell).await
+    }
+
+    async fn follow(
+        &self,
+        method: &str,
+        unit: &UnitName,
+        otherwise: &str,
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
         let untouched = |error: zbus::Error| refused(unit, &error);
@@ -67,7 +86,7 @@ impl Systemd {
                     }
                     return match result.as_str() {
                         "done" => Ok(()),
-                        _ => Err(self.ended(unit, &result).await),
+                        _ => Err(self.ended(unit, &result, otherwise).await),
                     };
                 }
             }
@@ -92,7 +111,7 @@ impl Systemd {
     }
 
     /// Why a job ended otherwise than wanted.
-    async fn ended(&self, unit: &UnitName, result: &str) -> Failure {
+    async fn ended(&self, unit: &UnitName, result: &str, otherwise: &str) -> Failure {
         let why = match result {
             "canceled" => "another job for it took its place".to_owned(),
             "timeout" => "the job timed out".to_owned(),
@@ -106,8 +125,12 @@ impl Systemd {
                 Err(_) => format!("job result `{result}`"),
             },
         };
-        Failure::new(format!("`{unit}` did not start: {why}"))
-            .hint(format!("see `journalctl --unit {unit}`"))
+        let failure = Failure::new(format!("`{unit}` {otherwise}: {why}")).hint(journal_hint(unit));
+        match result {
+            "failed" | "timeout" => self.heard(failure, unit, None).await,
+            // It did not run.
+            _ => failure,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::time::{Instant as Moment, sleep, sleep_until};
 use super::unit::{SERVICE, UNIT, text, value};
 use super::{MANAGER, PATH, Systemd, unread};
 use crate::event::EventKind;
-use crate::host::{Failure, kept};
+use crate::host::{Failure, journal_hint, kept};
 use crate::model::UnitName;
 use crate::observe::{Instance, UnitCopy, UnitFiles, Watched};
 
@@ -183,11 +183,12 @@ impl Systemd {
             for (unit, instance) in units.iter().zip(&instances) {
                 let now = self.running(unit).await?;
                 if now != *instance {
-                    return Err(Failure::new(format!(
+                    let failure = Failure::new(format!(
                         "process {} of `{unit}` did not stay up; now it is {}",
                         instance.pid, now.pid
-                    ))
-                    .hint(format!("see `journalctl --unit {unit}`")));
+                    ));
+                    let failure = failure.hint(journal_hint(unit));
+                    return Err(self.heard(failure, unit, Some(instance)).await);
                 }
             }
             if last {

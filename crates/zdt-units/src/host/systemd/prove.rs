@@ -1,22 +1,11 @@
 //! The proof that another process serves in a unit.
 
-use std::time::Duration;
-
-use futures_util::future::join_all;
-use tokio::time::{MissedTickBehavior, interval, sleep};
-
 use super::{Systemd, unread};
 use crate::event::EventKind;
-use crate::host::ready::{Next, Streak};
-use crate::host::{Failure, ask, handover};
-use crate::model::{Reach, UnitName};
+use crate::host::check::{self, Check, Unwell};
+use crate::host::{Failure, handover, journal_hint};
+use crate::model::UnitName;
 use crate::observe::{Active, Instance, WatchedSocket};
-
-/// Several processes accept from one socket. Who asks several times, a little
-/// apart, gives each of them its chance: of those who ask at the same moment
-/// one process takes all.
-const CROWD: u32 = 8;
-const APART: Duration = Duration::from_millis(2);
 
 /// Whose place another process is to have taken.
 #[derive(Clone, Copy)]
@@ -36,15 +25,6 @@ impl<'a> Before<'a> {
     }
 }
 
-/// What to ask, and how often.
-pub(super) struct Probe<'a> {
-    pub(super) before: Option<&'a Instance>,
-    pub(super) reach: &'a Reach,
-    pub(super) path: &'a str,
-    pub(super) successes: u32,
-    pub(super) interval: Duration,
-}
-
 impl Systemd {
     /// The unit runs as another instance, and its sockets are open.
     pub(super) async fn confirm(
@@ -54,7 +34,7 @@ impl Systemd {
         sockets: &[WatchedSocket],
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
-        let look = format!("see `journalctl --unit {unit}`");
+        let look = journal_hint(unit);
         let state = self
             .state(unit)
             .await
@@ -66,14 +46,15 @@ impl Systemd {
             });
         }
         if state.active != Active::Active {
-            return Err(Failure::new(format!(
+            let failure = Failure::new(format!(
                 "`{unit}` is {} ({}) with result `{}`",
                 state.active, state.sub, state.result
-            ))
-            .hint(look));
+            ));
+            return Err(self.heard(failure.hint(look), unit, None).await);
         }
         let Some(now) = state.instance else {
-            return Err(Failure::new(format!("`{unit}` has no main process")).hint(look));
+            let failure = Failure::new(format!("`{unit}` has no main process"));
+            return Err(self.heard(failure.hint(look), unit, None).await);
         };
         let still = match before {
             Before::Nothing => None,
@@ -118,41 +99,18 @@ impl Systemd {
         Ok(())
     }
 
-    pub(super) async fn await_ready(
+    pub(super) async fn check(
         &self,
-        unit: &UnitName,
-        probe: Probe<'_>,
+        check: Check<'_>,
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
-        let instance = self.running(unit).await?;
-        let url = format!("{}{}", probe.reach, probe.path);
-        let mut streak = Streak::new(probe.successes, &instance, probe.before, url);
-        let mut ticks = interval(probe.interval);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut at_once = 1;
-        loop {
-            ticks.tick().await;
-            let ask = async |turn| {
-                sleep(APART * turn).await;
-                ask::get(probe.reach, probe.path).await
-            };
-            match streak.take(join_all((0..at_once).map(ask)).await, tell) {
-                Next::Ready => break,
-                Next::Wait => {}
-                Next::Crowded => {
-                    at_once = CROWD;
-                    ticks.reset_after(probe.interval.min(APART));
-                }
+        let unit = check.unit;
+        let look = async || self.state(unit).await.map_err(|error| unread(unit, &error));
+        match check::until_well(check, look, tell).await {
+            Ok(()) => Ok(()),
+            Err(Unwell { failure, instance }) => {
+                Err(self.heard(failure, unit, instance.as_ref()).await)
             }
-        }
-        let now = self.running(unit).await?;
-        match now == instance {
-            true => Ok(()),
-            false => Err(Failure::new(format!(
-                "process {} of `{unit}` did not live on; now it is {}",
-                instance.pid, now.pid
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))),
         }
     }
 
@@ -183,12 +141,9 @@ impl Systemd {
             .state(unit)
             .await
             .map_err(|error| unread(unit, &error))?;
-        state.instance.ok_or_else(|| {
-            Failure::new(format!(
-                "`{unit}` is {} ({}) and has no main process",
-                state.active, state.sub
-            ))
-            .hint(format!("see `journalctl --unit {unit}`"))
-        })
+        match state.instance {
+            Some(instance) => Ok(instance),
+            None => Err(self.heard(check::not_running(&state), unit, None).await),
+        }
     }
 }

@@ -103,7 +103,7 @@ fn number(properties: &Properties, name: &str) -> Option<u32> {
     properties.get(name)?.downcast_ref::<u32>().ok()
 }
 
-fn invocation(properties: &Properties) -> String {
+pub(super) fn invocation(properties: &Properties) -> String {
     let bytes: Vec<u8> = properties
         .get("InvocationID")
         .and_then(|value| value.try_clone().ok())

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Breaker, Migrate, Pace, Release, Slot, Strategy, Text};
+use super::super::{AbsolutePath, Breaker, Pace, Release, Slot, Strategy, Text};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
-use crate::config::{
-    At, BreakerConfig, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig,
-};
+use crate::config::{At, BreakerConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
 
 impl Build {
     pub(super) fn breaker(&mut self, config: &BreakerConfig) -> Option<Breaker> {
@@ -172,17 +170,5 @@ impl Build {
                 ),
             );
         }
-    }
-
-    pub(super) fn migrate(&mut self, config: &MigrateConfig) -> Option<Migrate> {
-        let command = config.command.as_ref().map(|words| self.command(words));
-        let down = config.down.as_ref().map(|words| self.command(words));
-        let least = Duration::from_millis(1);
-        let timeout = self.duration(config.timeout.as_ref(), Duration::from_secs(300), least);
-        Some(Migrate {
-            command: command??,
-            down: all_or_nothing(down)?,
-            timeout: timeout?,
-        })
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::mistake::Mistake;
-use super::super::{AbsolutePath, EventFile, Events, Format, Hook, Text, Url, Wanted, Webhook};
+use super::super::{AbsolutePath, EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
 use crate::config::{At, EventsConfig, HookConfig, Problem, WebhookConfig};
@@ -90,7 +90,7 @@ impl Build {
 
     fn hook(&mut self, config: &HookConfig) -> Option<Hook> {
         let command = match &config.command {
-            Some(words) => self.command(words),
+            Some(words) => self.looked_up(words),
             None => {
                 self.problems.push(
                     Problem::new(&config.at, "this program has no `command`")
@@ -103,7 +103,7 @@ impl Build {
         let least = Duration::from_millis(1);
         let timeout = self.duration(config.timeout.as_ref(), Duration::from_secs(10), least);
         Some(Hook {
-            command: command?.iter().map(Text::to_string).collect(),
+            command: command?,
             on: on?,
             timeout: timeout?,
         })

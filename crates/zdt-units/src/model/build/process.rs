@@ -13,10 +13,15 @@ use crate::config::{At, DrainConfig, Problem, SandboxConfig, ServiceConfig};
 
 impl Build {
     pub(super) fn exec(&mut self, config: &ServiceConfig) -> Option<Exec> {
-        let words = config.exec.as_ref()?;
+        self.command(config.exec.as_ref()?)
+    }
+
+    /// A program and its arguments.
+    pub(super) fn command(&mut self, words: &At<Vec<At<String>>>) -> Option<Exec> {
         let Some((first, rest)) = words.value.split_first() else {
             self.problems.push(
-                Problem::new(&words.at, "`exec` is empty").hint("its first part is the program"),
+                Problem::new(&words.at, "this command is empty")
+                    .hint("its first part is the program"),
             );
             return None;
         };
@@ -26,27 +31,6 @@ impl Build {
             .filter_map(|text| self.parse_text(text, word))
             .collect();
         Some(Exec::new(program?, arguments))
-    }
-
-    /// A program, looked up on `PATH` if it has no slash, and its arguments.
-    pub(super) fn command(&mut self, command: &At<Vec<At<String>>>) -> Option<Vec<Text>> {
-        if command
-            .value
-            .first()
-            .is_none_or(|program| program.value.is_empty())
-        {
-            self.problems.push(
-                Problem::new(&command.at, "this command is empty")
-                    .hint("its first part is the program"),
-            );
-            return None;
-        }
-        let words: Vec<_> = command
-            .value
-            .iter()
-            .filter_map(|text| self.parse_deployed(text, word))
-            .collect();
-        (words.len() == command.value.len()).then_some(words)
     }
 
     pub(super) fn environment(&mut self, config: &ServiceConfig) -> Vec<(String, Text)> {

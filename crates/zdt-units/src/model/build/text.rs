@@ -14,7 +14,18 @@ pub(super) struct Values {
     pub(super) service: String,
     /// Where its releases are.
     pub(super) root: Option<AbsolutePath>,
+    /// Which of them is meant.
+    pub(super) link: ReleaseLink,
     pub(super) rolling: bool,
+}
+
+/// The link in whose place `{{release.path}}` stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ReleaseLink {
+    /// To the release that serves.
+    Current,
+    /// To the release that is about to.
+    Next,
 }
 
 impl Build {
@@ -80,29 +91,22 @@ impl Build {
         self.note(text, parse(filled))
     }
 
-    /// As [`parse`](Self::parse), for what runs in a release that is not the current one yet.
-    pub(super) fn parse_deployed<T>(
-        &mut self,
-        text: &At<String>,
-        parse: impl FnOnce(Text) -> Result<T, Mistake>,
-    ) -> Option<T> {
-        let filled = self.fill(text, &[Slot::ReleasePath])?;
-        self.note(text, parse(filled))
-    }
-
     /// Puts the values of the service at hand into `text`; only those of `later` may be left.
     pub(super) fn fill(&mut self, text: &At<String>, later: &[Slot]) -> Option<Text> {
         let Some(values) = &self.values else {
             return Some(Text::literal(&text.value));
         };
-        let has_release = values.root.is_some();
         let filled = Text::parse(&text.value).and_then(|parsed| {
             let mut filled = parsed.fill(Slot::ServiceName, &values.service);
-            if let (Some(root), false) = (&values.root, later.contains(&Slot::ReleasePath)) {
-                filled = filled.fill(Slot::ReleasePath, &format!("{root}/current"));
+            if let Some(root) = &values.root {
+                let link = match values.link {
+                    ReleaseLink::Current => "current",
+                    ReleaseLink::Next => "next",
+                };
+                filled = filled.fill(Slot::ReleasePath, &format!("{root}/{link}"));
             }
             let mut left = filled.slots();
-            match left.find(|slot| !later.contains(slot) || (*slot == Slot::ReleasePath && !has_release)) {
+            match left.find(|slot| !later.contains(slot)) {
                 None => Ok(()),
                 Some(Slot::ReleasePath) => Err(Mistake::new("this service has no releases")
                     .hint("add `release = { root = \"/srv/NAME\" }`")),

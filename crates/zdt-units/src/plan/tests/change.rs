@@ -87,26 +87,27 @@ fn files(kept: Option<&str>, now: &str, are_newer: bool) -> Option<UnitFiles> {
 fn a_deployment_by_queue_goes_back_by_the_link_first() {
     insta::assert_snapshot!(deployed(&shop("queue", &format!("bake = \"30s\"\n{MIGRATE}")), |_| {}), @"
     deploy `v2` of `shop` (strategy `queue`)
-    1. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
-    2. point `/srv/shop/next` to `v2` (limit 60s)
-    3. note that `v2` has changed data (limit 60s)
-    4. run `shop-migrate.service` to its end (limit 310s)
-    5. point `/srv/shop/current` to `v2` (limit 60s)
-    6. restart `shop.service` and wait until it is ready (limit 111s)
-    7. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    8. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    9. see `shop.service` stay up for 30s (limit 40s)
-    10. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    11. note that `v2` serves (limit 60s)
-    on failure of 1 to 3: it ends there, nothing was touched
-    on failure of 4:
-       1. note that `v2` failed (limit 60s)
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
+    3. point `/srv/shop/next` to `v2` (limit 60s)
+    4. note that `v2` has changed data (limit 60s)
+    5. run `shop-migrate.service` to its end (limit 310s)
+    6. point `/srv/shop/current` to `v2` (limit 60s)
+    7. restart `shop.service` and wait until it is ready (limit 111s)
+    8. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    9. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    10. see `shop.service` stay up for 30s (limit 40s)
+    11. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    12. note that `v2` serves (limit 60s)
+    on failure of 1 to 4: it ends there, nothing was touched
     on failure of 5:
+       1. note that `v2` failed (limit 60s)
+    on failure of 6:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. run `shop-migrate-down.service` to its end (limit 310s)
        3. note that `v2` took its changes of data back (limit 60s)
        4. note that `v2` failed (limit 60s)
-    on failure of 11: that is told, and it goes on
+    on failure of 12: that is told, and it goes on
     on another failure:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. run `shop-migrate-down.service` to its end (limit 310s)
@@ -122,26 +123,27 @@ fn a_deployment_by_queue_goes_back_by_the_link_first() {
 fn a_deployment_by_standby_is_taken_back_before_the_process_that_serves_is_touched() {
     insta::assert_snapshot!(deployed(&shop("standby", ""), |_| {}), @"
     deploy `v2` of `shop` (strategy `standby`)
-    1. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
-    2. point `/srv/shop/next` to `v2` (limit 60s)
-    3. point `/srv/shop/current` to `v2` (limit 60s)
-    4. start `shop-standby.service` and wait until it is ready (limit 70s)
-    5. confirm that `shop-standby.service` runs a process and that `shop.socket` stayed open (limit 10s)
-    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
-    7. restart `shop.service` and wait until it is ready (limit 111s)
-    8. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    9. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    10. stop `shop-standby.service` (limit 51s)
-    11. note that `v2` serves (limit 60s)
-    on failure of 1 to 2: it ends there, nothing was touched
-    on failure of 3:
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
+    3. point `/srv/shop/next` to `v2` (limit 60s)
+    4. point `/srv/shop/current` to `v2` (limit 60s)
+    5. start `shop-standby.service` and wait until it is ready (limit 70s)
+    6. confirm that `shop-standby.service` runs a process and that `shop.socket` stayed open (limit 10s)
+    7. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
+    8. restart `shop.service` and wait until it is ready (limit 111s)
+    9. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    10. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    11. stop `shop-standby.service` (limit 51s)
+    12. note that `v2` serves (limit 60s)
+    on failure of 1 to 3: it ends there, nothing was touched
+    on failure of 4:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. note that `v2` failed (limit 60s)
-    on failure of 4 to 6:
+    on failure of 5 to 7:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. stop `shop-standby.service` (limit 51s)
        3. note that `v2` failed (limit 60s)
-    on failure of 11: that is told, and it goes on
+    on failure of 12: that is told, and it goes on
     on another failure:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. restart `shop.service` and wait until it is ready (limit 111s)
@@ -156,28 +158,29 @@ fn a_deployment_by_standby_is_taken_back_before_the_process_that_serves_is_touch
 fn a_rolling_deployment_starts_old_processes_again() {
     insta::assert_snapshot!(deployed(&shop("rolling", "instances = 2\n"), |_| {}), @"
     deploy `v2` of `shop` (strategy `rolling`)
-    1. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
-    2. point `/srv/shop/next` to `v2` (limit 60s)
-    3. point `/srv/shop/current` to `v2` (limit 60s)
-    4. restart `shop@1.service` and wait until it is ready (limit 111s)
-    5. confirm that `shop@1.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@1.service` (limit 30s)
-    7. restart `shop@2.service` and wait until it is ready (limit 111s)
-    8. confirm that `shop@2.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    9. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@2.service` (limit 30s)
-    10. note that `v2` serves (limit 60s)
-    on failure of 1 to 2: it ends there, nothing was touched
-    on failure of 3:
+    1. see that `shop@1.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@1.service` (limit 30s)
+    2. copy `/tmp/new` to `/srv/shop/releases/v2` (limit 900s)
+    3. point `/srv/shop/next` to `v2` (limit 60s)
+    4. point `/srv/shop/current` to `v2` (limit 60s)
+    5. restart `shop@1.service` and wait until it is ready (limit 111s)
+    6. confirm that `shop@1.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    7. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@1.service` (limit 30s)
+    8. restart `shop@2.service` and wait until it is ready (limit 111s)
+    9. confirm that `shop@2.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    10. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@2.service` (limit 30s)
+    11. note that `v2` serves (limit 60s)
+    on failure of 1 to 3: it ends there, nothing was touched
+    on failure of 4:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. note that `v2` failed (limit 60s)
-    on failure of 4 to 6:
+    on failure of 5 to 7:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. stop `shop@1.service` (limit 51s)
        3. restart `shop@1.service` and wait until it is ready (limit 111s)
        4. confirm that `shop@1.service` runs a process and that `shop.socket` stayed open (limit 10s)
        5. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@1.service` (limit 30s)
        6. note that `v2` failed (limit 60s)
-    on failure of 7 to 9:
+    on failure of 8 to 10:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. stop `shop@2.service` (limit 51s)
        3. restart `shop@2.service` and wait until it is ready (limit 111s)
@@ -187,7 +190,7 @@ fn a_rolling_deployment_starts_old_processes_again() {
        7. confirm that `shop@1.service` runs a process and that `shop.socket` stayed open (limit 10s)
        8. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop@1.service` (limit 30s)
        9. note that `v2` failed (limit 60s)
-    on failure of 10: that is told, and it goes on
+    on failure of 11: that is told, and it goes on
     ");
 }
 
@@ -258,11 +261,13 @@ fn a_link_that_was_moved_by_hand_is_moved_back() {
     insta::assert_snapshot!(moved, @"
     restart `shop` (strategy `queue`)
     note: `/srv/shop/current` points to `v2`, and what served last was `v1`; on failure it is pointed back
-    1. restart `shop.service` and wait until it is ready (limit 111s)
-    2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    4. note that `v2` serves (limit 60s)
-    on failure of 4: that is told, and it goes on
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. restart `shop.service` and wait until it is ready (limit 111s)
+    3. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    5. note that `v2` serves (limit 60s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 5: that is told, and it goes on
     on another failure:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. restart `shop.service` and wait until it is ready (limit 111s)

@@ -33,14 +33,16 @@ fn new_socket(observed: &mut Observed) {
 fn a_standby_serves_while_the_process_is_replaced() {
     insta::assert_snapshot!(standby(|_| {}), @"
     restart `shop` (strategy `standby`)
-    1. start `shop-standby.service` and wait until it is ready (limit 70s)
-    2. confirm that `shop-standby.service` runs a process and that `shop.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
-    4. restart `shop.service` and wait until it is ready (limit 111s)
-    5. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    7. stop `shop-standby.service` (limit 51s)
-    on failure of 1 to 3:
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. start `shop-standby.service` and wait until it is ready (limit 70s)
+    3. confirm that `shop-standby.service` runs a process and that `shop.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
+    5. restart `shop.service` and wait until it is ready (limit 111s)
+    6. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    7. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    8. stop `shop-standby.service` (limit 51s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 4:
        1. stop `shop-standby.service` (limit 51s)
     on another failure: nothing is taken back, and who serves goes on
     ");
@@ -52,14 +54,16 @@ fn a_standby_that_was_left_behind_is_of_an_old_release() {
     insta::assert_snapshot!(left_behind, @"
     restart `shop` (strategy `standby`)
     note: `shop-standby.service` was left behind by another restart and may be of an old release, so it is restarted too
-    1. restart `shop-standby.service` and wait until it is ready (limit 111s)
-    2. confirm that `shop-standby.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
-    4. restart `shop.service` and wait until it is ready (limit 111s)
-    5. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    7. stop `shop-standby.service` (limit 51s)
-    on failure of 1 to 3:
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. restart `shop-standby.service` and wait until it is ready (limit 111s)
+    3. confirm that `shop-standby.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop-standby.service` (limit 30s)
+    5. restart `shop.service` and wait until it is ready (limit 111s)
+    6. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    7. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    8. stop `shop-standby.service` (limit 51s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 4:
        1. stop `shop-standby.service` (limit 51s)
     on another failure: nothing is taken back, and who serves goes on
     ");
@@ -106,10 +110,12 @@ fn a_new_socket_and_a_standby_exclude_each_other() {
     insta::assert_snapshot!(standby(new_socket), @"
     restart `shop` (strategy `standby`)
     note: `shop.socket` is new and is opened only while `shop.service` is stopped, so no standby serves meanwhile: connections wait
-    1. restart `shop.service` and wait until it is ready (limit 111s)
-    2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
-    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    1. see that `shop.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    2. restart `shop.service` and wait until it is ready (limit 111s)
+    3. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on another failure: there is nothing to roll back to; the sockets stay open and connections wait
     ");
 }
 
@@ -130,15 +136,17 @@ fn instances_are_replaced_one_after_the_other() {
     );
     insta::assert_snapshot!(two, @"
     restart `api` (strategy `rolling`)
-    1. restart `api@1.service` and wait until it is ready (limit 111s)
-    2. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` 3 times in a row (limit 30s)
-    4. restart `api@2.service` and wait until it is ready (limit 111s)
-    5. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` 3 times in a row (limit 30s)
-    on failure of 1 to 3:
+    1. see that `api@1.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    2. restart `api@1.service` and wait until it is ready (limit 111s)
+    3. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` 3 times in a row (limit 30s)
+    5. restart `api@2.service` and wait until it is ready (limit 111s)
+    6. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    7. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` 3 times in a row (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 4:
        1. stop `api@1.service` (limit 51s)
-    on failure of 4 to 6:
+    on failure of 5 to 7:
        1. stop `api@2.service` (limit 51s)
     ");
 }
@@ -178,26 +186,28 @@ fn a_surge_comes_first_and_goes_last() {
     let keys = "instances = 2\nhealth = {}\nbake = \"30s\"\nrolling = { surge = 1, max_unavailable = 0, canary = true }";
     insta::assert_snapshot!(planned(&rolling(keys), |_| {}), @"
     restart `api` (strategy `rolling`)
-    1. start `api@3.service` and wait until it is ready (limit 70s)
-    2. confirm that `api@3.service` runs a process and that `api.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
-    4. see `api@3.service` stay up for 30s (limit 40s)
-    5. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
-    6. restart `api@1.service` and wait until it is ready (limit 111s)
-    7. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    8. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
-    9. restart `api@2.service` and wait until it is ready (limit 111s)
-    10. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
-    11. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
-    12. stop `api@3.service` (limit 51s)
-    13. see `api@1.service` and `api@2.service` stay up for 30s (limit 40s)
-    14. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
-    15. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
-    on failure of 1 to 5:
+    1. see that `api@1.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    2. start `api@3.service` and wait until it is ready (limit 70s)
+    3. confirm that `api@3.service` runs a process and that `api.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
+    5. see `api@3.service` stay up for 30s (limit 40s)
+    6. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@3.service` (limit 30s)
+    7. restart `api@1.service` and wait until it is ready (limit 111s)
+    8. confirm that `api@1.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    9. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    10. restart `api@2.service` and wait until it is ready (limit 111s)
+    11. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    12. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
+    13. stop `api@3.service` (limit 51s)
+    14. see `api@1.service` and `api@2.service` stay up for 30s (limit 40s)
+    15. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    16. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 6:
        1. stop `api@3.service` (limit 51s)
-    on failure of 6 to 8:
+    on failure of 7 to 9:
        1. stop `api@1.service` (limit 51s)
-    on failure of 9 to 11:
+    on failure of 10 to 12:
        1. stop `api@2.service` (limit 51s)
     on another failure: nothing is taken back, and who serves goes on
     ");
@@ -304,10 +314,12 @@ fn a_new_socket_is_opened_by_the_first_instance() {
 fn a_reload_is_proved_by_another_process_of_the_same_run() {
     insta::assert_snapshot!(planned(RELOAD, |_| {}), @"
     restart `edge` (strategy `reload`)
-    1. reload `edge.service` and wait until its next process is ready (limit 70s)
-    2. confirm that `edge.service` runs another process than 7 and that `edge.socket` stayed open (limit 70s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
-    on failure of 1 to 2:
+    1. see that `edge.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    2. reload `edge.service` and wait until its next process is ready (limit 70s)
+    3. confirm that `edge.service` runs another process than 7 and that `edge.socket` stayed open (limit 70s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 3:
        1. confirm that `edge.service` runs a process and that `edge.socket` stayed open (limit 10s)
     on another failure: nothing is taken back, and who serves goes on
     ");
@@ -321,18 +333,22 @@ fn what_a_reload_would_not_apply_takes_a_restart() {
     insta::assert_snapshot!(changed, @"
     restart `edge` (strategy `reload`)
     note: a reload would not apply it, so this is a restart by `queue`: `/etc/edge.env` has changed since `edge.service` was started
-    1. restart `edge.service` and wait until it is ready (limit 111s)
-    2. confirm that `edge.service` runs a new process and that `edge.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
-    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    1. see that `edge.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    2. restart `edge.service` and wait until it is ready (limit 111s)
+    3. confirm that `edge.service` runs a new process and that `edge.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on another failure: there is nothing to roll back to; the sockets stay open and connections wait
     ");
     insta::assert_snapshot!(planned(RELOAD, new_socket), @"
     restart `edge` (strategy `reload`)
     note: a reload would not apply it, so this is a restart by `queue`: `edge.socket` is new and is opened only while `edge.service` is stopped
-    1. restart `edge.service` and wait until it is ready (limit 111s)
-    2. confirm that `edge.service` runs a new process and that `edge.socket` stayed open (limit 10s)
-    3. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
-    on failure: there is nothing to roll back to; the sockets stay open and connections wait
+    1. see that `edge.service` is well before anything is touched: `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    2. restart `edge.service` and wait until it is ready (limit 111s)
+    3. confirm that `edge.service` runs a new process and that `edge.socket` stayed open (limit 10s)
+    4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `edge.service` (limit 30s)
+    on failure of 1: it ends there, nothing was touched
+    on another failure: there is nothing to roll back to; the sockets stay open and connections wait
     ");
 }
 
