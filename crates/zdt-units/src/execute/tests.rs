@@ -3,9 +3,9 @@ use std::time::{Duration, SystemTime};
 use tokio::time::sleep;
 
 use super::*;
-use crate::model::{Model, UnitName};
+use crate::model::{Model, Service, UnitName};
 use crate::observe::{Active, Instance, Load, Observed, UnitState, Watched};
-use crate::plan::{Action, Request, plan};
+use crate::plan::{Action, Options, Request, plan};
 use crate::report::human;
 
 /// How a fake host takes one step.
@@ -113,12 +113,24 @@ fn observed(watched: &Watched, active: Active) -> Observed {
     }
 }
 
+/// A restart that does not look before it begins.
+fn forced(service: &Service) -> Request<'_> {
+    let options = Options {
+        force: true,
+        ..Options::default()
+    };
+    Request {
+        options,
+        ..Request::restart(service)
+    }
+}
+
 fn queue_plan() -> Plan {
     let text = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\nhealth = { timeout = \"20s\" }\n";
     let model = Model::read("zdt.toml", text).unwrap();
     let service = &model.services[0];
     let observed = observed(&Watched::of(service), Active::Active);
-    plan(&Request::restart(service), &observed).unwrap()
+    plan(&forced(service), &observed).unwrap()
 }
 
 /// A plan of strategy `standby`: the standby, then the process itself.
@@ -128,7 +140,7 @@ fn standby_plan() -> Plan {
     let service = &model.services[0];
     let mut observed = observed(&Watched::of(service), Active::Active);
     observed.beside[0] = UnitState::stopped(observed.beside[0].unit.clone());
-    plan(&Request::restart(service), &observed).unwrap()
+    plan(&forced(service), &observed).unwrap()
 }
 
 /// The same plan with a way back, as strategies with a release to go back to will have.

@@ -1,11 +1,9 @@
-use std::time::SystemTime;
-
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::*;
-use crate::model::{Model, ReleaseName, UnitName};
+use crate::model::{Model, ReleaseName, Service, UnitName};
 use crate::observe::{Active, Instance, Watched};
-use crate::plan::{Mark, ReleaseLink};
+use crate::plan::{Mark, Options, ReleaseLink};
 
 const STANDBY: &str = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\nhealth = {}\nstrategy = \"standby\"\n";
 
@@ -22,6 +20,18 @@ fn running(unit: &UnitName) -> UnitState {
             invocation: "a1".repeat(16),
         }),
         ..UnitState::stopped(unit.clone())
+    }
+}
+
+/// A restart that does not look before it begins.
+fn forced(service: &Service) -> Request<'_> {
+    let options = Options {
+        force: true,
+        ..Options::default()
+    };
+    Request {
+        options,
+        ..Request::restart(service)
     }
 }
 
@@ -53,7 +63,7 @@ fn broken_off(step: usize, back: usize, done: bool) -> Unfinished {
         restart_id: "5f0c".to_owned(),
         since: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
         reached: Reached { step, back, done },
-        plan: plan(&Request::restart(service), &healthy(service)).unwrap(),
+        plan: plan(&forced(service), &healthy(service)).unwrap(),
     }
 }
 
