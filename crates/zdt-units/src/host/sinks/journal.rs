@@ -122,6 +122,7 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
 ];
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "reads the document")]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::{Duration, SystemTime};
@@ -137,6 +138,12 @@ mod tests {
                 kinds.contains(kind),
                 "add a line for `{kind}` with the output of `systemd-id128 new`"
             );
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for (kind, id) in MESSAGE_IDS {
+            let row = format!("| `{kind}` | `{id}` |");
+            assert!(document.contains(&row), "no {row} in `docs/events.md`");
         }
         let ids: BTreeSet<&str> = MESSAGE_IDS.iter().map(|(_, id)| *id).collect();
         assert_eq!(ids.len(), MESSAGE_IDS.len());
