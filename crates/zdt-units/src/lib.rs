@@ -5,6 +5,7 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod breaker;
 pub mod cli;
 mod commands;
 pub mod config;
@@ -16,10 +17,14 @@ pub mod host;
 pub mod install;
 pub mod model;
 pub mod observe;
+pub mod order;
 pub mod plan;
 pub mod probe;
+pub mod recover;
+pub mod release;
 pub mod render;
 pub mod report;
+mod stamp;
 pub mod unit_file;
 pub mod verify;
 

@@ -52,7 +52,10 @@ fn help_names_every_command() {
       install      Install the units of every service, enable and start them
       uninstall    Stop services, remove their units, and put back what they replaced
       explain      Show everything that follows from `zdt.toml`, and why
-      restart      Restart one service and prove that the new process serves
+      restart      Restart services, in order, and prove that the new processes serve
+      deploy       Copy a new release, and restart the service with it
+      rollback     Restart the service with a release that served before
+      releases     List the releases of a service: which serves, and which is the way back
       events       Show what operations did, and follow what they do
       history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
@@ -132,6 +135,12 @@ fn help_of_restart() {
 
           --dry-run
               Print what would be done, and do nothing
+
+          --force
+              Also while the circuit breaker is open
+
+          --wait[=<DURATION>]
+              Wait until others are done with the service, at most for so long, instead of refusing
 
           --json
               Print events as JSON, one object a line, on standard output
@@ -811,4 +820,125 @@ fn events_that_are_not_written_down_cannot_be_read() {
     stderr: hint: the journal may have it: `journalctl --identifier zdt-units`
     exit status 3
     ");
+}
+
+#[test]
+fn releases_are_listed() {
+    let directory = directory_with("");
+    let root = directory.path().join("shop");
+    let text = format!(
+        "{}release = {{ root = \"{}\" }}\n",
+        SHOP.replace("/bin/true", "{{release.path}}/bin/shop"),
+        root.display()
+    );
+    fs::write(directory.path().join("zdt.toml"), text).unwrap();
+    let said = |arguments: &[&str]| {
+        let said = transcript(directory.path(), arguments);
+        said.replace(root.to_str().unwrap(), "/srv/shop")
+    };
+    insta::assert_snapshot!(said(&["releases", "shop"]), @"
+    $ zdt-units releases shop
+    stderr: note: there is no release in `/srv/shop/releases`; `zdt-units deploy shop --from PATH` brings the first one
+    exit status 0
+    ");
+
+    let records = root.join("releases/.zdt");
+    fs::create_dir_all(&records).unwrap();
+    let served = |first: &str, last: &str| {
+        format!("\"served\": {{\"first\": \"{first}\", \"last\": \"{last}\"}}")
+    };
+    let day = |day: u32| format!("2026-01-{day:02}T12:00:00.000Z");
+    let all = [
+        ("v1", served(&day(1), &day(1))),
+        (
+            "v2",
+            format!("\"migrated\": \"{}\", {}", day(2), served(&day(2), &day(2))),
+        ),
+        ("v3", format!("\"failed\": \"{}\"", day(3))),
+    ];
+    for (number, (name, fate)) in all.iter().enumerate() {
+        fs::create_dir(root.join("releases").join(name)).unwrap();
+        let created = day(u32::try_from(number).unwrap() + 1);
+        // The checksum of nothing at all.
+        let record = format!(
+            "{{\"v\": 1, \"name\": \"{name}\", \"created\": \"{created}\", \"source\": \"/tmp/{name}\", \
+             \"checksum\": \"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\", \
+             \"files\": 2, \"bytes\": 3000000, {fate}}}"
+        );
+        fs::write(records.join(format!("{name}.json")), record).unwrap();
+    }
+    fs::create_dir(root.join("releases/theirs")).unwrap();
+    fs::create_dir(root.join("releases/bad")).unwrap();
+    fs::write(records.join("bad.json"), "{").unwrap();
+    fs::write(root.join("releases/v1/added"), "").unwrap();
+    std::os::unix::fs::symlink("releases/v2", root.join("current")).unwrap();
+    std::os::unix::fs::symlink("releases/v3", root.join("next")).unwrap();
+    insta::assert_snapshot!(said(&["releases", "shop", "--verify"]), @"
+    $ zdt-units releases shop --verify
+    release               created      size                served  state
+    v3       2026-01-03T12:00:00Z  2.86 MiB                     -  next, failed, intact
+    v2       2026-01-02T12:00:00Z  2.86 MiB  2026-01-02T12:00:00Z  current, migrated, intact
+    v1       2026-01-01T12:00:00Z  2.86 MiB  2026-01-01T12:00:00Z  previous, changed
+    bad                         -         -                     -  damaged record
+    theirs                      -         -                     -  not deployed
+    stderr: note: `/srv/shop/releases/.zdt/bad.json` is damaged: EOF while parsing an object at line 1 column 1
+    stderr: note: `v1` is not what was deployed
+    exit status 8
+    ");
+    let said = said(&["releases", "shop", "--json"]);
+    let mut listed: serde_json::Value = serde_json::from_str(said.lines().nth(1).unwrap()).unwrap();
+    let releases = listed["releases"].as_array_mut().unwrap();
+    releases.retain(|release| release["name"] == "v2" || release["name"] == "bad");
+    assert_eq!(
+        listed,
+        serde_json::json!({
+            "v": 1,
+            "service": "shop",
+            "root": "/srv/shop",
+            "current": "v2",
+            "next": "v3",
+            "serving": "v2",
+            "previous": "v1",
+            "releases": [
+                {
+                    "name": "v2",
+                    "state": ["current", "migrated"],
+                    "record": {
+                        "v": 1,
+                        "name": "v2",
+                        "created": day(2),
+                        "source": "/tmp/v2",
+                        "checksum": "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+                        "files": 2,
+                        "bytes": 3_000_000,
+                        "migrated": day(2),
+                        "served": { "first": day(2), "last": day(2) },
+                    },
+                },
+                { "name": "bad", "state": ["damaged record"], "record": null },
+            ],
+        })
+    );
+}
+
+#[test]
+fn releases_that_are_not_kept_have_no_list() {
+    let directory = directory_with(SHOP);
+    insta::assert_snapshot!(transcript(directory.path(), &["releases", "shop"]), @r#"
+    $ zdt-units releases shop
+    stderr: error: `zdt.toml` does not say where the releases of `shop` are kept
+    stderr:
+    stderr: hint: add `release = { root = "/srv/NAME" }`, and `{{release.path}}` to `exec`
+    exit status 2
+    "#);
+    insta::assert_snapshot!(
+        transcript(directory.path(), &["rollback", "shop", "../v1"]),
+        @"
+    $ zdt-units rollback shop ../v1
+    stderr: error: `../v1` does not do as the name of a release
+    stderr:
+    stderr: hint: use a letter or a digit, then up to 99 letters, digits, `.`, `_`, `+` and `-`
+    exit status 2
+    "
+    );
 }

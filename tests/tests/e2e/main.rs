@@ -23,6 +23,7 @@ mod install;
 mod orchestrate;
 mod overlap;
 mod programs;
+mod releases;
 mod restart;
 mod strategies;
 mod units;
@@ -193,6 +194,7 @@ fn main() -> ExitCode {
         .chain(events::TESTS)
         .chain(gates::TESTS)
         .chain(held::TESTS)
+        .chain(releases::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)
         .chain(overlap::tests())

@@ -246,6 +246,7 @@ impl Job<'_> {
             let run = Run {
                 plan: &planned,
                 restart_id: &self.said.id,
+                systemctl: self.scope.systemctl(),
                 interrupts,
             };
             let mut sink = |event: Event| self.said.told.borrow_mut().tell(event);

@@ -1,18 +1,23 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
+mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
+mod deploy;
 mod events;
 mod exec;
 mod explain;
 mod generate;
+mod guard;
 mod install;
 mod listen;
 mod operation;
 mod package;
 mod probe;
+mod releases;
 mod restart;
+mod rollback;
 mod run;
 mod scope;
 mod sweep;
@@ -52,6 +57,9 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Deploy(args) => deploy::run(args),
+        Command::Rollback(args) => rollback::run(args),
+        Command::Releases(args) => releases::run(args),
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
@@ -64,7 +72,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match done {
         Ok(code) => code,
         Err(failed) => {
-            let _ = write!(std::io::stderr(), "{}", failed.text());
+            failed.show();
             failed.code()
         }
     })
@@ -142,6 +150,11 @@ impl Failed {
             Self::Mistakes(_) => exit_code::CONFIG,
             Self::Said { code, .. } => *code,
         }
+    }
+
+    /// A closed terminal is no reason to stop.
+    fn show(&self) {
+        let _ = std::io::stderr().write_all(self.text().as_bytes());
     }
 
     fn text(&self) -> String {

@@ -92,10 +92,46 @@ pub const FILE: Shape = Shape {
             "",
         ),
         key(
+            "breaker",
+            Kind::Table(&BREAKER),
+            "see below",
+            "When operations that keep failing are no longer tried",
+            "",
+        ),
+        key(
             "events",
             Kind::Table(&EVENTS),
             "a file and the journal",
             "Where it is written down what restarts did, and who is told; see below",
+            "",
+        ),
+    ],
+};
+
+pub const BREAKER: Shape = Shape {
+    header: "`[breaker]`",
+    keys: &[
+        key(
+            "failures",
+            Kind::Number(0, 100),
+            "3",
+            "So many operations on a service that failed in a row (exit status 6 or 7) open its circuit: the next one \
+             is refused. 0: never.",
+            "",
+        ),
+        key(
+            "within",
+            Kind::Duration,
+            "`1h`",
+            "Failures that are older do not count.",
+            "",
+        ),
+        key(
+            "pause",
+            Kind::Duration,
+            "`10m`",
+            "How long operations are refused; then one is let through. If it fails, the pause is twice as long, up to \
+             eight times; if it succeeds, all is forgotten.",
             "",
         ),
     ],

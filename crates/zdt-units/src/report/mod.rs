@@ -9,4 +9,5 @@ pub mod human;
 pub mod json;
 pub mod metrics;
 pub mod progress;
+pub(crate) mod releases;
 pub(crate) mod timeline;

@@ -1,0 +1,63 @@
+//! `zdt-units deploy`: a new release, copied and then restarted with.
+
+use std::time::SystemTime;
+
+use super::carry_out::Call;
+use super::operation::runtime;
+use super::restart::find;
+use super::scope::Scope;
+use super::{Failed, config_file};
+use crate::cli::DeployArgs;
+use crate::exit_code;
+use crate::model::{ReleaseName, Service};
+use crate::observe::Observed;
+use crate::order::{Order, Part};
+use crate::plan::Operation;
+use crate::release::{Releases, default_name};
+
+pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let service = find(&read.model, &args.service)?;
+    let named = args.release.as_deref().map(ReleaseName::parse);
+    let named = named.transpose().map_err(Failed::usage)?;
+    let from = std::path::absolute(&args.from).map_err(|error| {
+        let from = args.from.display();
+        Failed::said(
+            exit_code::STOPPED,
+            format!("failed to find `{from}`: {error}"),
+        )
+    })?;
+    let operation = |seen: &Releases, now| {
+        let release = named.clone().unwrap_or_else(|| default_name(now, seen));
+        let from = from.clone();
+        Ok(Operation::Deploy { release, from })
+    };
+    let scope = Scope::of(args.user)?;
+    runtime()?.block_on(async {
+        let call = Call::new(&read.model, &scope, &args.change)?;
+        let done = change(&call, service, operation).await;
+        call.finish().await;
+        done
+    })
+}
+
+/// Puts another release of `service` into service; `operation` chooses it from those that are there.
+pub(super) async fn change(
+    call: &Call<'_>,
+    service: &Service,
+    operation: impl Fn(&Releases, SystemTime) -> Result<Operation, Failed>,
+) -> Result<u8, Failed> {
+    let mut host = call.scope.connect().await?;
+    let part = Part::Own(service);
+    let choose = |observed: &Observed| {
+        let none = Releases::default();
+        operation(observed.releases.as_ref().unwrap_or(&none), observed.at)
+    };
+    let order = Order::new(call.model, |name| *name == service.name);
+    let chosen = choose(&call.observe(&mut host, part).await?)?;
+    let guard = call.guard(&order, &chosen).await?;
+    // Those who were waited for may have brought another one.
+    let observed = call.observe(&mut host, part).await?;
+    let planned = call.plan(part, choose(&observed)?, &observed);
+    call.carry_out(&order, vec![planned], guard).await
+}

@@ -1,0 +1,43 @@
+//! `zdt-units releases`: what is below the root of a service, as a table or as JSON.
+
+use super::restart::find;
+use super::{Failed, config_file, note, operation, print};
+use crate::cli::ReleasesArgs;
+use crate::exit_code;
+use crate::host::releases::{checksum, look};
+use crate::release::Kind;
+use crate::report::releases::{Listed, json, notes, table};
+
+pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let service = find(&read.model, &args.service)?;
+    let name = &service.name;
+    let Some(release) = &service.release else {
+        let what = format!("`zdt.toml` does not say where the releases of `{name}` are kept");
+        return Err(Failed::said(exit_code::USAGE, what)
+            .hint("add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`"));
+    };
+    let releases = look(&release.root).map_err(operation::stopped)?;
+    let mut checksums = Vec::new();
+    for found in &releases.all {
+        // Nobody knows what the others should be.
+        let asked = args.verify && matches!(found.kind, Kind::Ours(_));
+        let checksum = asked.then(|| checksum(&release.root, &found.name));
+        checksums.push(checksum.transpose().map_err(operation::stopped)?);
+    }
+    let listed = Listed {
+        service: name,
+        root: &release.root,
+        releases: &releases,
+        checksums: &checksums,
+    };
+    match args.json {
+        true => print(&json(&listed))?,
+        false => print(&table(&listed))?,
+    }
+    note(&notes(&listed));
+    Ok(match listed.changed().next() {
+        Some(_) => exit_code::DIFFERS,
+        None => exit_code::DONE,
+    })
+}

@@ -1,0 +1,39 @@
+//! `zdt-units rollback`: a release that was there before, restarted with.
+
+use super::carry_out::Call;
+use super::deploy::change;
+use super::operation::runtime;
+use super::restart::find;
+use super::scope::Scope;
+use super::{Failed, config_file};
+use crate::cli::RollbackArgs;
+use crate::exit_code;
+use crate::model::ReleaseName;
+use crate::plan::Operation;
+use crate::release::Releases;
+
+pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let service = find(&read.model, &args.service)?;
+    let named = args.release.as_deref().map(ReleaseName::parse);
+    let named = named.transpose().map_err(Failed::usage)?;
+    let operation = |seen: &Releases, _| match named.as_ref().or(seen.previous()) {
+        Some(release) => Ok(Operation::RollBack {
+            release: release.clone(),
+        }),
+        None => {
+            let name = &service.name;
+            let what = format!("`{name}` has no release that it could be rolled back to");
+            Err(Failed::said(exit_code::REFUSED, what).hint(format!(
+                "`zdt-units releases {name}` lists those that are there; name one that is to serve"
+            )))
+        }
+    };
+    let scope = Scope::of(args.user)?;
+    runtime()?.block_on(async {
+        let call = Call::new(&read.model, &scope, &args.change)?;
+        let done = change(&call, service, operation).await;
+        call.finish().await;
+        done
+    })
+}
