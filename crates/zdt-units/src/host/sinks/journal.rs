@@ -119,6 +119,9 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("step_failed", "77515613ca63d2db9e0c79f821752e99"),
     ("left_as", "88dfb372ae0f900b1a00c3c23423b5bf"),
     ("finished", "85b890ddfe271ed47c796aeef7448a71"),
+    ("by_hand", "0500bdc884caa66ed78da32ce9dcd2fe"),
+    ("unchanged", "920d15a6faf217b990bfa6208f32489a"),
+    ("skipped", "b6edd7190ea0f37470ec4a59a9c9b683"),
 ];
 
 #[cfg(test)]
