@@ -684,6 +684,144 @@ fn a_unit_that_is_no_longer_generated_is_named() {
     ");
 }
 
+/// Three restarts as they are in the file, the last of them cut off, and one of a kind that is not known here.
+const EVENTS: &str = r#"
+{"time":"2026-11-20T20:29:15.000Z","v":1,"restart_id":"a1","service":"shop","elapsed_ms":0.1,"kind":"planned","operation":"deploy","release":"v2","strategy":"queue","steps":[],"rollback":[],"dry_run":false,"alias":"SERVICE_RESTART_START"}
+{"time":"2026-11-20T20:29:15.100Z","v":1,"restart_id":"a1","service":"shop","elapsed_ms":100.0,"kind":"step_failed","phase":"forward","step":2,"reason":"it ended with status 1","hint":null}
+{"time":"2026-11-20T20:29:16.500Z","v":1,"restart_id":"a1","service":"shop","elapsed_ms":1500.0,"kind":"finished","outcome":"rolled_back","alias":"ROLLBACK_SUCCESS"}
+{"time":"2026-11-21T08:00:00.000Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":0.1,"kind":"planned","strategy":"standby","steps":[],"rollback":[],"dry_run":false}
+{"time":"2026-11-21T08:00:00.100Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":100.0,"kind":"beamed"}
+{"time":"2026-11-21T08:00:02.000Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":2000.0,"kind":"finished","outcome":"completed"}
+{"time":"2026-11-21T09:00:00.000Z","v":1,"restart_id":"c3","serv"#;
+
+fn directory_with_events() -> tempfile::TempDir {
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("events.jsonl");
+    let (older, newer) = EVENTS.split_at(EVENTS.find("{\"time\":\"2026-11-21").unwrap());
+    fs::write(directory.path().join("events.jsonl.1"), older).unwrap();
+    fs::write(&log, newer).unwrap();
+    let text = format!("{SHOP}[events]\nfile = {log:?}\n");
+    fs::write(directory.path().join("zdt.toml"), text).unwrap();
+    directory
+}
+
+#[test]
+fn events_are_shown_in_the_order_in_which_they_came() {
+    let directory = directory_with_events();
+    let shown =
+        |arguments: &[&str]| transcript(directory.path(), &[&["events"], arguments].concat());
+    insta::assert_snapshot!(shown(&[]), @"
+    $ zdt-units events
+    2026-11-20T20:29:15.000Z  deploy of `shop` to `v2` begins (strategy `queue`)
+    2026-11-20T20:29:15.100Z  deploy of `shop` to `v2`: step 2 failed: it ended with status 1
+    2026-11-20T20:29:16.500Z  deploy of `shop` to `v2`: rolled back, the release of before serves, after 1.5 s (it ended with status 1)
+    2026-11-21T08:00:00.000Z  restart of `blog` begins (strategy `standby`)
+    2026-11-21T08:00:02.000Z  restart of `blog`: done, after 2.0 s
+    exit status 0
+    ");
+    insta::assert_snapshot!(shown(&["shop", "--kind", "failed", "--since", "2026-11-20"]), @"
+    $ zdt-units events shop --kind failed --since 2026-11-20
+    2026-11-20T20:29:15.100Z  deploy of `shop` to `v2`: step 2 failed: it ended with status 1
+    2026-11-20T20:29:16.500Z  deploy of `shop` to `v2`: rolled back, the release of before serves, after 1.5 s (it ended with status 1)
+    exit status 0
+    ");
+    insta::assert_snapshot!(shown(&["blog", "--json", "--since", "2026-11-21T08:00:00.05Z"]), @r#"
+    $ zdt-units events blog --json --since 2026-11-21T08:00:00.05Z
+    {"time":"2026-11-21T08:00:00.100Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":100.0,"kind":"beamed"}
+    {"time":"2026-11-21T08:00:02.000Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":2000.0,"kind":"finished","outcome":"completed"}
+    exit status 0
+    "#);
+    insta::assert_snapshot!(shown(&["--kind", "finishd"]), @"
+    $ zdt-units events --kind finishd
+    stderr: error: invalid value 'finishd' for '--kind <KIND>': `finishd` is not a kind of event; did you mean `finished`?
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
+    ");
+}
+
+#[test]
+fn history_counts_what_ended() {
+    let directory = directory_with_events();
+    insta::assert_snapshot!(transcript(directory.path(), &["history"]), @"
+    $ zdt-units history
+    service  count    failed  rolled back  lossy    min    avg    p95    max  last
+    blog         1         0            0      0  2.0 s  2.0 s  2.0 s  2.0 s  2026-11-21T08:00:02Z restart: completed
+    shop         1  1 (100%)     1 (100%)      0  1.5 s  1.5 s  1.5 s  1.5 s  2026-11-20T20:29:16Z deploy v2: rolled back
+    all          2   1 (50%)      1 (50%)      0  1.5 s  1.8 s  2.0 s  2.0 s  2026-11-21T08:00:02Z restart: completed
+    exit status 0
+    ");
+    insta::assert_snapshot!(transcript(directory.path(), &["history", "shop", "--json"]), @r#"
+    $ zdt-units history shop --json
+    {
+      "services": [
+        {
+          "service": "shop",
+          "count": 1,
+          "failed": 1,
+          "rolled_back": 1,
+          "lossy": 0,
+          "failure_rate": 1.0,
+          "rollback_rate": 1.0,
+          "min_seconds": 1.5,
+          "avg_seconds": 1.5,
+          "p95_seconds": 1.5,
+          "max_seconds": 1.5,
+          "last": {
+            "time": "2026-11-20T20:29:16Z",
+            "service": "shop",
+            "operation": "deploy",
+            "release": "v2",
+            "outcome": "rolled_back"
+          }
+        }
+      ],
+      "total": {
+        "service": "",
+        "count": 1,
+        "failed": 1,
+        "rolled_back": 1,
+        "lossy": 0,
+        "failure_rate": 1.0,
+        "rollback_rate": 1.0,
+        "min_seconds": 1.5,
+        "avg_seconds": 1.5,
+        "p95_seconds": 1.5,
+        "max_seconds": 1.5,
+        "last": {
+          "time": "2026-11-20T20:29:16Z",
+          "service": "shop",
+          "operation": "deploy",
+          "release": "v2",
+          "outcome": "rolled_back"
+        }
+      }
+    }
+    exit status 0
+    "#);
+    fs::remove_file(directory.path().join("events.jsonl")).unwrap();
+    fs::remove_file(directory.path().join("events.jsonl.1")).unwrap();
+    let nothing = transcript(directory.path(), &["history"]);
+    let nothing = nothing.replace(&directory.path().display().to_string(), "DIR");
+    insta::assert_snapshot!(nothing, @"
+    $ zdt-units history
+    stderr: note: no operation has ended yet in `DIR/events.jsonl`
+    exit status 0
+    ");
+}
+
+#[test]
+fn events_that_are_not_written_down_cannot_be_read() {
+    let directory = directory_with(&format!("{SHOP}[events]\nfile = false\n"));
+    insta::assert_snapshot!(transcript(directory.path(), &["events"]), @"
+    $ zdt-units events
+    stderr: error: `[events]` has `file = false`, so nothing is written down
+    stderr:
+    stderr: hint: the journal may have it: `journalctl --identifier zdt-units`
+    exit status 3
+    ");
+}
+
 #[test]
 fn releases_are_listed() {
     let directory = directory_with("");

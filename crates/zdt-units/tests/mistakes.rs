@@ -54,6 +54,11 @@ fn instances_that_cannot_be_replaced_so() {
 }
 
 #[test]
+fn events_that_go_nowhere() {
+    check("events");
+}
+
+#[test]
 fn text_that_is_no_toml() {
     check("syntax");
 }

@@ -67,8 +67,18 @@ fn everybody_is_told_the_same(machine: &Machine) -> Result<(), Box<dyn Error>> {
     assert_eq!(history["total"]["failed"], 0);
     let table = machine.run(&[UNITS, "history"])?.ok()?.stdout;
     println!("{table}");
+    // Somebody who watches sees the step that is under way; the lines stay.
+    machine.write_file("/etc/app.env", "WARMUP_MS=700\n", 0o644)?;
+    let script = format!("TERM=xterm script -qec '{UNITS} restart app' /dev/null");
+    let watched = machine.run(&["sh", "-c", &script])?.ok()?.stdout;
+    assert!(
+        watched.contains("of at most 111s: step 1 of `app`"),
+        "{watched}"
+    );
+    assert!(watched.contains("1. restart `app.service` and wait until it is ready"));
+    assert!(watched.contains("\u{1b}[32m"), "{watched}");
     let metrics = machine.run(&["cat", metrics])?.ok()?.stdout;
-    let counted = r#"zdt_restarts_total{service="app",operation="restart",outcome="completed"} 2"#;
+    let counted = r#"zdt_restarts_total{service="app",operation="restart",outcome="completed"} 3"#;
     assert!(metrics.lines().any(|line| line == counted), "{metrics}");
     Ok(())
 }

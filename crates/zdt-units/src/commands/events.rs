@@ -142,9 +142,10 @@ impl Shown<'_> {
     }
 }
 
+/// Most texts say which service it is.
 fn named(service: &str, text: &str) -> String {
-    match service {
-        "" => text.to_owned(),
-        service => format!("{service}: {text}"),
+    match service.is_empty() || text.contains(&format!("`{service}`")) {
+        true => text.to_owned(),
+        false => format!("`{service}`: {text}"),
     }
 }

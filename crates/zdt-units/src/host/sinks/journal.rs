@@ -119,9 +119,13 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("step_failed", "77515613ca63d2db9e0c79f821752e99"),
     ("left_as", "88dfb372ae0f900b1a00c3c23423b5bf"),
     ("finished", "85b890ddfe271ed47c796aeef7448a71"),
+    ("by_hand", "0500bdc884caa66ed78da32ce9dcd2fe"),
+    ("unchanged", "920d15a6faf217b990bfa6208f32489a"),
+    ("skipped", "b6edd7190ea0f37470ec4a59a9c9b683"),
 ];
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "reads the document")]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::{Duration, SystemTime};
@@ -137,6 +141,12 @@ mod tests {
                 kinds.contains(kind),
                 "add a line for `{kind}` with the output of `systemd-id128 new`"
             );
+        }
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/events.md");
+        let document = std::fs::read_to_string(path).unwrap();
+        for (kind, id) in MESSAGE_IDS {
+            let row = format!("| `{kind}` | `{id}` |");
+            assert!(document.contains(&row), "no {row} in `docs/events.md`");
         }
         let ids: BTreeSet<&str> = MESSAGE_IDS.iter().map(|(_, id)| *id).collect();
         assert_eq!(ids.len(), MESSAGE_IDS.len());

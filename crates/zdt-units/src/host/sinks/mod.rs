@@ -16,6 +16,8 @@ mod webhook;
 
 use std::path::{Path, PathBuf};
 
+use futures_util::future::join_all;
+
 use self::exec::ExecHook;
 pub use self::file::EventLog;
 use self::journal::Journal;
@@ -132,12 +134,10 @@ impl Sinks {
     /// Waits for what is still under way, each as long as it may take at most, and says what did not arrive.
     pub async fn close(self) -> Vec<String> {
         let mut missing = self.troubles;
-        for webhook in self.webhooks {
-            missing.extend(webhook.close().await);
-        }
-        for hook in self.hooks {
-            missing.extend(hook.close().await);
-        }
+        let webhooks = join_all(self.webhooks.into_iter().map(WebhookThread::close));
+        let hooks = join_all(self.hooks.into_iter().map(ExecHook::close));
+        let (webhooks, hooks) = tokio::join!(webhooks, hooks);
+        missing.extend(webhooks.into_iter().chain(hooks).flatten());
         missing
     }
 

