@@ -67,7 +67,9 @@ fn action(model: &Model, words: &[&str]) -> Option<Action> {
             }
         }
         ["task", name, task] => {
-            let task = Task::ALL.into_iter().find(|known| known.to_string() == *task)?;
+            let task = Task::ALL
+                .into_iter()
+                .find(|known| known.to_string() == *task)?;
             let unit = UnitName::task(&model.service(name)?.name, task);
             Action::RunTask { unit, task }
         }

@@ -164,6 +164,7 @@ const TASKS: &str = r#"
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
 release = { root = "/srv/app" }
+working_directory = "{{release.path}}"
 environment = { ASSETS = "{{release.path}}/assets" }
 sandbox = { state = "app" }
 check = { command = ["/bin/sh", "-c", "readlink -f \"$ASSETS\" && cat \"$ASSETS/ok\""] }
@@ -270,7 +271,7 @@ fn what_failed_is_told_in_its_own_words(machine: &Machine) -> Result<(), Box<dyn
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
 environment_files = ["-/etc/app.env"]
-health = { http = "http://127.0.0.1:8080/", body = "pid 1\n", interval = "50ms", timeout = "600ms" }
+health = { http = "http://127.0.0.1:8080/", body = "nobody", interval = "50ms", timeout = "600ms" }
 check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstream >&2; exit 3"] }
 "#;
     machine.write_file("/etc/zdt/zdt.toml", config, 0o644)?;
@@ -290,7 +291,7 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
 
     let late = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
     println!("{}", why(&late));
-    let said = "error: `app.service` was not well within 600ms: status 200, without `pid 1\n";
+    let said = "error: `app.service` was not well within 600ms: status 200, without `nobody` in the body (";
     assert!(late.stderr.contains(said), "{}", late.stderr);
 
     machine.write_file("/etc/app.env", "CRASH=1\n", 0o644)?;
