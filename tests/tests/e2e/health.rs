@@ -289,6 +289,16 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
         check.stdout
     );
 
+    // A restart asks it first, and touches nothing.
+    let pid = machine.show("app.service", "MainPID")?;
+    let stopped = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    assert_eq!(stopped.code, Some(5), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains(words[1]), "{}", stopped.stderr);
+    assert_eq!(machine.show("app.service", "MainPID")?, pid);
+
+    let passes = config.replace("exit 3", "exit 0");
+    machine.write_file("/etc/zdt/zdt.toml", &passes, 0o644)?;
+    units::zdt(machine, &passes)?;
     let late = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
     println!("{}", why(&late));
     let said = "error: `app.service` was not well within 600ms: status 200, without `nobody` in the body (";
@@ -307,6 +317,8 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
     );
 
     // Without a journal to ask the failure is told all the same.
+    machine.write_file("/etc/app.env", "", 0o644)?;
+    units::zdt(machine, config)?;
     machine
         .run(&["mv", "/usr/bin/journalctl", "/usr/bin/journalctl.away"])?
         .ok()?;
