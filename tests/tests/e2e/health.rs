@@ -164,6 +164,7 @@ const TASKS: &str = r#"
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
 release = { root = "/srv/app" }
+working_directory = "{{release.path}}"
 environment = { ASSETS = "{{release.path}}/assets" }
 sandbox = { state = "app" }
 check = { command = ["/bin/sh", "-c", "readlink -f \"$ASSETS\" && cat \"$ASSETS/ok\""] }
@@ -270,7 +271,7 @@ fn what_failed_is_told_in_its_own_words(machine: &Machine) -> Result<(), Box<dyn
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
 environment_files = ["-/etc/app.env"]
-health = { http = "http://127.0.0.1:8080/", body = "pid 1\n", interval = "50ms", timeout = "600ms" }
+health = { http = "http://127.0.0.1:8080/", body = "nobody", interval = "50ms", timeout = "600ms" }
 check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstream >&2; exit 3"] }
 "#;
     machine.write_file("/etc/zdt/zdt.toml", config, 0o644)?;
@@ -288,9 +289,19 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
         check.stdout
     );
 
+    // A restart asks it first, and touches nothing.
+    let pid = machine.show("app.service", "MainPID")?;
+    let stopped = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    assert_eq!(stopped.code, Some(5), "{}", stopped.stderr);
+    assert!(stopped.stderr.contains(words[1]), "{}", stopped.stderr);
+    assert_eq!(machine.show("app.service", "MainPID")?, pid);
+
+    let passes = config.replace("exit 3", "exit 0");
+    machine.write_file("/etc/zdt/zdt.toml", &passes, 0o644)?;
+    units::zdt(machine, &passes)?;
     let late = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
     println!("{}", why(&late));
-    let said = "error: `app.service` was not well within 600ms: status 200, without `pid 1\n";
+    let said = "error: `app.service` was not well within 600ms: status 200, without `nobody` in the body (";
     assert!(late.stderr.contains(said), "{}", late.stderr);
 
     machine.write_file("/etc/app.env", "CRASH=1\n", 0o644)?;
@@ -306,6 +317,8 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
     );
 
     // Without a journal to ask the failure is told all the same.
+    machine.write_file("/etc/app.env", "", 0o644)?;
+    units::zdt(machine, config)?;
     machine
         .run(&["mv", "/usr/bin/journalctl", "/usr/bin/journalctl.away"])?
         .ok()?;
