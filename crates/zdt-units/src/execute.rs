@@ -30,7 +30,7 @@ impl Interrupts {
         (sender, Self(receiver))
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if self.0.recv().await.is_none() {
             std::future::pending::<()>().await;
         }

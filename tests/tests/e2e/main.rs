@@ -15,6 +15,7 @@ mod crash;
 mod drain;
 mod examples;
 mod gates;
+mod guard;
 mod handover;
 mod held;
 mod http2;
@@ -192,6 +193,7 @@ fn main() -> ExitCode {
         .chain(gates::TESTS)
         .chain(held::TESTS)
         .chain(strategies::TESTS)
+        .chain(guard::tests())
         .chain(handover::TESTS)
         .chain(overlap::tests())
         .map(|&(name, test)| {

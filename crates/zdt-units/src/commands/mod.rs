@@ -7,11 +7,14 @@ mod exec;
 mod explain;
 mod generate;
 mod guard;
+mod held;
+mod hold;
 mod install;
 mod listen;
 mod operation;
 mod package;
 mod probe;
+mod recover;
 mod restart;
 mod run;
 mod scope;
@@ -52,6 +55,9 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Recover(args) => recover::run(args),
+        Command::Hold(args) => hold::run(args),
+        Command::Held(args) => held::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),

@@ -4,6 +4,7 @@
 //! peer: there is no bus daemon, so messages have no destination and signals
 //! no sender. `systemctl` falls back to it in the same way.
 
+mod hold;
 mod install;
 mod job;
 mod overlap;
@@ -21,6 +22,7 @@ use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
+pub use self::hold::Hold;
 use self::prove::{Before, Probe};
 use super::{Failure, Host};
 use crate::event::EventKind;

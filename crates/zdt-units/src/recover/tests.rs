@@ -125,7 +125,7 @@ fn the_way_back_asks_for_no_process_that_was_there_before() {
     };
     let plan = plan_back(&left, steps);
     insta::assert_snapshot!(plan, @"
-    restart `shop` (strategy `standby`)
+    take back what broke off of `shop` (strategy `standby`)
     note: the restart 5f0c of 2023-11-14T22:13:20Z broke off at step 4: restart `shop.service` and wait until it is ready
     1. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
     2. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
