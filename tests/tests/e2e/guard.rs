@@ -135,8 +135,14 @@ fn launch(machine: &Machine, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
 }
 
 fn kill(machine: &Machine) -> Result<(), Box<dyn Error>> {
-    let pid = machine.show("launcher.service", "MainPID")?;
-    machine.run(&["kill", "-KILL", &pid])?.ok()?;
+    machine
+        .systemctl(&[
+            "kill",
+            "--kill-whom=main",
+            "--signal=KILL",
+            "launcher.service",
+        ])?
+        .ok()?;
     // A unit that was collected is inactive too.
     await_state(machine, "launcher.service", "inactive")
 }

@@ -120,7 +120,9 @@ async fn hold(
         said.note(failure.to_string());
     }
     let steps = plan::start(service);
-    match carry_out(&steps, &[], systemd, interrupts, &mut tell).await {
+    let outcome = carry_out(&steps, &[], systemd, interrupts, &mut tell).await;
+    tell(EventKind::Finished { outcome });
+    match outcome {
         Outcome::Completed | Outcome::Lossy => Ok(ended.code()),
         Outcome::Stopped | Outcome::RolledBack | Outcome::LookNow => Ok(exit_code::LOOK_NOW),
     }
