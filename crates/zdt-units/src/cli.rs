@@ -212,29 +212,61 @@ pub struct WaitArgs {
     pub wait: Option<Option<Duration>>,
 }
 
-/// Restart one service and prove that the new process serves
+/// Restart services, in order, and prove that the new processes serve
+///
+/// Each comes after those that it needs (`after` in `zdt.toml`), and those that need nothing of
+/// each other are restarted at the same time. After a failure no other one is begun.
 ///
 /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any
-/// change, 7 look now, 9 done but the old process was killed with requests in it.
+/// change, 6 taken back and the old process serves, 7 look now, 9 done but an old
+/// process was killed with requests in it. Of several services the worst counts.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// The service's name in `zdt.toml`
-    pub service: String,
+    /// Names of services in `zdt.toml`
+    #[arg(value_name = "SERVICE", required_unless_present = "all")]
+    pub services: Vec<String>,
+
+    /// All services of `zdt.toml`, and units of others in it
+    #[arg(long, conflicts_with = "services")]
+    pub all: bool,
 
     #[command(flatten)]
     pub config: ConfigArgs,
 
-    /// A service of `systemd --user`
+    /// Services of `systemd --user`
     #[arg(long)]
     pub user: bool,
 
+    /// Only those whose program, unit files or environment files have changed since they were started
+    #[arg(long)]
+    pub only_changed: bool,
+
+    /// At most so many at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallel: Option<u32>,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// What every change of a running service takes.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
 
-    /// Also while the circuit breaker is open
+    /// Go on where it would be refused: unhealthy before, failed too often, or over a migration
     #[arg(long)]
     pub force: bool,
+
+    /// Run no migration, and take none back
+    #[arg(long)]
+    pub skip_migrations: bool,
+
+    /// Replace one process first, and watch it for the time of `bake` before the others
+    #[arg(long)]
+    pub canary: bool,
 
     #[command(flatten)]
     pub wait: WaitArgs,

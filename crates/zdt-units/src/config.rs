@@ -96,6 +96,7 @@ pub struct RollingConfig {
 /// `release = { … }`.
 #[derive(Debug)]
 pub struct ReleaseConfig {
+    pub at: std::ops::Range<usize>,
     pub root: Option<At<String>>,
     pub keep: Option<At<i64>>,
     pub keep_days: Option<At<i64>>,
@@ -367,6 +368,7 @@ fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
         );
     }
     let config = ReleaseConfig {
+        at: table.at.clone(),
         root: table.string("root", problems),
         keep: table.integer("keep", problems),
         keep_days: table.integer("keep_days", problems),

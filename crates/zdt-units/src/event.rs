@@ -150,6 +150,14 @@ pub enum EventKind {
         standby_limit_ms: Option<u64>,
         sockets: Vec<Left>,
     },
+    /// What is left to do for a person, as commands.
+    ByHand {
+        commands: Vec<String>,
+    },
+    /// Nothing was done, because nothing has changed since the process was started.
+    Unchanged,
+    /// Not begun, because another service failed before.
+    Skipped,
     Finished {
         outcome: Outcome,
     },
@@ -249,7 +257,10 @@ impl EventKind {
         Self::Planned {
             operation: plan.operation.name().to_owned(),
             release: plan.operation.release().map(ReleaseName::to_string),
-            strategy: plan.strategy.to_string(),
+            strategy: match plan.strategy {
+                Some(strategy) => strategy.to_string(),
+                None => "foreign".to_owned(),
+            },
             notes: plan.notes.clone(),
             steps: texts(&plan.steps),
             rollback: plan.rollback_texts(),

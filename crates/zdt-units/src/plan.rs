@@ -1,7 +1,9 @@
 //! Decides what a restart will do. Pure: no I/O, no clock, no `async`.
 
 mod act;
+mod by_hand;
 mod change;
+mod foreign;
 mod refuse;
 mod release;
 mod reload;
@@ -13,6 +15,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use act::{Act, File, Link, SocketOption};
+pub use by_hand::by_hand;
+pub use foreign::plan_foreign;
 pub use refuse::{Refusal, Refused};
 pub use release::{Mark, ReleaseAct, ReleaseLink};
 use serde::{Deserialize, Serialize};
@@ -95,7 +99,8 @@ impl Operation {
 pub struct Plan {
     pub service: Name,
     pub operation: Operation,
-    pub strategy: Strategy,
+    /// `None` for units of others.
+    pub strategy: Option<Strategy>,
     /// Whose state is told when a person has to look.
     pub watched: Watched,
     /// What is not as the strategy alone would have it, and why; one sentence each.
@@ -235,7 +240,7 @@ pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused>
     Ok(Plan {
         service: service.name.clone(),
         operation: request.operation.clone(),
-        strategy: service.strategy,
+        strategy: Some(service.strategy),
         watched: Watched::of(service),
         notes,
         steps,

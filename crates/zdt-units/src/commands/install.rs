@@ -231,6 +231,7 @@ impl Job<'_> {
             let run = Run {
                 plan: &planned,
                 restart_id: &self.said.id,
+                systemctl: self.scope.systemctl(),
                 interrupts,
             };
             let mut sink = |event: Event| operation::write(self.args.json, &event);

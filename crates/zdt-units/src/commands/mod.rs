@@ -1,5 +1,6 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
+mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
@@ -68,7 +69,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match done {
         Ok(code) => code,
         Err(failed) => {
-            let _ = write!(std::io::stderr(), "{}", failed.text());
+            failed.show();
             failed.code()
         }
     })
@@ -146,6 +147,11 @@ impl Failed {
             Self::Mistakes(_) => exit_code::CONFIG,
             Self::Said { code, .. } => *code,
         }
+    }
+
+    /// A closed terminal is no reason to stop.
+    fn show(&self) {
+        let _ = std::io::stderr().write_all(self.text().as_bytes());
     }
 
     fn text(&self) -> String {

@@ -95,7 +95,8 @@ impl Recovery<'_> {
 
     /// Nothing broke off. What is off all the same is told, and left to people.
     async fn look(&mut self, service: &Service) -> Result<u8, Failed> {
-        let observed = self.systemd.observe(&Watched::of(service)).await;
+        let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let observed = self.systemd.observe(&watched).await;
         let off = recover::off(service, &observed.map_err(stopped)?);
         if off.is_empty() {
             self.say(service, "nothing broke off, and all is well".to_owned());
@@ -110,7 +111,8 @@ impl Recovery<'_> {
     }
 
     async fn anew(&mut self, service: &Service, left: &Unfinished) -> Result<u8, Failed> {
-        let observed = self.systemd.observe(&Watched::of(service)).await;
+        let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let observed = self.systemd.observe(&watched).await;
         match recover::plan_anew(left, service, &observed.map_err(stopped)?) {
             Ok(plan) => self.carry_out(service, &plan).await,
             Err(refused) => {
@@ -132,6 +134,7 @@ impl Recovery<'_> {
         let run = Run {
             plan,
             restart_id: self.restart_id,
+            systemctl: self.scope.systemctl(),
             interrupts: &mut self.interrupts,
         };
         let json = self.args.json;

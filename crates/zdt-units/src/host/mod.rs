@@ -12,7 +12,7 @@ pub mod look;
 mod open_socket;
 mod ready;
 pub mod record;
-mod releases;
+pub mod releases;
 pub mod state;
 pub mod supervisor;
 pub mod systemd;

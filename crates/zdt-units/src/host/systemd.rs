@@ -15,7 +15,7 @@ mod unit;
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::timeout;
@@ -193,9 +193,9 @@ impl Host for Systemd {
         for unit in self.others(watched).await {
             beside.push(read(&unit, within(self.state(&unit)).await)?);
         }
-        let newer = match watched.reloads && service.instance.is_some() {
-            true => read(unit, within(self.newer(unit)).await)?,
-            false => Vec::new(),
+        let (newer, program_is_newer) = match service.instance {
+            Some(_) => read(unit, within(self.newer(unit)).await)?,
+            None => (Vec::new(), false),
         };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
@@ -206,13 +206,16 @@ impl Host for Systemd {
             Some(place) => Some(self.unit_files(watched, place).await?),
             None => None,
         };
+        let releases = watched.releases.as_ref().map(super::releases::look);
         Ok(Observed {
+            releases: releases.transpose()?,
             service,
             beside,
             newer,
+            program_is_newer,
             sockets,
             files,
-            releases: None,
+            at: SystemTime::now(),
         })
     }
 
@@ -223,7 +226,7 @@ impl Host for Systemd {
     ) -> Result<(), Failure> {
         match action {
             Action::Install(act) => self.install(act, tell).await,
-            Action::Release(act) => super::releases::perform(act),
+            Action::Release(act) => super::releases::perform(act).await,
             Action::KeepUnits { place, files } => super::kept::keep(place, files),
             Action::RestoreUnits { files, added, .. } => super::kept::restore(files, added),
             Action::StartUnit { unit } | Action::RunTask { unit, .. } => {

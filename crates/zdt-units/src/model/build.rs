@@ -161,6 +161,7 @@ impl Build {
             .as_ref()
             .map(|text| self.duration(Some(text), Duration::ZERO, Duration::from_millis(1)));
         let open_files = self.number(config.nofile.as_ref(), 65536, 64..=1 << 30);
+        self.uses_releases(config);
         let migrate = config.migrate.as_ref().map(|migrate| self.migrate(migrate));
         let bake = self.duration(config.bake.as_ref(), Duration::ZERO, Duration::ZERO);
 

@@ -9,6 +9,7 @@ use super::{
 };
 use crate::model::{AbsolutePath, ReleaseName, Service, Task, UnitName};
 use crate::observe::{Observed, UnitCopy, UnitFiles};
+use crate::release::{self, Releases, to_remove};
 
 /// A release is copied at no less than some megabytes a second.
 const COPY_LIMIT: Duration = Duration::from_secs(15 * 60);
@@ -265,28 +266,43 @@ struct Switch {
 
 impl Switch {
     fn of(request: &Request<'_>, observed: &Observed) -> Option<Self> {
-        let release = request.service.release.as_ref()?;
+        let config = request.service.release.as_ref()?;
         let seen = observed.releases.as_ref()?;
-        let to = request.operation.release().or(seen.current.as_ref())?;
-        let serving = seen.serving.as_ref().or(seen.current.as_ref());
-        let goes_back = matches!(request.operation, Operation::RollBack { .. });
+        let current = seen.current.as_ref();
+        let to = request.operation.release().or(current)?;
+        let serving = seen.serving().or(current);
+        let (crossed, expired) = match &request.operation {
+            Operation::RollBack { .. } => (crossed(seen, current, to), Vec::new()),
+            Operation::Deploy { .. } => {
+                let later = seen.once_served(to, observed.at);
+                (Vec::new(), to_remove(&later, config, observed.at))
+            }
+            Operation::Restart | Operation::Recover => (Vec::new(), Vec::new()),
+        };
         Some(Self {
-            root: release.root.clone(),
-            current: seen.current.clone(),
+            root: config.root.clone(),
+            current: current.cloned(),
             next: seen.next.clone(),
             back_to: serving.filter(|serving| *serving != to).cloned(),
-            migrated: seen.migrated.contains(to),
-            crossed: match goes_back {
-                true => seen.crossed(to),
-                false => Vec::new(),
-            },
-            expired: match request.operation {
-                Operation::Deploy { .. } => seen.expired.clone(),
-                _ => Vec::new(),
-            },
+            migrated: seen
+                .record(to)
+                .is_some_and(|record| record.migrated.is_some()),
+            crossed,
+            expired,
             to: to.clone(),
         })
     }
+}
+
+/// Releases that changed data in a way that `to` may not know, the newest first.
+pub(super) fn crossed(
+    releases: &Releases,
+    current: Option<&ReleaseName>,
+    to: &ReleaseName,
+) -> Vec<ReleaseName> {
+    let mut crossed = current.map_or_else(Vec::new, |from| release::crossed(releases, from, to));
+    crossed.reverse();
+    crossed
 }
 
 /// What shows that new processes do, once they are ready.

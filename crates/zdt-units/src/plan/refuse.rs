@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 
+use super::change::crossed;
 use super::{Operation, Request};
 use crate::model::{AbsolutePath, Name, Reach, ReleaseName, Strategy, Task, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
@@ -48,6 +49,10 @@ pub enum Refusal {
         service: Name,
         root: AbsolutePath,
     },
+    NoSuchRelease {
+        release: ReleaseName,
+        root: AbsolutePath,
+    },
     /// It serves already.
     Serves {
         release: ReleaseName,
@@ -70,6 +75,24 @@ pub enum Refusal {
 }
 
 pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Refused> {
+    let mut reasons = of_units(observed);
+    reasons.extend(of_releases(request, observed));
+    reasons.extend(of_canary(request));
+    all_of(reasons)
+}
+
+pub(super) fn check_units(observed: &Observed) -> Result<(), Refused> {
+    all_of(of_units(observed))
+}
+
+fn all_of(reasons: Vec<Refusal>) -> Result<(), Refused> {
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refused { reasons }),
+    }
+}
+
+fn of_units(observed: &Observed) -> Vec<Refusal> {
     let service = &observed.service;
     let services = || std::iter::once(service).chain(&observed.beside);
     let units = || services().chain(&observed.sockets);
@@ -108,12 +131,7 @@ pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Re
                 refused: socket.refused.clone(),
             }),
     );
-    reasons.extend(of_releases(request, observed));
-    reasons.extend(of_canary(request));
-    match reasons.is_empty() {
-        true => Ok(()),
-        false => Err(Refused { reasons }),
-    }
+    reasons
 }
 
 fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {
@@ -130,9 +148,15 @@ fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {
             root: release.root.clone(),
         }),
         Operation::RollBack { release: to } => {
-            let crossed = seen.crossed(to);
+            let crossed = crossed(seen, seen.current.as_ref(), to);
+            if !seen.has(to) {
+                return Some(Refusal::NoSuchRelease {
+                    release: to.clone(),
+                    root: release.root.clone(),
+                });
+            }
             let stays = !service.has(Task::MigrateDown) || request.options.skip_migrations;
-            if seen.current.as_ref() == Some(to) && seen.serving.as_ref() == Some(to) {
+            if seen.current.as_ref() == Some(to) && seen.serving() == Some(to) {
                 return Some(Refusal::Serves {
                     release: to.clone(),
                 });
@@ -201,7 +225,9 @@ impl Refusal {
             Self::NotDeployed { service, .. } => {
                 format!("`zdt-units deploy {service} --from PATH` brings the first one")
             }
-            Self::Serves { .. } => "name another one; `zdt-units releases` lists them".to_owned(),
+            Self::NoSuchRelease { .. } | Self::Serves { .. } => {
+                "name another one; `zdt-units releases` lists them".to_owned()
+            }
             Self::Migrated { service, to, .. } => format!(
                 "declare `migrate = {{ down = [...] }}`, or, if `{to}` runs with the data as they are, \
                  `zdt-units rollback {service} {to} --force`"
@@ -272,6 +298,9 @@ impl fmt::Display for Refusal {
                     f,
                     "`{service}` has no release: there is no `{root}/current`"
                 )
+            }
+            Self::NoSuchRelease { release, root } => {
+                write!(f, "there is no release `{release}` in `{root}/releases`")
             }
             Self::Serves { release } => write!(f, "`{release}` serves already"),
             Self::Migrated { to, crossed, .. } => {

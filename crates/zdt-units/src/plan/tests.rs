@@ -1,6 +1,8 @@
 mod change;
 mod overlap;
 
+use std::time::SystemTime;
+
 use super::*;
 use crate::model::Model;
 use crate::observe::{Active, Load};
@@ -47,11 +49,13 @@ fn planned_as(
     let service = &model.services[0];
     let watched = Watched::of(service);
     let mut observed = Observed {
+        releases: None,
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
+        program_is_newer: false,
         files: None,
-        releases: None,
+        at: SystemTime::UNIX_EPOCH,
         sockets: watched
             .sockets
             .iter()

@@ -114,7 +114,10 @@ impl fmt::Display for Plan {
             self.service.as_str(),
             self.operation.release().map(ReleaseName::as_str),
         );
-        writeln!(f, "{what} (strategy `{}`)", self.strategy)?;
+        match self.strategy {
+            Some(strategy) => writeln!(f, "{what} (strategy `{strategy}`)")?,
+            None => writeln!(f, "{what} (`{}`)", self.watched.service)?,
+        }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }

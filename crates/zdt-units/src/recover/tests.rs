@@ -1,3 +1,5 @@
+use std::time::SystemTime;
+
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::*;
@@ -30,6 +32,8 @@ fn healthy(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: watched.beside.into_iter().map(UnitState::stopped).collect(),
         newer: Vec::new(),
+        program_is_newer: false,
+        at: SystemTime::UNIX_EPOCH,
         files: None,
         releases: None,
         sockets: watched

@@ -21,7 +21,10 @@ pub fn lines(event: &Event) -> String {
         } => {
             let (id, service) = (&event.restart_id, &event.service);
             let what = headline(operation, service, release.as_deref());
-            let mut out = format!("{what} (strategy `{strategy}`, id {id})\n");
+            let mut out = match strategy.as_str() {
+                "foreign" => format!("{what} (id {id})\n"),
+                _ => format!("{what} (strategy `{strategy}`, id {id})\n"),
+            };
             for note in notes {
                 out.push_str(&format!("note: {note}\n"));
             }
@@ -92,6 +95,21 @@ pub fn lines(event: &Event) -> String {
             standby_limit_ms,
             sockets,
         } => left(service, beside, *standby_limit_ms, sockets),
+        EventKind::ByHand { commands } => {
+            let lines: Vec<String> = commands
+                .iter()
+                .map(|line| format!("    {line}\n"))
+                .collect();
+            format!(
+                "\nwhat is left to do, by hand, when the cause is mended:\n{}\n",
+                lines.concat()
+            )
+        }
+        EventKind::Unchanged => format!("`{}` is unchanged, and is left alone\n", event.service),
+        EventKind::Skipped => format!(
+            "`{}` was not begun, because another one failed\n",
+            event.service
+        ),
         EventKind::Finished { outcome } => match outcome {
             Outcome::Completed => format!("{at}  done\n"),
             Outcome::Lossy => format!("{at}  done, but requests were lost\n"),

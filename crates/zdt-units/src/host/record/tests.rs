@@ -1,6 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "damages a record")]
 
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use proptest::prelude::*;
 
@@ -39,6 +39,8 @@ fn planned(text: &str, active: Active, beside: Active, pid: u32) -> Plan {
             .map(|unit| state_of(unit, beside, pid + 1))
             .collect(),
         newer: Vec::new(),
+        program_is_newer: false,
+        at: SystemTime::UNIX_EPOCH,
         files: None,
         releases: None,
         sockets: sockets

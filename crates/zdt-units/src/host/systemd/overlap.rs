@@ -40,13 +40,13 @@ impl Systemd {
     }
 
     /// Files of the unit that have changed since its run began: what it does
-    /// not know, and a reload does not tell it.
-    pub(super) async fn newer(&self, unit: &UnitName) -> zbus::Result<Vec<String>> {
+    /// not know, and a reload does not tell it. And whether its program has, which a reload does.
+    pub(super) async fn newer(&self, unit: &UnitName) -> zbus::Result<(Vec<String>, bool)> {
         let object = self.object(unit).await?;
         let general = self.properties(object.as_str(), UNIT).await?;
         let own = self.properties(object.as_str(), SERVICE).await?;
         let Some(began) = value::<u64>(&general, "InactiveExitTimestamp") else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         };
         let mut files = vec![text(&general, "FragmentPath")];
         files.extend(value::<Vec<String>>(&general, "DropInPaths").unwrap_or_default());
@@ -55,7 +55,9 @@ impl Systemd {
         let credentials = value::<Vec<(String, String)>>(&own, "LoadCredential");
         files.extend(credentials.into_iter().flatten().map(|(_, path)| path));
         files.retain(|path| changed(path).is_some_and(|changed| changed > began));
-        Ok(files)
+        let programs = value::<Vec<Command>>(&own, "ExecStart").unwrap_or_default();
+        let mut programs = programs.iter().map(|command| Path::new(&command.0));
+        Ok((files, programs.any(|program| is_newer(program, began))))
     }
 
     /// The files of the units that start processes, and the copies of them in `place`. Those below
@@ -201,9 +203,34 @@ fn number(unit: &UnitName) -> Option<u32> {
     instance.parse().ok()
 }
 
+/// A command of a unit: its program, and much that does not matter here.
+type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
+/// Whether the program, or a link on the way to it, has changed since `began`.
+fn is_newer(program: &Path, began: u64) -> bool {
+    let links = program.ancestors().filter(|path| path.is_symlink());
+    let changed_after = |at: Option<u64>| at.is_some_and(|at| at > began);
+    links.into_iter().any(|link| {
+        changed_after(
+            std::fs::symlink_metadata(link)
+                .ok()
+                .as_ref()
+                .and_then(changed_at),
+        )
+    }) || changed_after(
+        std::fs::metadata(program)
+            .ok()
+            .as_ref()
+            .and_then(changed_at),
+    )
+}
+
 /// When the file, or its inode, was last changed, in microseconds since 1970.
 fn changed(path: &str) -> Option<u64> {
-    let file = std::fs::metadata(path).ok()?;
+    changed_at(&std::fs::metadata(path).ok()?)
+}
+
+fn changed_at(file: &std::fs::Metadata) -> Option<u64> {
     let seconds = u64::try_from(file.ctime()).ok()?;
     let nanoseconds = u64::try_from(file.ctime_nsec()).ok()?;
     Some(seconds * 1_000_000 + nanoseconds / 1000)

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Breaker, Migrate, Pace, Release, Strategy};
+use super::super::{AbsolutePath, Breaker, Migrate, Pace, Release, Slot, Strategy, Text};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
 use crate::config::{
-    BreakerConfig, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig,
+    At, BreakerConfig, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig,
 };
 
 impl Build {
@@ -151,6 +151,27 @@ impl Build {
             keep_days: all_or_nothing(keep_days)?
                 .map(|days| u32::try_from(days).expect("the range was checked")),
         })
+    }
+
+    /// A program that is somewhere else would be the same after every deployment.
+    pub(super) fn uses_releases(&mut self, config: &ServiceConfig) {
+        let Some(release) = &config.release else {
+            return;
+        };
+        let exec = config.exec.iter().flat_map(|words| &words.value);
+        let mut texts = exec.chain(&config.working_directory);
+        let uses = |text: &At<String>| match Text::parse(&text.value) {
+            Ok(text) => text.slots().any(|slot| slot == Slot::ReleasePath),
+            // It has a mistake of its own.
+            Err(_) => true,
+        };
+        if config.exec.is_some() && !texts.any(uses) {
+            self.problems.push(
+                Problem::new(&release.at, "nothing runs from a release of this service").hint(
+                    "begin `exec` with `{{release.path}}`: `exec = [\"{{release.path}}/bin/app\"]`",
+                ),
+            );
+        }
     }
 
     pub(super) fn migrate(&mut self, config: &MigrateConfig) -> Option<Migrate> {

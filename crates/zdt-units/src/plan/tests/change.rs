@@ -1,7 +1,8 @@
 //! Releases, migrations and unit files.
 
 use super::*;
-use crate::observe::{Releases, UnitFiles};
+use crate::observe::UnitFiles;
+use crate::release::{Found, Kind, Record, Releases};
 
 const MIGRATE: &str = "migrate = { command = [\"{{release.path}}/shop\", \"up\"], down = [\"{{release.path}}/shop\", \"down\"] }\n";
 
@@ -16,14 +17,36 @@ fn release(name: &str) -> ReleaseName {
     ReleaseName::parse(name).unwrap()
 }
 
-/// `v1` serves.
+/// `v1` serves, and others may have before it.
 fn seen() -> Releases {
+    let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    let mut record = Record::new(release("v1"), at(1));
+    record.mark(Mark::Served, at(2));
     Releases {
         current: Some(release("v1")),
         next: Some(release("v1")),
-        serving: Some(release("v1")),
+        all: vec![Found {
+            name: release("v1"),
+            kind: Kind::Ours(Box::new(record)),
+        }],
         ..Releases::default()
     }
+}
+
+/// The same, and then `v2` changed data, and serves.
+fn migrated() -> Releases {
+    let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    let mut record = Record::new(release("v2"), at(3));
+    record.mark(Mark::Migrated, at(4));
+    record.mark(Mark::Served, at(5));
+    let mut seen = seen();
+    seen.current = Some(release("v2"));
+    seen.next = seen.current.clone();
+    seen.all.push(Found {
+        name: release("v2"),
+        kind: Kind::Ours(Box::new(record)),
+    });
+    seen
 }
 
 fn deploy() -> Operation {
@@ -277,4 +300,69 @@ fn what_cannot_be_deployed_or_watched_is_refused() {
     a canary of `shop` would not be looked at, without `bake`
       add `bake = "30s"` to the service: so long it has to stay up
     "#);
+}
+
+fn rolled_back(more: &str, force: bool) -> String {
+    let release = release("v1");
+    let options = Options {
+        force,
+        ..Options::default()
+    };
+    let text = shop("queue", more);
+    planned_as(
+        &text,
+        Operation::RollBack { release },
+        options,
+        |observed| {
+            observed.releases = Some(migrated());
+        },
+    )
+}
+
+#[test]
+fn the_way_back_over_a_migration_takes_it_back_or_is_refused() {
+    insta::assert_snapshot!(rolled_back("", false), @"
+    `v2` changed data since `v1` served, and that stays changed
+      declare `migrate = { down = [...] }`, or, if `v1` runs with the data as they are, `zdt-units rollback shop v1 --force`
+    ");
+    insta::assert_snapshot!(rolled_back("", true), @"
+    roll `shop` back to `v1` (strategy `queue`)
+    note: what `v2` did to data stays, and `v1` runs with it
+    1. point `/srv/shop/next` to `v1` (limit 60s)
+    2. point `/srv/shop/current` to `v1` (limit 60s)
+    3. restart `shop.service` and wait until it is ready (limit 111s)
+    4. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    5. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    6. note that `v1` serves (limit 60s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2:
+       1. point `/srv/shop/current` to `v2` (limit 60s)
+       2. note that `v1` failed (limit 60s)
+    on failure of 6: that is told, and it goes on
+    on another failure:
+       1. point `/srv/shop/current` to `v2` (limit 60s)
+       2. restart `shop.service` and wait until it is ready (limit 111s)
+       3. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
+       4. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+       5. note that `v1` failed (limit 60s)
+    ");
+    insta::assert_snapshot!(rolled_back(MIGRATE, false), @"
+    roll `shop` back to `v1` (strategy `queue`)
+    1. point `/srv/shop/next` to `v1` (limit 60s)
+    2. point `/srv/shop/current` to `v1` (limit 60s)
+    3. point `/srv/shop/next` to `v2` (limit 60s)
+    4. run `shop-migrate-down.service` to its end (limit 310s)
+    5. note that `v2` took its changes of data back (limit 60s)
+    6. restart `shop.service` and wait until it is ready (limit 111s)
+    7. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    8. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `shop.service` (limit 30s)
+    9. note that `v1` serves (limit 60s)
+    on failure of 1: it ends there, nothing was touched
+    on failure of 2 to 4:
+       1. point `/srv/shop/current` to `v2` (limit 60s)
+       2. note that `v1` failed (limit 60s)
+    on failure of 5: that is told, and it goes on
+    on failure of 9: that is told, and it goes on
+    on another failure: nothing is taken back, and who serves goes on
+    ");
 }
