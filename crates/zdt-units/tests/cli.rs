@@ -147,6 +147,24 @@ fn help_of_restart() {
 }
 
 #[test]
+fn help_of_recover() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["recover", "--help"]), @"");
+}
+
+#[test]
+fn help_of_hold() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["hold", "--help"]), @"");
+}
+
+/// A command that is not told apart, or may take for ever, is not begun.
+#[test]
+fn a_hold_needs_a_command_and_a_limit() {
+    let directory = directory_with(SHOP);
+    let said = transcript(directory.path(), &["hold", "shop", "mv", "a", "b"]);
+    insta::assert_snapshot!(said, @"");
+}
+
+#[test]
 fn a_wrong_command_line_is_status_2() {
     let said = transcript(Path::new("/"), &["generate", "--check"]);
     insta::assert_snapshot!(said, @r#"
