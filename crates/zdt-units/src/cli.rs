@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::model::Wanted;
 use crate::render::{DEFAULT_SYSTEMD, Manager, OLDEST_SYSTEMD, Target};
 
 use crate::verify::Kind;
@@ -28,6 +29,8 @@ pub enum Command {
     Restart(RestartArgs),
     Recover(RecoverArgs),
     Hold(HoldArgs),
+    Events(EventsArgs),
+    History(HistoryArgs),
     Probe(Box<ProbeArgs>),
     Run(RunArgs),
     Verify(Box<VerifyArgs>),
@@ -274,6 +277,92 @@ pub struct ChangeArgs {
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Show what operations did, and follow what they do
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Of services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Go on and show what comes
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Only what is not older: `1h`, `2026-11-21` or `2026-11-21T20:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
+    pub since: Option<Since>,
+
+    /// Only events of this kind, or `started`, `finished`, `failed`; repeatable
+    #[arg(long, value_name = "KIND", value_parser = parse_wanted)]
+    pub kind: Vec<Wanted>,
+
+    /// The lines as they were written, one JSON object each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show how often services were restarted, how long it took, and how it ended
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Of services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Of each service only the last N
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub last: usize,
+
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A moment, by itself or before now.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Since {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(ago) = humantime::parse_duration(text) {
+            return Ok(Self::Ago(ago));
+        }
+        let midnight = format!("{text}T00:00:00Z");
+        humantime::parse_rfc3339_weak(text)
+            .or_else(|_| humantime::parse_rfc3339_weak(&midnight))
+            .map(Self::At)
+            .map_err(|_| "write `1h`, `2026-11-21` or `2026-11-21T20:00:00Z` (UTC)".to_owned())
+    }
+
+    pub fn before(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+fn parse_wanted(text: &str) -> Result<Wanted, String> {
+    Wanted::parse(text).map_err(|mistake| match mistake.hint {
+        Some(hint) => format!("{}; {hint}", mistake.message),
+        None => mistake.message,
+    })
 }
 
 /// Take back what broke off, or end it: after a power cut, or a killed `zdt-units`

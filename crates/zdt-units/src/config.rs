@@ -3,12 +3,14 @@
 //! Reading never stops at a mistake. What a value means is decided in
 //! [`model`](crate::model); here it only has to be of the right kind.
 
+mod events;
 pub mod keys;
 mod problem;
 mod reader;
 
 use toml::de::DeTable;
 
+pub use events::{EventsConfig, HookConfig, WebhookConfig};
 pub use problem::{Colour, Mistakes, Problem};
 pub use reader::At;
 use reader::{StringOrTable, Table};
@@ -21,6 +23,7 @@ pub struct Config {
     /// Units of others, with names of this file.
     pub foreign: Vec<ForeignConfig>,
     pub breaker: BreakerConfig,
+    pub events: EventsConfig,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
 }
@@ -165,6 +168,7 @@ impl Config {
                 services: Vec::new(),
                 foreign: Vec::new(),
                 breaker: BreakerConfig::default(),
+                events: EventsConfig::default(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -200,11 +204,14 @@ impl Config {
         let breaker = breaker
             .map(|table| breaker_config(table, &mut problems))
             .unwrap_or_default();
+        let events = root.table("events", &mut problems);
+        let events = events.map(|table| events::read(table, &mut problems));
         root.finish(&mut problems);
         Self {
             services,
             foreign,
             breaker,
+            events: events.unwrap_or_default(),
             problems,
         }
     }

@@ -4,6 +4,7 @@
 mod address;
 mod build;
 mod cross;
+mod events;
 mod mistake;
 mod text;
 mod value;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Reach, TcpAddress};
+pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
@@ -29,6 +31,8 @@ pub struct Model {
     /// Units of others, under names of this file.
     pub foreign: Vec<Foreign>,
     pub breaker: Breaker,
+    /// Where it is written down what was done.
+    pub events: Events,
 }
 
 /// When operations of a service that failed are no longer tried.

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::time::Duration;
 
 use super::guard::{Guard, Wait};
-use super::operation::{code, interrupts, write};
+use super::operation::{Told, code, interrupts, restart_id};
 use super::scope::Scope;
 use super::{Failed, operation};
 use crate::cli::ChangeArgs;
@@ -26,12 +26,38 @@ pub(super) struct Call<'a> {
     pub(super) restart_id: String,
     pub(super) args: &'a ChangeArgs,
     pub(super) parallel: usize,
+    told: RefCell<Told>,
 }
 
 /// What is to be done with one part, or why nothing is.
 pub(super) type Planned = Result<Plan, Refused>;
 
-impl Call<'_> {
+impl<'a> Call<'a> {
+    /// Within the runtime.
+    pub(super) fn new(
+        model: &'a Model,
+        scope: &'a Scope,
+        args: &'a ChangeArgs,
+    ) -> Result<Self, Failed> {
+        let told = match args.dry_run {
+            true => Told::here(args.json),
+            false => Told::open(args.json, &model.events, scope),
+        };
+        Ok(Self {
+            model,
+            scope,
+            restart_id: restart_id()?,
+            args,
+            parallel: 1,
+            told: RefCell::new(told),
+        })
+    }
+
+    /// Waits for those who are still being told.
+    pub(super) async fn finish(self) {
+        self.told.into_inner().finish().await;
+    }
+
     /// Keeps others away from all services of `order`. Whoever only looks is in nobody's way.
     pub(super) async fn guard(
         &self,
@@ -135,7 +161,6 @@ impl Call<'_> {
     ) -> Result<u8, Failed> {
         let mut interrupts = interrupts()?;
         let others = interrupts.also();
-        let sink = RefCell::new(|event: &Event| write(self.args.json, event));
         let one = async |place: usize| {
             let plan: &Plan = &plans[place];
             let begun = async { Ok((self.scope.connect().await?, guard.begin(plan)?)) };
@@ -148,7 +173,7 @@ impl Call<'_> {
             };
             let mut tell = |event: Event| {
                 under_way.take(&event);
-                (sink.borrow_mut())(&event);
+                self.told.borrow_mut().tell(event);
             };
             let mut interrupts = others.also();
             let run = Run {
@@ -175,7 +200,7 @@ impl Call<'_> {
     /// Says something that no plan says.
     pub(super) fn tell(&self, service: &str, kind: EventKind) {
         let event = Event::new(&self.restart_id, service, Duration::ZERO, kind);
-        write(self.args.json, &event);
+        self.told.borrow_mut().tell(event);
     }
 }
 

@@ -2,13 +2,14 @@
 
 mod command;
 
+use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout};
 
 use self::command::Ended;
 use super::guard::{Guard, Wait};
-use super::operation::{interrupts, restart_id, runtime, stopped, write};
+use super::operation::{interrupts, restart_id, runtime, stopped};
 use super::restart::{find, prepare};
 use super::scope::Scope;
 use super::{Failed, config_file};
@@ -21,6 +22,7 @@ use crate::host::{Failure, Host};
 use crate::model::{Breaker, Service, UnitName, span};
 use crate::observe::{UnitState, Watched};
 use crate::plan::{self, Operation};
+use crate::report::human;
 
 /// What the ends of the hold take, beside the drain and the command.
 const SLACK: Duration = Duration::from_secs(30);
@@ -143,6 +145,7 @@ impl Said<'_> {
     fn tell(&self, kind: EventKind) {
         let name = self.service.name.as_str();
         let event = Event::new(self.restart_id, name, self.since.elapsed(), kind);
-        write(false, &event);
+        // Plain also on a terminal, which the command has. A closed one is no reason to stop.
+        let _ = io::stderr().write_all(human::lines(&event).as_bytes());
     }
 }

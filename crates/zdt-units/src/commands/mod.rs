@@ -4,6 +4,7 @@ mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
+mod events;
 mod exec;
 mod explain;
 mod generate;
@@ -59,6 +60,8 @@ pub fn main() -> ExitCode {
         Command::Recover(args) => recover::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Held(args) => held::run(args),
+        Command::Events(args) => events::run(args),
+        Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),

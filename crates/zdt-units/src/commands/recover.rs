@@ -1,10 +1,9 @@
 //! `zdt-units recover`: takes back, or ends, what broke off, by `kill -9` or a power cut.
 
-use std::io::{self, Write};
 use std::time::Duration;
 
 use super::guard::{Guard, Wait};
-use super::operation::{code, interrupts, restart_id, runtime, stopped, write};
+use super::operation::{Told, code, interrupts, restart_id, runtime, stopped};
 use super::restart::find;
 use super::scope::Scope;
 use super::{Failed, config_file};
@@ -38,12 +37,14 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
             scope: &scope,
             restart_id: &restart_id,
             interrupts: interrupts()?,
+            told: match args.dry_run {
+                true => Told::here(args.json),
+                false => Told::open(args.json, &read.model.events, &scope),
+            },
         };
-        let mut worst = exit_code::DONE;
-        for service in services {
-            worst = worst.max(recovery.of(service).await?);
-        }
-        Ok(worst)
+        let done = recovery.all(&services).await;
+        recovery.told.finish().await;
+        done
     })
 }
 
@@ -53,9 +54,18 @@ struct Recovery<'a> {
     systemd: Systemd,
     restart_id: &'a str,
     interrupts: Interrupts,
+    told: Told,
 }
 
 impl Recovery<'_> {
+    async fn all(&mut self, services: &[&Service]) -> Result<u8, Failed> {
+        let mut worst = exit_code::DONE;
+        for service in services {
+            worst = worst.max(self.of(service).await?);
+        }
+        Ok(worst)
+    }
+
     async fn of(&mut self, service: &Service) -> Result<u8, Failed> {
         let name = &service.name;
         if let Some(holder) = lock::holder(&self.scope.runtime(), name) {
@@ -137,8 +147,8 @@ impl Recovery<'_> {
             systemctl: self.scope.systemctl(),
             interrupts: &mut self.interrupts,
         };
-        let json = self.args.json;
-        let mut sink = |event: Event| write(json, &event);
+        let told = &mut self.told;
+        let mut sink = |event: Event| told.tell(event);
         let outcome = execute(run, &mut self.systemd, &mut sink).await;
         if matches!(outcome, Outcome::Completed | Outcome::Lossy) {
             self.forget(service)?;
@@ -153,16 +163,16 @@ impl Recovery<'_> {
         }
     }
 
-    fn say(&self, service: &Service, text: String) {
+    fn say(&mut self, service: &Service, text: String) {
         match self.args.json {
             true => self.tell(service, EventKind::Note { text }),
-            // A closed terminal is no reason to stop.
-            false => _ = writeln!(io::stderr(), "`{}`: {text}", service.name),
+            false => self.told.talk(&format!("`{}`: {text}\n", service.name)),
         }
     }
 
-    fn tell(&self, service: &Service, kind: EventKind) {
+    /// Only to the one who asked.
+    fn tell(&mut self, service: &Service, kind: EventKind) {
         let event = Event::new(self.restart_id, service.name.as_str(), Duration::ZERO, kind);
-        write(self.args.json, &event);
+        self.told.show(event);
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::carry_out::Call;
-use super::operation::{restart_id, runtime, stopped};
+use super::operation::{runtime, stopped};
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
@@ -24,14 +24,14 @@ pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let names = names(&read.model, &args.services)?;
     let scope = Scope::of(args.user)?;
-    let call = Call {
-        model: &read.model,
-        scope: &scope,
-        restart_id: restart_id()?,
-        args: &args.change,
-        parallel: usize::try_from(args.parallel.unwrap_or(PARALLEL)).unwrap_or(usize::MAX),
-    };
-    runtime()?.block_on(restart(args, names, &call))
+    let parallel = args.parallel.unwrap_or(PARALLEL);
+    runtime()?.block_on(async {
+        let mut call = Call::new(&read.model, &scope, &args.change)?;
+        call.parallel = usize::try_from(parallel).unwrap_or(usize::MAX);
+        let done = restart(args, names, &call).await;
+        call.finish().await;
+        done
+    })
 }
 
 async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> Result<u8, Failed> {

@@ -13,6 +13,7 @@ mod open_socket;
 mod ready;
 pub mod record;
 pub mod releases;
+pub mod sinks;
 pub mod state;
 pub mod supervisor;
 pub mod systemd;

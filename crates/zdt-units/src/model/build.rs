@@ -1,6 +1,7 @@
 //! Turns what was written into what was meant, one service at a time, past every mistake.
 
 mod deploy;
+mod events;
 mod health;
 mod process;
 mod sockets;
@@ -44,11 +45,13 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .collect();
 
     let breaker = build.breaker(&config.breaker).unwrap_or_default();
+    let events = build.events(&config.events);
 
     let mut model = Model {
         services,
         foreign,
         breaker,
+        events: events.unwrap_or_default(),
     };
     cross::check(
         &config.services,

@@ -9,7 +9,15 @@ use crate::plan::headline;
 
 /// The lines for one event; many events need none.
 pub fn lines(event: &Event) -> String {
-    let at = format!("{:>9.3}s", event.elapsed.as_secs_f64());
+    lines_at(event, &format!("{:>9.3}s", event.elapsed.as_secs_f64()))
+}
+
+/// The same without the time in front.
+pub(super) fn untimed(event: &Event) -> String {
+    lines_at(event, "").trim().to_owned()
+}
+
+fn lines_at(event: &Event, at: &str) -> String {
     let note = |text: String| format!("{at}     {text}\n");
     match &event.kind {
         EventKind::Planned {
