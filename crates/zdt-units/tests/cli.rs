@@ -55,6 +55,8 @@ fn help_names_every_command() {
       restart      Restart services, in order, and prove that the new processes serve
       recover      Take back what broke off, or end it: after a power cut, or a killed `zdt-units`
       hold         Run a command while a service is down and its connections wait
+      events       Show what operations did, and follow what they do
+      history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
       run          Run a service without systemd, and restart it without losing a connection
       verify       Prove that restarts lose nothing: of a service, or of any program in any language
