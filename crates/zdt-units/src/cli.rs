@@ -30,6 +30,8 @@ pub enum Command {
     Deploy(DeployArgs),
     Rollback(RollbackArgs),
     Releases(ReleasesArgs),
+    Recover(RecoverArgs),
+    Hold(HoldArgs),
     Events(EventsArgs),
     History(HistoryArgs),
     Probe(Box<ProbeArgs>),
@@ -42,6 +44,8 @@ pub enum Command {
     Man(ManArgs),
     #[command(hide = true)]
     Exec(ExecArgs),
+    #[command(hide = true)]
+    Held(HeldArgs),
     #[command(hide = true)]
     Sweep(SweepArgs),
     #[command(hide = true)]
@@ -436,6 +440,85 @@ fn parse_wanted(text: &str) -> Result<Wanted, String> {
         Some(hint) => format!("{}; {hint}", mistake.message),
         None => mistake.message,
     })
+}
+
+/// Take back what broke off, or end it: after a power cut, or a killed `zdt-units`
+///
+/// Where nothing broke off, says what is not as it should be, and does nothing.
+///
+/// Exit status: 0 done, or nothing to do; 4 refused and nothing touched, 5 stopped before any
+/// change, 7 look now.
+#[derive(Debug, Args)]
+pub struct RecoverArgs {
+    /// Only these services
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Run a command while a service is down and its connections wait
+///
+/// The service is drained and stopped; its sockets stay open. However the command ends, and if
+/// this program is killed too, the service is started again.
+///
+/// Exit status: that of the command, as a shell has it, when the service is back; 4 refused and
+/// nothing touched, 5 stopped before any change, 6 the command was not run and the service is
+/// back, 7 the service did not come back.
+#[derive(Debug, Args)]
+pub struct HoldArgs {
+    /// The service's name in `zdt.toml`
+    pub service: String,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// A service of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// How long the command may take: then it is terminated, and killed 5 s later
+    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    pub max: Duration,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
+
+    /// What to run, with `ZDT_SERVICE` in its environment
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
+}
+
+impl HoldArgs {
+    pub(crate) fn program(&self) -> String {
+        let program = self.command.first();
+        program.map_or_else(String::new, |program| {
+            program.to_string_lossy().into_owned()
+        })
+    }
+}
+
+/// Wait until a process has ended, or become a command that ends with it
+#[derive(Debug, Args)]
+pub struct HeldArgs {
+    pub pid: i32,
+
+    /// To be started by that process
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<OsString>,
 }
 
 /// Send requests at a fixed rate and count every one that is lost.

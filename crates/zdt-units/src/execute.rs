@@ -42,7 +42,7 @@ impl Interrupts {
         Self(self.0.resubscribe())
     }
 
-    async fn next(&mut self) {
+    pub(crate) async fn next(&mut self) {
         if let Err(broadcast::error::RecvError::Closed) = self.0.recv().await {
             std::future::pending::<()>().await;
         }

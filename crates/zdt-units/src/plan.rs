@@ -289,6 +289,14 @@ fn start_old(service: &Service, unit: &UnitName) -> Vec<Step> {
     steps
 }
 
+/// Starts what serves in the long run, where it does not run, and proves it.
+pub(crate) fn start(service: &Service) -> Vec<Step> {
+    let limit = service.start_timeout + CONFIRM_LIMIT;
+    let units = service.instances().into_iter();
+    let starts = units.map(|unit| step(limit, Action::StartUnit { unit }));
+    starts.chain(prove(service, None)).collect()
+}
+
 /// Another process than `before` runs in each unit, its sockets are open, and it is ready.
 pub(crate) fn prove(service: &Service, before: Option<&Instance>) -> Vec<Step> {
     let units = service.instances().into_iter();

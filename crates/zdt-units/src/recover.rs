@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{Service, Task};
 use crate::observe::{Observed, UnitState};
-use crate::plan::{Action, OnFailure, Operation, Plan, Refused, ReleaseAct, Request, Step, plan};
+use crate::plan::{
+    Action, OnFailure, Operation, Options, Plan, Refused, ReleaseAct, Request, Step, plan,
+};
 use crate::stamp;
 
 /// An operation under way, or what is left of one.
@@ -117,7 +119,15 @@ pub fn plan_anew(
     service: &Service,
     observed: &Observed,
 ) -> Result<Plan, Refused> {
-    let mut plan = plan(&Request::restart(service), observed)?;
+    // It need not be well before, and what it lacks may be what broke off.
+    let request = Request {
+        options: Options {
+            force: true,
+            ..Options::default()
+        },
+        ..Request::restart(service)
+    };
+    let mut plan = plan(&request, observed)?;
     plan.operation = Operation::Recover;
     plan.notes.insert(0, broke_off(left));
     Ok(plan)

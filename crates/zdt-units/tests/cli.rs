@@ -56,6 +56,8 @@ fn help_names_every_command() {
       deploy       Copy a new release, and restart the service with it
       rollback     Restart the service with a release that served before
       releases     List the releases of a service: which serves, and which is the way back
+      recover      Take back what broke off, or end it: after a power cut, or a killed `zdt-units`
+      hold         Run a command while a service is down and its connections wait
       events       Show what operations did, and follow what they do
       history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
@@ -115,29 +117,49 @@ fn help_of_generate() {
 fn help_of_restart() {
     insta::assert_snapshot!(transcript(Path::new("/"), &["restart", "--help"]), @"
     $ zdt-units restart --help
-    Restart one service and prove that the new process serves
+    Restart services, in order, and prove that the new processes serve
 
-    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now, 9 done
-    but the old process was killed with requests in it.
+    Each comes after those that it needs (`after` in `zdt.toml`), and those that need nothing of each
+    other are restarted at the same time. After a failure no other one is begun.
 
-    Usage: zdt-units restart [OPTIONS] <SERVICE>
+    Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 6 taken back and
+    the old process serves, 7 look now, 9 done but an old process was killed with requests in it. Of
+    several services the worst counts.
+
+    Usage: zdt-units restart [OPTIONS] [SERVICE]...
 
     Arguments:
-      <SERVICE>
-              The service's name in `zdt.toml`
+      [SERVICE]...
+              Names of services in `zdt.toml`
 
     Options:
+          --all
+              All services of `zdt.toml`, and units of others in it
+
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
           --user
-              A service of `systemd --user`
+              Services of `systemd --user`
+
+          --only-changed
+              Only those whose program, unit files or environment files have changed since they were
+              started
+
+          --parallel <N>
+              At most so many at the same time
 
           --dry-run
               Print what would be done, and do nothing
 
           --force
-              Also while the circuit breaker is open
+              Go on where it would be refused: unhealthy before, failed too often, or over a migration
+
+          --skip-migrations
+              Run no migration, and take none back
+
+          --canary
+              Replace one process first, and watch it for the time of `bake` before the others
 
           --wait[=<DURATION>]
               Wait until others are done with the service, at most for so long, instead of refusing
@@ -148,6 +170,99 @@ fn help_of_restart() {
       -h, --help
               Print help (see a summary with '-h')
     exit status 0
+    ");
+}
+
+#[test]
+fn help_of_recover() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["recover", "--help"]), @"
+    $ zdt-units recover --help
+    Take back what broke off, or end it: after a power cut, or a killed `zdt-units`
+
+    Where nothing broke off, says what is not as it should be, and does nothing.
+
+    Exit status: 0 done, or nothing to do; 4 refused and nothing touched, 5 stopped before any change, 7
+    look now.
+
+    Usage: zdt-units recover [OPTIONS] [SERVICE]...
+
+    Arguments:
+      [SERVICE]...
+              Only these services
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --user
+              Services of `systemd --user`
+
+          --dry-run
+              Print what would be done, and do nothing
+
+          --json
+              Print events as JSON, one object a line, on standard output
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    ");
+}
+
+#[test]
+fn help_of_hold() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["hold", "--help"]), @"
+    $ zdt-units hold --help
+    Run a command while a service is down and its connections wait
+
+    The service is drained and stopped; its sockets stay open. However the command ends, and if this
+    program is killed too, the service is started again.
+
+    Exit status: that of the command, as a shell has it, when the service is back; 4 refused and nothing
+    touched, 5 stopped before any change, 6 the command was not run and the service is back, 7 the
+    service did not come back.
+
+    Usage: zdt-units hold [OPTIONS] --max <TIME> <SERVICE> -- <COMMAND>...
+
+    Arguments:
+      <SERVICE>
+              The service's name in `zdt.toml`
+
+      <COMMAND>...
+              What to run, with `ZDT_SERVICE` in its environment
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --user
+              A service of `systemd --user`
+
+          --max <TIME>
+              How long the command may take: then it is terminated, and killed 5 s later
+
+          --wait[=<DURATION>]
+              Wait until others are done with the service, at most for so long, instead of refusing
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    ");
+}
+
+/// A command that is not told apart, or may take for ever, is not begun.
+#[test]
+fn a_hold_needs_a_command_and_a_limit() {
+    let directory = directory_with(SHOP);
+    let said = transcript(directory.path(), &["hold", "shop", "mv", "a", "b"]);
+    insta::assert_snapshot!(said, @"
+    $ zdt-units hold shop mv a b
+    stderr: error: unexpected argument 'mv' found
+    stderr:
+    stderr: Usage: zdt-units hold [OPTIONS] --max <TIME> <SERVICE> -- <COMMAND>...
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
     ");
 }
 

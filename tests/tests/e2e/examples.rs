@@ -29,7 +29,7 @@ use crate::units;
 
 const UNITS: &str = "/opt/zdt/bin/units";
 const CONFIG: &str = "/etc/zdt/zdt.toml";
-const HTTP: &str = "127.0.0.1:80";
+pub(crate) const HTTP: &str = "127.0.0.1:80";
 
 /// The shop is the README's smallest program in the smallest units.
 pub(crate) fn the_shop_loses_nothing(machine: &Machine) -> Result<(), Box<dyn Error>> {
@@ -71,7 +71,7 @@ pub(crate) fn two_ports_lose_nothing(machine: &Machine) -> Result<(), Box<dyn Er
 
 /// Puts an example into the machine with the commands of its README: the
 /// program where `exec` is, its own `zdt.toml`, and what that generates.
-fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error>> {
+pub(crate) fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error>> {
     let directory = directory(name);
     let zdt_toml = fs::read_to_string(directory.join("zdt.toml"))?;
     let services = Model::read("zdt.toml", &zdt_toml)
@@ -123,7 +123,11 @@ fn programs(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
     Ok(programs)
 }
 
-fn load(machine: &Machine, address: &str, flags: &[&str]) -> Result<Load, machine::Error> {
+pub(crate) fn load(
+    machine: &Machine,
+    address: &str,
+    flags: &[&str],
+) -> Result<Load, machine::Error> {
     let flags = [&[address], flags].concat();
     Load::start(machine, env!("CARGO_BIN_EXE_units"), &flags)
 }

@@ -16,6 +16,7 @@ mod drain;
 mod events;
 mod examples;
 mod gates;
+mod guard;
 mod handover;
 mod health;
 mod held;
@@ -197,6 +198,7 @@ fn main() -> ExitCode {
         .chain(held::TESTS)
         .chain(releases::TESTS)
         .chain(strategies::TESTS)
+        .chain(guard::tests())
         .chain(handover::TESTS)
         .chain(health::TESTS)
         .chain(overlap::tests())

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::guard::{Guard, Wait};
 use super::operation::Told;
 use super::scope::Scope;
 use super::{Failed, config_file, operation};
@@ -21,7 +22,7 @@ use crate::host::systemd::Systemd;
 use crate::install::{self, Gap, TakeOver, UnitText};
 use crate::model::{Model, Name, UnitName};
 use crate::observe::Watched;
-use crate::plan::{self, Step};
+use crate::plan::{self, Operation, Step};
 use crate::render::render;
 use crate::unit_file::UnitFile;
 
@@ -140,6 +141,7 @@ impl Job<'_> {
                 .talk(&format!("{}\nnothing was touched\n", plan.changes()));
             return Ok(exit_code::REFUSED);
         }
+        let guard = self.guard(&plan).await?;
         let mut interrupts = operation::interrupts()?;
         if !plan.steps.is_empty() {
             self.said.talk(&format!("{}\n", plan.changes()));
@@ -164,7 +166,10 @@ impl Job<'_> {
             ));
         }
         match &mut systemd {
-            Some(systemd) => self.restarts(&plan, systemd, &mut interrupts).await,
+            Some(systemd) => {
+                let guard = guard.as_ref();
+                self.restarts(&plan, guard, systemd, &mut interrupts).await
+            }
             None => Ok(exit_code::DONE),
         }
     }
@@ -217,16 +222,31 @@ impl Job<'_> {
         }
     }
 
+    /// Before anything is written: nobody else is at work on what is restarted in the end.
+    async fn guard(&self, plan: &install::Plan) -> Result<Option<Guard>, Failed> {
+        if !self.args.restart || plan.restarts.is_empty() {
+            return Ok(None);
+        }
+        let names: Vec<&Name> = plan.restarts.iter().collect();
+        let command = "install --restart";
+        let guard = Guard::take(self.scope, &names, command, &self.said.id, Wait::No).await?;
+        for name in names {
+            guard.admit(name, &Operation::Restart, &self.model.breaker, false)?;
+        }
+        Ok(Some(guard))
+    }
+
     async fn restarts(
         &self,
         plan: &install::Plan,
+        guard: Option<&Guard>,
         systemd: &mut Systemd,
         interrupts: &mut Interrupts,
     ) -> Result<u8, Failed> {
-        if !self.args.restart {
+        let Some(guard) = guard else {
             self.said.talk(&self.needed(&plan.restarts));
             return Ok(exit_code::DONE);
-        }
+        };
         for name in &plan.restarts {
             let service = self.model.service(name.as_str());
             let service = service.expect("only services of the model are restarted");
@@ -249,8 +269,13 @@ impl Job<'_> {
                 systemctl: self.scope.systemctl(),
                 interrupts,
             };
-            let mut sink = |event: Event| self.said.told.borrow_mut().tell(event);
+            let mut under_way = guard.begin(&planned)?;
+            let mut sink = |event: Event| {
+                under_way.take(&event);
+                self.said.told.borrow_mut().tell(event);
+            };
             let outcome = execute(run, systemd, &mut sink).await;
+            guard.ended(name, &self.model.breaker, outcome);
             if outcome != Outcome::Completed {
                 return Ok(operation::code(outcome));
             }

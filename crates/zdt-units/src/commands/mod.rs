@@ -10,11 +10,14 @@ mod exec;
 mod explain;
 mod generate;
 mod guard;
+mod held;
+mod hold;
 mod install;
 mod listen;
 mod operation;
 mod package;
 mod probe;
+mod recover;
 mod releases;
 mod restart;
 mod rollback;
@@ -60,6 +63,9 @@ pub fn main() -> ExitCode {
         Command::Deploy(args) => deploy::run(args),
         Command::Rollback(args) => rollback::run(args),
         Command::Releases(args) => releases::run(args),
+        Command::Recover(args) => recover::run(args),
+        Command::Hold(args) => hold::run(args),
+        Command::Held(args) => held::run(args),
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),

@@ -137,6 +137,7 @@ impl fmt::Display for Holder {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "writes what the dead leave")]
 mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 

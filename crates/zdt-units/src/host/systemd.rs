@@ -4,6 +4,7 @@
 //! peer: there is no bus daemon, so messages have no destination and signals
 //! no sender. `systemctl` falls back to it in the same way.
 
+mod hold;
 mod install;
 mod job;
 mod journal;
@@ -22,6 +23,7 @@ use tokio::time::timeout;
 use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
+pub use self::hold::Hold;
 use self::prove::Before;
 use super::check::{Check, Patience};
 use super::{Failure, Host};

@@ -1,0 +1,178 @@
+//! `zdt-units recover`: takes back, or ends, what broke off, by `kill -9` or a power cut.
+
+use std::time::Duration;
+
+use super::guard::{Guard, Wait};
+use super::operation::{Told, code, interrupts, restart_id, runtime, stopped};
+use super::restart::find;
+use super::scope::Scope;
+use super::{Failed, config_file};
+use crate::cli::RecoverArgs;
+use crate::event::{Event, EventKind, Outcome};
+use crate::execute::{Interrupts, Run, execute};
+use crate::exit_code;
+use crate::host::record::Record;
+use crate::host::systemd::Systemd;
+use crate::host::{Host, lock};
+use crate::model::Service;
+use crate::observe::Watched;
+use crate::plan::Plan;
+use crate::recover::{self, Settled, Unfinished, WayBack};
+
+pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    let services = match args.services.as_slice() {
+        [] => read.model.services.iter().collect(),
+        names => names
+            .iter()
+            .map(|name| find(&read.model, name))
+            .collect::<Result<Vec<&Service>, Failed>>()?,
+    };
+    let scope = Scope::of(args.user)?;
+    let restart_id = restart_id()?;
+    runtime()?.block_on(async {
+        let mut recovery = Recovery {
+            args,
+            systemd: scope.connect().await?,
+            scope: &scope,
+            restart_id: &restart_id,
+            interrupts: interrupts()?,
+            told: match args.dry_run {
+                true => Told::here(args.json),
+                false => Told::open(args.json, &read.model.events, &scope),
+            },
+        };
+        let done = recovery.all(&services).await;
+        recovery.told.finish().await;
+        done
+    })
+}
+
+struct Recovery<'a> {
+    args: &'a RecoverArgs,
+    scope: &'a Scope,
+    systemd: Systemd,
+    restart_id: &'a str,
+    interrupts: Interrupts,
+    told: Told,
+}
+
+impl Recovery<'_> {
+    async fn all(&mut self, services: &[&Service]) -> Result<u8, Failed> {
+        let mut worst = exit_code::DONE;
+        for service in services {
+            worst = worst.max(self.of(service).await?);
+        }
+        Ok(worst)
+    }
+
+    async fn of(&mut self, service: &Service) -> Result<u8, Failed> {
+        let name = &service.name;
+        if let Some(holder) = lock::holder(&self.scope.runtime(), name) {
+            self.say(service, format!("{holder} is at work on it"));
+            return Ok(exit_code::DONE);
+        }
+        let _guard = match self.args.dry_run {
+            true => None,
+            false => {
+                let command = format!("recover {name}");
+                let names = [name];
+                Some(Guard::take(self.scope, &names, &command, self.restart_id, Wait::No).await?)
+            }
+        };
+        let left = Record::left(&self.scope.state(), name).map_err(stopped)?;
+        let Some(left) = left else {
+            return self.look(service).await;
+        };
+        match recover::way_back(&left) {
+            WayBack::Nothing(why) => {
+                let why = match why {
+                    Settled::Untouched => "nothing was touched by then",
+                    Settled::Finished => "it was done by then",
+                    Settled::Enough => "what was done by then stays as it is",
+                };
+                self.say(service, format!("{}; {why}", recover::broke_off(&left)));
+                self.forget(service)?;
+                Ok(exit_code::DONE)
+            }
+            WayBack::Steps(steps) => {
+                let plan = recover::plan_back(&left, steps);
+                self.carry_out(service, &plan).await
+            }
+            WayBack::Anew => self.anew(service, &left).await,
+        }
+    }
+
+    /// Nothing broke off. What is off all the same is told, and left to people.
+    async fn look(&mut self, service: &Service) -> Result<u8, Failed> {
+        let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let observed = self.systemd.observe(&watched).await;
+        let off = recover::off(service, &observed.map_err(stopped)?);
+        if off.is_empty() {
+            self.say(service, "nothing broke off, and all is well".to_owned());
+        }
+        for off in off {
+            self.say(
+                service,
+                format!("nothing broke off, but {}; {}", off.what, off.command),
+            );
+        }
+        Ok(exit_code::DONE)
+    }
+
+    async fn anew(&mut self, service: &Service, left: &Unfinished) -> Result<u8, Failed> {
+        let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let observed = self.systemd.observe(&watched).await;
+        match recover::plan_anew(left, service, &observed.map_err(stopped)?) {
+            Ok(plan) => self.carry_out(service, &plan).await,
+            Err(refused) => {
+                self.tell(service, EventKind::refused(&refused));
+                Ok(exit_code::REFUSED)
+            }
+        }
+    }
+
+    /// The record stays until all of it is done: a recovery that breaks off is begun again.
+    async fn carry_out(&mut self, service: &Service, plan: &Plan) -> Result<u8, Failed> {
+        if self.args.dry_run {
+            match self.args.json {
+                true => self.tell(service, EventKind::planned(plan, true)),
+                false => super::print(&plan.to_string())?,
+            }
+            return Ok(exit_code::DONE);
+        }
+        let run = Run {
+            plan,
+            restart_id: self.restart_id,
+            systemctl: self.scope.systemctl(),
+            interrupts: &mut self.interrupts,
+        };
+        let told = &mut self.told;
+        let mut sink = |event: Event| told.tell(event);
+        let outcome = execute(run, &mut self.systemd, &mut sink).await;
+        if matches!(outcome, Outcome::Completed | Outcome::Lossy) {
+            self.forget(service)?;
+        }
+        Ok(code(outcome))
+    }
+
+    fn forget(&self, service: &Service) -> Result<(), Failed> {
+        match self.args.dry_run {
+            true => Ok(()),
+            false => Record::clear(&self.scope.state(), &service.name).map_err(stopped),
+        }
+    }
+
+    fn say(&mut self, service: &Service, text: String) {
+        match self.args.json {
+            true => self.tell(service, EventKind::Note { text }),
+            false => self.told.talk(&format!("`{}`: {text}\n", service.name)),
+        }
+    }
+
+    /// Only to the one who asked.
+    fn tell(&mut self, service: &Service, kind: EventKind) {
+        let event = Event::new(self.restart_id, service.name.as_str(), Duration::ZERO, kind);
+        self.told.show(event);
+    }
+}
