@@ -9,6 +9,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 mod demo;
+pub mod doctor;
 pub mod event;
 pub mod execute;
 pub mod exit_code;
@@ -20,6 +21,7 @@ pub mod plan;
 pub mod probe;
 pub mod render;
 pub mod report;
+pub mod sockets;
 pub mod unit_file;
 pub mod verify;
 

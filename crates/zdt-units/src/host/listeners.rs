@@ -99,7 +99,7 @@ fn listening_tcp(wanted: SocketAddr) -> Vec<u64> {
 }
 
 /// `0100007F:1F90`: words in the byte order of the machine.
-fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
+pub(super) fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
     let (ip, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut bytes = Vec::new();

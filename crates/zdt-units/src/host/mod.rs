@@ -1,6 +1,7 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
 mod ask;
+pub mod diag;
 pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;
