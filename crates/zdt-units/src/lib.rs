@@ -22,6 +22,7 @@ pub mod probe;
 pub mod render;
 pub mod report;
 pub mod sockets;
+pub mod status;
 pub mod unit_file;
 pub mod verify;
 

@@ -70,7 +70,8 @@ impl Sockets {
     /// Connections that were accepted at `address` and are open.
     pub fn live(&self, address: &Address) -> usize {
         let local = Local::of(address);
-        let has_own = |connection: &Local| self.listeners.iter().any(|own| own.local == *connection);
+        let has_own =
+            |connection: &Local| self.listeners.iter().any(|own| own.local == *connection);
         let here = |connection: &&Local| match (&local, *connection) {
             (local, connection) if local == connection => true,
             (Local::Tcp(bound), Local::Tcp(end)) => {
@@ -148,8 +149,8 @@ mod tests {
             ],
             lacks: None,
         };
-        let live = [":80", "127.0.0.1:80", "/run/a.sock", ":81"]
-            .map(|text| sockets.live(&address(text)));
+        let live =
+            [":80", "127.0.0.1:80", "/run/a.sock", ":81"].map(|text| sockets.live(&address(text)));
         assert_eq!(live, [3, 1, 1, 0]);
         assert_eq!(
             sockets.queue(&address(":80")).and_then(Queue::room),

@@ -145,7 +145,8 @@ mod tests {
                 status: 503,
                 claim: Claim {
                     pid: Some(7),
-                    invocation: None
+                    release: Some("v2".to_owned()),
+                    ..Claim::default()
                 },
             })
         );

@@ -53,13 +53,18 @@ pub fn counters() -> Option<Counters> {
 fn counter(text: &str, group: &str, name: &str) -> Option<u64> {
     let mut lines = text.lines().filter(|line| line.starts_with(group));
     let (names, values) = (lines.next()?, lines.next()?);
-    let mut pairs = names.split_ascii_whitespace().zip(values.split_ascii_whitespace());
+    let mut pairs = names
+        .split_ascii_whitespace()
+        .zip(values.split_ascii_whitespace());
     pairs.find(|(known, _)| *known == name)?.1.parse().ok()
 }
 
 fn by_netlink() -> io::Result<Sockets> {
     let mut sockets = Sockets::default();
-    for (family, any) in [(AF_INET, SocketId::new_v4()), (AF_INET6, SocketId::new_v6())] {
+    for (family, any) in [
+        (AF_INET, SocketId::new_v4()),
+        (AF_INET6, SocketId::new_v6()),
+    ] {
         let request = SockDiagMessage::InetRequest(InetRequest {
             family,
             protocol: IPPROTO_TCP,
@@ -168,7 +173,9 @@ fn by_proc(tcp: &str, tcp6: &str) -> Sockets {
             continue;
         };
         let local = Local::tcp(SocketAddr::new(ip, port));
-        let waiting = queues.split_once(':').and_then(|(_, rx)| u32::from_str_radix(rx, 16).ok());
+        let waiting = queues
+            .split_once(':')
+            .and_then(|(_, rx)| u32::from_str_radix(rx, 16).ok());
         match *state {
             "0A" => sockets.listeners.push(Listener {
                 local,
@@ -211,7 +218,10 @@ mod tests {
         let tcp = fs::read_to_string("/proc/net/tcp").unwrap();
         let plainer = by_proc(&tcp, "");
         let queue = plainer.queue(&address).unwrap();
-        assert_eq!((queue.waiting, queue.limit, plainer.live(&address)), (2, None, 1));
+        assert_eq!(
+            (queue.waiting, queue.limit, plainer.live(&address)),
+            (2, None, 1)
+        );
 
         drop(accepted);
     }

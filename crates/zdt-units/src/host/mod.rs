@@ -2,6 +2,7 @@
 
 mod ask;
 pub mod diag;
+pub mod facts;
 pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;

@@ -1,0 +1,457 @@
+//! Looks at services from all sides, and changes nothing: no connection is made to a socket whose
+//! service does not run, because that would start it.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "hosts read files and start commands"
+)]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::systemd::Systemd;
+use super::{Failure, ask, diag, listeners};
+use crate::doctor::{
+    Disk, Machine, Process, ReleaseSeen, ServiceUnit, SocketUnit, Subject, Unseen, Wished,
+};
+use crate::model::{AbsolutePath, Address, CommandHealth, Service, Strategy, UnitName};
+use crate::observe::{Active, Claim, Load, Watched};
+use crate::sockets::Sockets;
+
+/// How long an answer of a health endpoint is waited for.
+const HEALTH_LIMIT: Duration = Duration::from_millis(300);
+
+/// One look at everything.
+#[derive(Debug)]
+pub struct Looking<'a> {
+    systemd: &'a Systemd,
+    sockets: Sockets,
+    /// Inodes that the manager has open; `None` where that may not be seen.
+    held: Option<BTreeSet<u64>>,
+    pub unseen: Vec<Unseen>,
+}
+
+/// What a health endpoint said.
+#[derive(Clone, Debug, Default)]
+pub struct Answered {
+    /// `200`, another status, or why there was none.
+    pub text: String,
+    pub is_well: bool,
+    pub claim: Claim,
+}
+
+/// Where operations leave their records.
+#[derive(Clone, Copy, Debug)]
+pub struct Records<'a> {
+    pub state: &'a Path,
+    pub runtime: &'a Path,
+}
+
+impl<'a> Looking<'a> {
+    pub fn start(systemd: &'a Systemd) -> Self {
+        let sockets = diag::sockets();
+        let manager = systemd.manager_pid();
+        let held = socket_inodes(manager).map(|inodes| inodes.into_iter().collect());
+        let mut unseen = Vec::new();
+        if held.is_none() {
+            unseen.push(Unseen {
+                what: format!("the sockets of the manager (`/proc/{manager}/fd`)"),
+                why: "not permitted".to_owned(),
+                fix: "run it as root".to_owned(),
+            });
+        }
+        unseen.extend(sockets.lacks.clone().map(|why| Unseen {
+            what: "the queues of sockets".to_owned(),
+            why,
+            fix: "run it as root, outside of a sandbox".to_owned(),
+        }));
+        Self {
+            systemd,
+            sockets,
+            held,
+            unseen,
+        }
+    }
+
+    pub fn sockets(&self) -> &Sockets {
+        &self.sockets
+    }
+
+    /// A service of `zdt.toml`.
+    pub async fn service(
+        &self,
+        service: &Service,
+        records: Records<'_>,
+    ) -> Result<(Subject, Option<Answered>), Failure> {
+        let watched = Watched::of(service);
+        let standby = UnitName::standby(&service.name);
+        let mut services = vec![self.service_unit(&watched.service).await?];
+        for unit in self.systemd.others(&watched).await {
+            let mut seen = self.service_unit(&unit).await?;
+            seen.is_standby = unit == standby;
+            services.push(seen);
+        }
+        let mut sockets = Vec::new();
+        for socket in &service.sockets {
+            sockets.push(
+                self.socket_unit(&socket.unit, Some(socket.listen.addresses()))
+                    .await?,
+            );
+        }
+        let serves = services.iter().any(|unit| unit.state.serves());
+        let answered = match &service.health {
+            Some(health) if serves => Some(ask_health(&health.reach, &health.path).await),
+            _ => None,
+        };
+        let unhealthy = answered.as_ref().filter(|answer| !answer.is_well);
+        let name = service.name.as_str();
+        let busy = is_locked(&records.runtime.join(format!("{name}.lock")));
+        let running = records.state.join(name).join("running.json");
+        let wished = Wished {
+            handover: service.handover,
+            instances: match service.strategy {
+                Strategy::Rolling { instances, .. } => instances as usize,
+                _ => 1,
+            },
+            unhealthy: unhealthy.map(|answer| answer.text.clone()),
+            release: service
+                .release
+                .as_ref()
+                .map(|release| release_seen(&release.root)),
+            broken_off: match busy {
+                true => None,
+                false => broken_off(&running),
+            },
+            busy,
+        };
+        let subject = Subject {
+            name: name.to_owned(),
+            services,
+            sockets,
+            wished: Some(wished),
+        };
+        Ok((subject, answered))
+    }
+
+    /// A unit of anybody, and the units that belong to it.
+    pub async fn unit(&self, unit: &UnitName) -> Result<Subject, Failure> {
+        let mut subject = Subject {
+            name: unit.to_string(),
+            ..Subject::default()
+        };
+        if unit.as_str().ends_with(".socket") {
+            let socket = self.socket_unit(unit, None).await?;
+            for triggered in &socket.triggers {
+                subject.services.push(self.service_unit(triggered).await?);
+            }
+            subject.sockets.push(socket);
+        } else {
+            let service = self.service_unit(unit).await?;
+            let sockets = service
+                .triggered_by
+                .iter()
+                .filter(|unit| unit.as_str().ends_with(".socket"));
+            for socket in sockets {
+                subject.sockets.push(self.socket_unit(socket, None).await?);
+            }
+            subject.services.push(service);
+        }
+        Ok(subject)
+    }
+
+    pub async fn service_unit(&self, unit: &UnitName) -> Result<ServiceUnit, Failure> {
+        let (mut seen, group) = self.systemd.service_facts(unit).await?;
+        seen.process = seen.state.instance.as_ref().map(|instance| {
+            let mut pids = processes(&group);
+            pids.insert(instance.pid);
+            let sockets: Option<Vec<Vec<u64>>> =
+                pids.iter().map(|pid| socket_inodes(*pid)).collect();
+            Process {
+                program: comm(instance.pid).unwrap_or_default(),
+                has_children: pids.len() > 1,
+                sockets: sockets.map(|each| each.concat()),
+            }
+        });
+        Ok(seen)
+    }
+
+    async fn socket_unit(
+        &self,
+        unit: &UnitName,
+        wanted: Option<Vec<Address>>,
+    ) -> Result<SocketUnit, Failure> {
+        let (mut seen, is_here) = self.systemd.socket_facts(unit).await?;
+        if let Some(wanted) = wanted {
+            seen.addresses = wanted;
+        }
+        if seen.state.load != Load::Loaded || !is_here {
+            return Ok(seen);
+        }
+        for address in seen.addresses.clone() {
+            let listeners: Vec<_> = self.sockets.at(&address).collect();
+            // Without netlink there is nothing about Unix sockets.
+            let is_known = self.sockets.lacks.is_none() || matches!(address, Address::Tcp(_));
+            if listeners.is_empty() && seen.state.active == Active::Active && is_known {
+                seen.state.refused.push(address.reach());
+            }
+            if let Some(queue) = self.sockets.queue(&address) {
+                seen.queue = Some(seen.queue.map_or(queue, |sum| sum.and(queue)));
+            }
+            for listener in listeners {
+                seen.inodes.push(listener.inode);
+                if self
+                    .held
+                    .as_ref()
+                    .is_some_and(|held| !held.contains(&listener.inode))
+                {
+                    seen.strangers.extend(stranger(listener.inode, &seen));
+                }
+            }
+        }
+        for rival in self.systemd.matching("*.socket").await {
+            if rival != *unit && self.has_one_of(&rival, &seen.addresses).await? {
+                seen.rivals.push(rival);
+            }
+        }
+        Ok(seen)
+    }
+
+    async fn has_one_of(&self, unit: &UnitName, addresses: &[Address]) -> Result<bool, Failure> {
+        let (other, _) = self.systemd.socket_facts(unit).await?;
+        let mut own = other.addresses.iter();
+        Ok(own.any(|one| addresses.iter().any(|two| one.collides(two))))
+    }
+
+    /// The manager, and what it knows of a unit that is not ours.
+    pub async fn manager(&self) -> String {
+        self.systemd.describe().await
+    }
+}
+
+/// Who else listens there; a service that outlived its socket unit is none.
+fn stranger(inode: u64, socket: &SocketUnit) -> Option<String> {
+    let pid = listeners::holders(&[inode]).into_iter().min()?;
+    let unit = listeners::unit_of(pid);
+    if unit
+        .as_ref()
+        .is_some_and(|unit| socket.triggers.contains(unit))
+    {
+        return None;
+    }
+    let program = comm(pid).unwrap_or_default();
+    Some(match unit {
+        Some(unit) => format!("`{program}` (process {pid} of `{unit}`)"),
+        None => format!("`{program}` (process {pid})"),
+    })
+}
+
+fn comm(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim_end().to_owned())
+}
+
+/// Those of the group itself; groups below it are the program's own.
+fn processes(group: &str) -> BTreeSet<u32> {
+    let path = format!("/sys/fs/cgroup{group}/cgroup.procs");
+    let text = match group.is_empty() {
+        true => String::new(),
+        false => fs::read_to_string(path).unwrap_or_default(),
+    };
+    text.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// `None` where that may not be seen.
+fn socket_inodes(pid: u32) -> Option<Vec<u64>> {
+    let entries = fs::read_dir(format!("/proc/{pid}/fd")).ok()?.flatten();
+    let targets = entries.filter_map(|entry| fs::read_link(entry.path()).ok());
+    let inode = |target: PathBuf| {
+        let text = target
+            .to_str()?
+            .strip_prefix("socket:[")?
+            .strip_suffix(']')?
+            .parse();
+        text.ok()
+    };
+    Some(targets.filter_map(inode).collect())
+}
+
+/// One request, and not much patience.
+async fn ask_health(reach: &crate::model::Reach, path: &str) -> Answered {
+    match timeout(HEALTH_LIMIT, ask::get(reach, path)).await {
+        Ok(Ok(answer)) => Answered {
+            text: answer.status.to_string(),
+            is_well: answer.status == 200,
+            claim: answer.claim,
+        },
+        Ok(Err(why)) => Answered {
+            text: why,
+            ..Answered::default()
+        },
+        Err(_) => Answered {
+            text: format!("no answer within {}", crate::model::span(HEALTH_LIMIT)),
+            ..Answered::default()
+        },
+    }
+}
+
+/// Runs the command of a unit that is not ours, with the same patience.
+pub async fn ask_command(health: &CommandHealth) -> String {
+    let Some((program, arguments)) = health.command.split_first() else {
+        return "no command".to_owned();
+    };
+    let mut command = tokio::process::Command::new(program);
+    command
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .kill_on_drop(true);
+    match timeout(HEALTH_LIMIT, command.status()).await {
+        Ok(Ok(status)) if status.success() => "ok".to_owned(),
+        Ok(Ok(status)) => status.to_string(),
+        Ok(Err(error)) => format!("`{program}`: {error}"),
+        Err(_) => format!("no answer within {}", crate::model::span(HEALTH_LIMIT)),
+    }
+}
+
+/// Whether somebody holds the lock, without taking it even for a moment.
+fn is_locked(path: &Path) -> bool {
+    let (Ok(file), Ok(locks)) = (fs::metadata(path), fs::read_to_string("/proc/locks")) else {
+        return false;
+    };
+    let (major, minor) = (
+        nix::sys::stat::major(file.dev()),
+        nix::sys::stat::minor(file.dev()),
+    );
+    let id = format!("{major:02x}:{minor:02x}:{}", file.ino());
+    locks
+        .lines()
+        .any(|line| line.split_ascii_whitespace().any(|word| word == id))
+}
+
+/// What the record of an operation under way says it was.
+fn broken_off(path: &Path) -> Option<String> {
+    let text = match fs::read_to_string(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        Err(error) => return Some(format!("`{}`: {error}", path.display())),
+    };
+    let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
+    let word = |key: &str| record.get(key)?.as_str().map(str::to_owned);
+    let what = word("operation").or_else(|| word("command"));
+    Some(match (what, word("since")) {
+        (Some(what), Some(since)) => format!("{what}, since {since}"),
+        (Some(what), None) => what,
+        _ => format!("see `{}`", path.display()),
+    })
+}
+
+fn release_seen(root: &AbsolutePath) -> ReleaseSeen {
+    let root = Path::new(root.as_str());
+    let link = root.join("current");
+    let target = fs::read_link(&link).ok();
+    let whole = fs::canonicalize(&link).ok();
+    let releases = fs::canonicalize(root.join("releases")).ok();
+    ReleaseSeen {
+        exists: whole.is_some(),
+        is_release: match (&whole, &releases) {
+            (Some(whole), Some(releases)) => whole.parent() == Some(releases),
+            _ => false,
+        },
+        link,
+        target,
+    }
+}
+
+/// The name of the release that `current` points to.
+pub fn current_release(root: &AbsolutePath) -> Option<String> {
+    let target = fs::read_link(Path::new(root.as_str()).join("current")).ok()?;
+    Some(target.file_name()?.to_string_lossy().into_owned())
+}
+
+/// Settings of the kernel; counters are read twice by the caller.
+pub fn machine() -> Machine {
+    let number = |path: &str| fs::read_to_string(path).ok()?.trim().parse::<u32>().ok();
+    Machine {
+        somaxconn: number("/proc/sys/net/core/somaxconn"),
+        abort_on_overflow: number("/proc/sys/net/ipv4/tcp_abort_on_overflow")
+            .map(|value| value == 1),
+        overflows: diag::counters().map(|counters| counters.overflows),
+        rate: None,
+    }
+}
+
+/// The room in `path`, or in the directory that it will be made in.
+pub fn disk(path: &Path, holds: &'static str) -> Option<Disk> {
+    let there = path.ancestors().find(|path| path.exists())?;
+    let seen = rustix::fs::statvfs(there).ok()?;
+    let percent = |part: u64, whole: u64| (part * 100).checked_div(whole);
+    Some(Disk {
+        path: path.to_owned(),
+        holds,
+        free_bytes: seen.f_bavail * seen.f_frsize,
+        free_percent: percent(seen.f_bavail, seen.f_blocks).unwrap_or(100),
+        free_inodes_percent: percent(seen.f_favail, seen.f_files),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_is_seen_and_not_touched() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("shop.lock");
+        let lock = fs::File::create(&path).unwrap();
+        assert!(!is_locked(&path));
+        lock.lock().unwrap();
+        assert!(is_locked(&path));
+        lock.unlock().unwrap();
+        assert!(!is_locked(&path));
+    }
+
+    #[test]
+    fn a_link_to_a_release_is_told_from_another() {
+        let directory = tempfile::tempdir().unwrap();
+        let root = AbsolutePath::parse(directory.path().to_str().unwrap()).unwrap();
+        let path = |name: &str| directory.path().join(name);
+        let seen = |target: &str| {
+            let _ = fs::remove_file(path("current"));
+            std::os::unix::fs::symlink(target, path("current")).unwrap();
+            let seen = release_seen(&root);
+            (seen.exists, seen.is_release)
+        };
+        assert_eq!(release_seen(&root).target, None);
+        fs::create_dir_all(path("releases/v1")).unwrap();
+        assert_eq!(seen("releases/v1"), (true, true));
+        assert_eq!(current_release(&root).as_deref(), Some("v1"));
+        assert_eq!(seen("releases/v2"), (false, false));
+        assert_eq!(seen("/tmp"), (true, false));
+    }
+
+    #[test]
+    fn an_operation_that_broke_off_says_what_it_was() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("running.json");
+        assert_eq!(broken_off(&path), None);
+        fs::write(
+            &path,
+            r#"{"operation":"deploy","since":"2026-11-20T20:29:15Z"}"#,
+        )
+        .unwrap();
+        assert_eq!(
+            broken_off(&path).as_deref(),
+            Some("deploy, since 2026-11-20T20:29:15Z")
+        );
+        fs::write(&path, "{").unwrap();
+        assert!(broken_off(&path).unwrap().starts_with("see `"));
+    }
+}
