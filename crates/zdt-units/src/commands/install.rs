@@ -244,7 +244,7 @@ impl Job<'_> {
 }
 
 /// Instances that a wanted target starts.
-fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
+pub(super) fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
     let targets = wanted
         .iter()
         .filter(|unit| unit.name.as_str().ends_with(".target"));

@@ -3,6 +3,7 @@
 mod config_file;
 mod demo;
 mod demo_app;
+mod doctor;
 mod exec;
 mod explain;
 mod generate;
@@ -14,6 +15,7 @@ mod probe;
 mod restart;
 mod run;
 mod scope;
+mod status;
 mod sweep;
 mod uninstall;
 mod verify;
@@ -51,6 +53,8 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),

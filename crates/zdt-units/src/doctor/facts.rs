@@ -15,6 +15,8 @@ pub struct Facts {
     pub subjects: Vec<Subject>,
     pub machine: Machine,
     pub drift: Vec<Drift>,
+    /// Units whose files are not what `zdt.toml` gives.
+    pub outdated: Vec<UnitName>,
     /// What this systemd does not know of what `zdt.toml` asks for.
     pub too_old: Vec<String>,
     pub disks: Vec<Disk>,

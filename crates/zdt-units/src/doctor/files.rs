@@ -27,6 +27,14 @@ pub(super) fn examine(facts: &Facts, found: &mut Findings) {
             _ => {}
         }
     }
+    for unit in &facts.outdated {
+        found.add(
+            "ZDT-D051",
+            unit,
+            format!("the file of `{unit}` is not what `zdt.toml` gives"),
+            "`zdt-units install`; `--dry-run` shows each directive and what it costs",
+        );
+    }
     // Where there is no `zdt.toml`, the manager alone knows.
     for state in facts.subjects.iter().flat_map(|subject| {
         let services = subject.services.iter().map(|service| &service.state);

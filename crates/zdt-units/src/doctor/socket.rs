@@ -65,7 +65,7 @@ pub(super) fn not_loaded(unit: &UnitName, load: &Load, found: &mut Findings) {
         ),
         Load::NotFound => (
             format!("systemd has no unit `{unit}`"),
-            "`zdt-units install`".to_owned(),
+            "`zdt-units install`, or the package that has it".to_owned(),
         ),
         Load::Other(word) => (
             format!("systemd cannot load `{unit}` ({word})"),

@@ -261,6 +261,7 @@ const SPOILS: &[(&str, Spoil)] = &[
             unit: unit("shop.service"),
         })
     }),
+    ("051", |facts| facts.outdated.push(unit("shop.service"))),
     ("052", |facts| {
         facts.too_old.push("no hand-over for `shop`".to_owned())
     }),

@@ -225,6 +225,10 @@ impl<'a> Looking<'a> {
 
     async fn has_one_of(&self, unit: &UnitName, addresses: &[Address]) -> Result<bool, Failure> {
         let (other, _) = self.systemd.socket_facts(unit).await?;
+        let rests = other.state.active == Active::Inactive && other.file_state != "enabled";
+        if other.state.load != Load::Loaded || rests {
+            return Ok(false);
+        }
         let mut own = other.addresses.iter();
         Ok(own.any(|one| addresses.iter().any(|two| one.collides(two))))
     }

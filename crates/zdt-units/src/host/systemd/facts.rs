@@ -36,7 +36,10 @@ impl Systemd {
             let state = self.state(unit).await?;
             let object = self.object(unit).await?;
             let general = self.properties(object.as_str(), UNIT).await?;
-            let own = self.properties(object.as_str(), SERVICE).await?;
+            let own = match unit.as_str().ends_with(".service") {
+                true => self.properties(object.as_str(), SERVICE).await?,
+                false => Properties::new(),
+            };
             let manager = self.properties(PATH, MANAGER).await?;
             let group = text(&own, "ControlGroup");
             let boot = value::<u64>(&manager, "FinishTimestampMonotonic").unwrap_or_default();
