@@ -52,7 +52,7 @@ impl Findings {
     fn add(
         &mut self,
         code: &str,
-        about: impl ToString,
+        about: &(impl ToString + ?Sized),
         what: impl Into<String>,
         fix: impl Into<String>,
     ) {

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::doctor::{self, Facts, ServiceUnit, Subject};
+use crate::doctor::{self, Facts, ServiceUnit, SocketUnit, Subject};
 use crate::event::{Event, EventKind};
+use crate::model::Address;
 use crate::observe::Active;
 use crate::sockets::Queue;
 
@@ -49,19 +50,27 @@ pub struct ServiceStatus {
     /// `200`, another status, or why there was no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<String>,
+    /// Without those that only probes use.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub sockets: Vec<SocketStatus>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub problems: Vec<String>,
+}
+
+/// One socket unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct SocketStatus {
+    pub unit: String,
     /// Connections that were accepted and are open.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub live: Option<usize>,
+    pub live: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub waiting_limit: Option<u32>,
     /// How long nobody need accept until the queue is full, if every new connection of the machine
-    /// were for this service.
+    /// came here. Not for Unix sockets, whose connections nobody counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub holds_seconds: Option<f64>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub problems: Vec<String>,
 }
 
 /// What it does, in one word.
@@ -88,12 +97,8 @@ pub struct Beside {
     pub health: Option<String>,
     pub release: Option<String>,
     pub generation: Option<String>,
-    /// Connections that are open at all its addresses.
-    pub live: Option<usize>,
     /// By the records of restarts.
     pub started_by: Option<String>,
-    /// Whether it has TCP addresses, whose connections are counted.
-    pub tcp: bool,
 }
 
 /// When something was looked at.
@@ -122,11 +127,6 @@ impl ServiceStatus {
             .sockets
             .iter()
             .any(|socket| socket.state.active == Active::Active);
-        let queue = subject
-            .sockets
-            .iter()
-            .filter_map(|socket| socket.queue)
-            .reduce(Queue::and);
         let own = Facts {
             subjects: vec![subject.clone()],
             ..Facts::default()
@@ -153,15 +153,29 @@ impl ServiceStatus {
                 .filter(|unit| unit.state.instance.is_some())
                 .map(|unit| beside.started_by.unwrap_or_else(|| started_by(unit))),
             health: beside.health,
-            live: beside.live,
-            waiting: queue.map(|queue| queue.waiting),
-            waiting_limit: queue.and_then(|queue| queue.limit),
-            holds_seconds: queue
-                .filter(|_| beside.tcp)
-                .and_then(|queue| holds(queue, moment.rate)),
+            sockets: subject
+                .sockets
+                .iter()
+                .filter(|socket| !socket.is_health)
+                .map(|socket| SocketStatus::of(socket, moment.rate))
+                .collect(),
             problems: problems
                 .map(|found| format!("{}: {}; {}", found.what, found.why, found.fix))
                 .collect(),
+        }
+    }
+}
+
+impl SocketStatus {
+    fn of(socket: &SocketUnit, rate: Option<f64>) -> Self {
+        let is_tcp = |address: &Address| matches!(address, Address::Tcp(_));
+        let counted = socket.queue.filter(|_| socket.addresses.iter().any(is_tcp));
+        Self {
+            unit: socket.state.unit.to_string(),
+            live: socket.live,
+            waiting: socket.queue.map(|queue| queue.waiting),
+            waiting_limit: socket.queue.and_then(|queue| queue.limit),
+            holds_seconds: counted.and_then(|queue| holds(queue, rate)),
         }
     }
 }

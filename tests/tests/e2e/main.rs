@@ -19,6 +19,7 @@ mod handover;
 mod held;
 mod http2;
 mod install;
+mod look;
 mod orchestrate;
 mod overlap;
 mod programs;
@@ -190,6 +191,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(gates::TESTS)
+        .chain(look::TESTS)
         .chain(held::TESTS)
         .chain(strategies::TESTS)
         .chain(handover::TESTS)

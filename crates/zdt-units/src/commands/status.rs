@@ -22,7 +22,7 @@ use crate::event::Event;
 use crate::exit_code;
 use crate::host::facts::{Looking, Records, ask_command, current_release};
 use crate::host::{Failure, diag};
-use crate::model::{Address, Model, Service};
+use crate::model::Model;
 use crate::report::status::{Look, text};
 use crate::sockets::Counters;
 use crate::status::{Beside, Moment, ServiceStatus, Status, recorded_start};
@@ -110,7 +110,11 @@ impl Command<'_> {
         for service in &self.model.services {
             if wanted(service.name.as_str()) {
                 let (subject, answered) = looking.service(service, records).await?;
-                let mut beside = beside(service, &looking);
+                let link = service.release.as_ref();
+                let mut beside = Beside {
+                    release: link.and_then(|release| current_release(&release.root)),
+                    ..Beside::default()
+                };
                 if let Some(answered) = answered {
                     beside.release = answered.claim.release.or(beside.release);
                     beside.generation = answered.claim.generation;
@@ -178,27 +182,6 @@ impl Command<'_> {
             Scope::System | Scope::Image(_) => "services of this machine",
         };
         format!("{whose}: {}", looking.manager().await)
-    }
-}
-
-/// What the kernel and the release link say.
-fn beside(service: &Service, looking: &Looking<'_>) -> Beside {
-    let addresses = service
-        .sockets
-        .iter()
-        .flat_map(|socket| socket.listen.addresses());
-    let addresses: Vec<Address> = addresses.collect();
-    let sockets = looking.sockets();
-    Beside {
-        release: service
-            .release
-            .as_ref()
-            .and_then(|release| current_release(&release.root)),
-        live: Some(addresses.iter().map(|address| sockets.live(address)).sum()),
-        tcp: addresses
-            .iter()
-            .any(|address| matches!(address, Address::Tcp(_))),
-        ..Beside::default()
     }
 }
 

@@ -125,11 +125,6 @@ pub const CODES: &[Code] = &[
         "a program that binds by itself closes its port when it ends, and everybody is refused until the next one has bound",
     ),
     note(
-        "ZDT-D015",
-        "The path of the socket goes when the unit stops",
-        "with `RemoveOnStop=` clients get another error (no such file) than a closed port gives",
-    ),
-    note(
         "ZDT-D016",
         "A process for each connection",
         "with `Accept=yes` systemd accepts and a restart of the service is no matter; most of what is examined here does not apply",

@@ -116,10 +116,13 @@ pub struct SocketUnit {
     pub accept: bool,
     pub backlog: u32,
     pub flush_pending: bool,
-    pub remove_on_stop: bool,
     pub reuse_port: bool,
     pub trigger_limit: Limit,
     pub queue: Option<Queue>,
+    /// Connections that were accepted there and are open.
+    pub live: usize,
+    /// Only probes come here.
+    pub is_health: bool,
     /// Of the sockets that listen at its addresses.
     pub inodes: Vec<u64>,
     /// Who listens at its addresses besides it: processes, and other socket units.

@@ -127,7 +127,6 @@ fn settings(socket: &SocketUnit, found: &mut Findings) {
         }
     };
     yes(socket.flush_pending, "ZDT-D009", "FlushPending");
-    yes(socket.remove_on_stop, "ZDT-D015", "RemoveOnStop");
     yes(socket.accept, "ZDT-D016", "Accept");
     yes(socket.reuse_port, "ZDT-D044", "ReusePort");
     let is_unix = |address: &Address| matches!(address, Address::Unix(_));

@@ -88,7 +88,6 @@ fn healthy() -> Facts {
         accept: false,
         backlog: 4096,
         flush_pending: false,
-        remove_on_stop: false,
         reuse_port: false,
         trigger_limit: Limit {
             burst: 20,
@@ -101,6 +100,8 @@ fn healthy() -> Facts {
         inodes: vec![42],
         strangers: Vec::new(),
         rivals: Vec::new(),
+        live: 100,
+        is_health: false,
     };
     Facts {
         subjects: vec![Subject {
@@ -205,7 +206,6 @@ const SPOILS: &[(&str, Spoil)] = &[
             service.triggered_by.clear();
         }
     }),
-    ("015", |facts| socket(facts).remove_on_stop = true),
     ("016", |facts| socket(facts).accept = true),
     ("017", |facts| {
         socket(facts).file_state = "disabled".to_owned();

@@ -80,10 +80,6 @@ impl<'a> Looking<'a> {
         }
     }
 
-    pub fn sockets(&self) -> &Sockets {
-        &self.sockets
-    }
-
     /// A service of `zdt.toml`.
     pub async fn service(
         &self,
@@ -99,11 +95,15 @@ impl<'a> Looking<'a> {
             services.push(seen);
         }
         let mut sockets = Vec::new();
-        for socket in &service.sockets {
-            sockets.push(
-                self.socket_unit(&socket.unit, Some(socket.listen.addresses()))
-                    .await?,
-            );
+        let probed = service.health.as_ref().map(|health| &health.reach);
+        for (index, socket) in service.sockets.iter().enumerate() {
+            let addresses = socket.listen.addresses();
+            let is_probed = addresses
+                .iter()
+                .any(|address| Some(&address.reach()) == probed);
+            let mut seen = self.socket_unit(&socket.unit, Some(addresses)).await?;
+            seen.is_health = is_probed && index > 0;
+            sockets.push(seen);
         }
         let serves = services.iter().any(|unit| unit.state.serves());
         let answered = match &service.health {
@@ -201,6 +201,7 @@ impl<'a> Looking<'a> {
             if listeners.is_empty() && seen.state.active == Active::Active && is_known {
                 seen.state.refused.push(address.reach());
             }
+            seen.live += self.sockets.live(&address);
             if let Some(queue) = self.sockets.queue(&address) {
                 seen.queue = Some(seen.queue.map_or(queue, |sum| sum.and(queue)));
             }

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use owo_colors::{OwoColorize, Style};
 
-use crate::status::{ServiceStatus, State, Status, age};
+use crate::status::{ServiceStatus, SocketStatus, State, Status, age};
 
 /// How wide a line may be, and whether colours are wanted.
 #[derive(Clone, Copy, Debug)]
@@ -64,20 +64,34 @@ fn row(service: &ServiceStatus) -> [String; 8] {
         (None, Some(generation)) => Some(format!("#{generation}")),
         (release, None) => release.clone(),
     };
-    let queue = service.waiting.map(|waiting| match service.waiting_limit {
-        Some(limit) => format!("{waiting}/{limit}"),
-        None => waiting.to_string(),
+    let queue = fullest(service).and_then(|socket| {
+        let waiting = socket.waiting?;
+        Some(match socket.waiting_limit {
+            Some(limit) => format!("{waiting}/{limit}"),
+            None => waiting.to_string(),
+        })
     });
+    let live: usize = service.sockets.iter().map(|socket| socket.live).sum();
+    let live = (!service.sockets.is_empty()).then(|| live.to_string());
     [
         service.name.clone(),
         state,
         or_dash(release),
         or_dash(service.pid.map(|pid| pid.to_string())),
         or_dash(service.up_seconds.map(age)),
-        or_dash(service.live.map(|live| live.to_string())),
+        or_dash(live),
         or_dash(queue),
         or_dash(service.health.clone()),
     ]
+}
+
+/// Of several queues the one that is full first.
+fn fullest(service: &ServiceStatus) -> Option<&SocketStatus> {
+    let room = |socket: &&SocketStatus| {
+        let limit = socket.waiting_limit.unwrap_or(u32::MAX);
+        limit.saturating_sub(socket.waiting.unwrap_or_default())
+    };
+    service.sockets.iter().min_by_key(room)
 }
 
 fn style(service: &ServiceStatus, look: Look) -> Style {
@@ -137,7 +151,8 @@ fn remarks(text: &mut String, service: &ServiceStatus, rate: Option<f64>) {
     if let Some(by) = &service.started_by {
         remarks.push(format!("started by {by}"));
     }
-    if let (Some(holds), Some(rate)) = (service.holds_seconds, rate) {
+    let holds = fullest(service).and_then(|socket| socket.holds_seconds);
+    if let (Some(holds), Some(rate)) = (holds, rate) {
         remarks.push(format!(
             "its queue holds {holds:.1} s at {rate:.0}/s, all new connections of this machine"
         ));
@@ -166,10 +181,22 @@ mod tests {
                     up_seconds: Some(9000),
                     started_by: Some("the boot".to_owned()),
                     health: Some("200".to_owned()),
-                    live: Some(103),
-                    waiting: Some(0),
-                    waiting_limit: Some(4096),
-                    holds_seconds: Some(4.1),
+                    sockets: vec![
+                        SocketStatus {
+                            unit: "shop.socket".to_owned(),
+                            live: 100,
+                            waiting: Some(0),
+                            waiting_limit: Some(4096),
+                            holds_seconds: Some(4.1),
+                        },
+                        SocketStatus {
+                            unit: "shop-admin.socket".to_owned(),
+                            live: 3,
+                            waiting: Some(0),
+                            waiting_limit: Some(8192),
+                            holds_seconds: Some(8.2),
+                        },
+                    ],
                     standby: true,
                     ..ServiceStatus::default()
                 },
