@@ -73,7 +73,7 @@ struct Gather<'a> {
 
 impl Gather<'_> {
     async fn units(&self, units: &[UnitName]) -> Result<Facts, Failure> {
-        let looking = Looking::start(self.systemd);
+        let looking = Looking::start(self.systemd).among_others().await?;
         let mut facts = self.of_machine().await;
         for unit in units {
             facts.subjects.push(looking.unit(unit).await?);
@@ -83,7 +83,7 @@ impl Gather<'_> {
     }
 
     async fn services(&self, read: &config_file::Read) -> Result<Facts, Failure> {
-        let looking = Looking::start(self.systemd);
+        let looking = Looking::start(self.systemd).among_others().await?;
         let mut facts = self.of_machine().await;
         let (state, runtime) = (self.scope.state(), self.scope.runtime());
         let records = Records {

@@ -35,6 +35,8 @@ pub struct Looking<'a> {
     sockets: Sockets,
     /// Inodes that the manager has open; `None` where that may not be seen.
     held: Option<BTreeSet<u64>>,
+    /// Socket units that are open, or will be after a boot, and their addresses.
+    others: Vec<(UnitName, Vec<Address>)>,
     pub unseen: Vec<Unseen>,
 }
 
@@ -76,8 +78,21 @@ impl<'a> Looking<'a> {
             systemd,
             sockets,
             held,
+            others: Vec::new(),
             unseen,
         }
+    }
+
+    /// Looks at the other socket units of the machine too, for those with the same address.
+    pub async fn among_others(mut self) -> Result<Self, Failure> {
+        for unit in self.systemd.matching("*.socket").await {
+            let (socket, is_here) = self.systemd.socket_facts(&unit).await?;
+            let counts = socket.state.active != Active::Inactive || socket.file_state == "enabled";
+            if counts && is_here && socket.state.load == Load::Loaded {
+                self.others.push((unit, socket.addresses));
+            }
+        }
+        Ok(self)
     }
 
     /// A service of `zdt.toml`.
@@ -216,25 +231,14 @@ impl<'a> Looking<'a> {
                 }
             }
         }
-        for rival in self.systemd.matching("*.socket").await {
-            if rival != *unit && self.has_one_of(&rival, &seen.addresses).await? {
-                seen.rivals.push(rival);
-            }
-        }
+        let collide = |own: &Address| seen.addresses.iter().any(|address| address.collides(own));
+        let rivals = self.others.iter().filter(|(other, _)| other != unit);
+        let rivals = rivals.filter(|(_, addresses)| addresses.iter().any(collide));
+        seen.rivals = rivals.map(|(other, _)| other.clone()).collect();
         Ok(seen)
     }
 
-    async fn has_one_of(&self, unit: &UnitName, addresses: &[Address]) -> Result<bool, Failure> {
-        let (other, _) = self.systemd.socket_facts(unit).await?;
-        let rests = other.state.active == Active::Inactive && other.file_state != "enabled";
-        if other.state.load != Load::Loaded || rests {
-            return Ok(false);
-        }
-        let mut own = other.addresses.iter();
-        Ok(own.any(|one| addresses.iter().any(|two| one.collides(two))))
-    }
-
-    /// The manager, and what it knows of a unit that is not ours.
+    /// Who was asked.
     pub async fn manager(&self) -> String {
         self.systemd.describe().await
     }

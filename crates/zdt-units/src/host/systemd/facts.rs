@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::unit::{SERVICE, SOCKET, UNIT, text, value};
-use super::{MANAGER, PATH, Properties, Systemd, unread, within};
+use super::{MANAGER, PATH, PROPERTIES, Properties, Systemd, unread, within};
 use crate::doctor::{Limit, ServiceUnit, SocketUnit};
 use crate::host::Failure;
 use crate::model::{Address, UnitName};
@@ -27,6 +27,14 @@ impl Systemd {
         format!("systemd {version}, {way}")
     }
 
+    /// When the boot was finished, by the monotonic clock; 0 while it is not.
+    async fn booted(&self) -> zbus::Result<u64> {
+        let body = (MANAGER, "FinishTimestampMonotonic");
+        let reply = self.call(PATH, PROPERTIES, "Get", &body).await?;
+        let value: zbus::OwnedVariant = reply.body().deserialize()?;
+        Ok(u64::try_from(value).unwrap_or_default())
+    }
+
     /// The unit, and the control group of its processes.
     pub(in crate::host) async fn service_facts(
         &self,
@@ -40,9 +48,8 @@ impl Systemd {
                 true => self.properties(object.as_str(), SERVICE).await?,
                 false => Properties::new(),
             };
-            let manager = self.properties(PATH, MANAGER).await?;
             let group = text(&own, "ControlGroup");
-            let boot = value::<u64>(&manager, "FinishTimestampMonotonic").unwrap_or_default();
+            let boot = self.booted().await?;
             let began =
                 value::<u64>(&general, "InactiveExitTimestampMonotonic").unwrap_or_default();
             let ready = value::<u64>(&general, "ActiveEnterTimestampMonotonic").unwrap_or_default();
