@@ -229,7 +229,7 @@ fn what_is_looked_at_has_to_be_there() {
     let transcripts = [
         ["status", "shap"].as_slice(),
         &["doctor", "shap"],
-        &["doctor", "--unit", "shop"],
+        &["doctor", "--unit", "a b"],
         &["doctor", "--unit", "shop.target"],
         &["status", "--watch=soon"],
     ]
@@ -247,10 +247,10 @@ fn what_is_looked_at_has_to_be_there() {
     stderr: hint: did you mean `shop`?
     exit status 2
 
-    $ zdt-units doctor --unit shop
-    stderr: error: `shop` is neither a unit nor a service of this file
+    $ zdt-units doctor --unit a b
+    stderr: error: `a b.service` does not do as the name of a unit
     stderr:
-    stderr: hint: name a unit in full, for example `shop.service`
+    stderr: hint: `systemd-escape` turns other text into a unit name
     exit status 2
 
     $ zdt-units doctor --unit shop.target

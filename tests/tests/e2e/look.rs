@@ -102,6 +102,50 @@ fn status_says_what_ss_says(machine: &Machine) -> Done {
     assert_eq!(service(&status, "bus")["health"], "ok");
     assert_eq!(service(&status, "old")["state"], "failed");
 
+    // Who started it: the records of restarts, or systemd.
+    shell(
+        machine,
+        "mkdir -p /var/log/zdt; /opt/zdt/bin/units restart app --json >/var/log/zdt/events.jsonl",
+    )?;
+    let restarted = self::status(machine)?;
+    let by = &service(&restarted, "app")["started_by"];
+    println!("{by}");
+    assert!(
+        by.as_str()
+            .is_some_and(|by| by.starts_with("zdt-units: restart of 20")),
+        "{by}"
+    );
+    let before = machine.show("app.service", "MainPID")?;
+    machine
+        .systemctl(&["kill", "--signal=KILL", "app.service"])?
+        .ok()?;
+    machine.wait_until(
+        Duration::from_secs(20),
+        "another process serves",
+        |machine| {
+            let state = machine.show("app.service", "SubState");
+            let pid = machine.show("app.service", "MainPID");
+            state.is_ok_and(|state| state == "running") && pid.is_ok_and(|pid| pid != before)
+        },
+    )?;
+    let crashed = self::status(machine)?;
+    assert_eq!(
+        service(&crashed, "app")["started_by"],
+        "systemd, after it had ended by itself"
+    );
+
+    // Again and again, until Ctrl-C.
+    let command = [UNITS, "status", "--watch=500ms", "--json"];
+    let watched = [
+        &["timeout", "--preserve-status", "--signal=INT", "3"],
+        &command[..],
+    ]
+    .concat();
+    let watched = machine.run(&watched)?.ok()?;
+    let looks = watched.stdout.lines().map(serde_json::from_str::<Value>);
+    let looks = looks.collect::<Result<Vec<_>, _>>()?;
+    assert!(looks.len() >= 2, "{}", watched.stdout);
+
     // At the rate of now the queue holds what it has room for.
     let load = units::load(machine, &["--rate=200"])?;
     let busy = self::status(machine)?;
@@ -192,6 +236,12 @@ fn doctor_finds_what_is_wrong_with_the_usual_recipe(machine: &Machine) -> Done {
     machine.install(&[("alone.service", alone)])?;
     let found = doctor(machine, &["--unit", "alone.service"])?;
     assert!(found.contains("D014"), "{found:?}");
+
+    // A shell between systemd and the program.
+    let wrapped = "[Service]\nType=notify\nExecStart=/bin/sh -c '/opt/zdt/bin/stock; true'\n";
+    machine.install(&[("wrapped.service", wrapped)])?;
+    let found = doctor(machine, &["--unit", "wrapped"])?;
+    assert!(found.contains("D022"), "{found:?}");
     Ok(())
 }
 

@@ -25,7 +25,7 @@ use crate::report;
 pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failed> {
     let mut units = Vec::new();
     for unit in &args.unit {
-        let unit = UnitName::parse(unit).map_err(Failed::usage)?;
+        let unit = install::unit_name(unit)?;
         if ![".service", ".socket"]
             .iter()
             .any(|kind| unit.as_str().ends_with(kind))

@@ -58,7 +58,7 @@ pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
 }
 
 /// A unit as people type it: without a type it is a service.
-fn unit_name(text: &str) -> Result<UnitName, Failed> {
+pub(super) fn unit_name(text: &str) -> Result<UnitName, Failed> {
     let full = match text.contains('.') {
         true => text.to_owned(),
         false => format!("{text}.service"),

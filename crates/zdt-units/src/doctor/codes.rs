@@ -152,7 +152,7 @@ pub const CODES: &[Code] = &[
     warning(
         "ZDT-D022",
         "A wrapper is the main process",
-        "SIGTERM and READY=1 are the wrapper's: with `KillMode=mixed` the program is killed as soon as the wrapper ends",
+        "the sockets (`LISTEN_PID`), SIGTERM and READY=1 are the wrapper's, and a program that looks takes none of them",
     ),
     warning(
         "ZDT-D030",
