@@ -115,17 +115,17 @@ fn status_says_what_ss_says(machine: &Machine) -> Done {
             .is_some_and(|by| by.starts_with("zdt-units: restart of 20")),
         "{by}"
     );
-    let before = machine.show("app.service", "MainPID")?;
     machine
         .systemctl(&["kill", "--signal=KILL", "app.service"])?
         .ok()?;
     machine.wait_until(
         Duration::from_secs(20),
-        "another process serves",
+        "systemd started another process",
         |machine| {
+            let restarts = machine.show("app.service", "NRestarts");
             let state = machine.show("app.service", "SubState");
-            let pid = machine.show("app.service", "MainPID");
-            state.is_ok_and(|state| state == "running") && pid.is_ok_and(|pid| pid != before)
+            restarts.is_ok_and(|restarts| restarts == "1")
+                && state.is_ok_and(|state| state == "running")
         },
     )?;
     let crashed = self::status(machine)?;
