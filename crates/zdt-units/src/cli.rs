@@ -2,11 +2,12 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+use crate::model::Wanted;
 use crate::render::{DEFAULT_SYSTEMD, Manager, OLDEST_SYSTEMD, Target};
 
 use crate::verify::Kind;
@@ -28,6 +29,8 @@ pub enum Command {
     Restart(RestartArgs),
     Status(StatusArgs),
     Doctor(DoctorArgs),
+    Events(EventsArgs),
+    History(HistoryArgs),
     Probe(Box<ProbeArgs>),
     Run(RunArgs),
     Verify(Box<VerifyArgs>),
@@ -202,25 +205,72 @@ pub struct ManArgs {
     pub out: Option<PathBuf>,
 }
 
-/// Restart one service and prove that the new process serves
+/// What to do while another operation is at work on a service.
+#[derive(Debug, Args)]
+pub struct WaitArgs {
+    /// Wait until others are done with the service, at most for so long, instead of refusing
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
+    pub wait: Option<Option<Duration>>,
+}
+
+/// Restart services, in order, and prove that the new processes serve
+///
+/// Each comes after those that it needs (`after` in `zdt.toml`), and those that need nothing of
+/// each other are restarted at the same time. After a failure no other one is begun.
 ///
 /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any
-/// change, 7 look now, 9 done but the old process was killed with requests in it.
+/// change, 6 taken back and the old process serves, 7 look now, 9 done but an old
+/// process was killed with requests in it. Of several services the worst counts.
 #[derive(Debug, Args)]
 pub struct RestartArgs {
-    /// The service's name in `zdt.toml`
-    pub service: String,
+    /// Names of services in `zdt.toml`
+    #[arg(value_name = "SERVICE", required_unless_present = "all")]
+    pub services: Vec<String>,
+
+    /// All services of `zdt.toml`, and units of others in it
+    #[arg(long, conflicts_with = "services")]
+    pub all: bool,
 
     #[command(flatten)]
     pub config: ConfigArgs,
 
-    /// A service of `systemd --user`
+    /// Services of `systemd --user`
     #[arg(long)]
     pub user: bool,
 
+    /// Only those whose program, unit files or environment files have changed since they were started
+    #[arg(long)]
+    pub only_changed: bool,
+
+    /// At most so many at the same time
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub parallel: Option<u32>,
+
+    #[command(flatten)]
+    pub change: ChangeArgs,
+}
+
+/// What every change of a running service takes.
+#[derive(Debug, Args)]
+pub struct ChangeArgs {
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
+
+    /// Go on where it would be refused: unhealthy before, failed too often, or over a migration
+    #[arg(long)]
+    pub force: bool,
+
+    /// Run no migration, and take none back
+    #[arg(long)]
+    pub skip_migrations: bool,
+
+    /// Replace one process first, and watch it for the time of `bake` before the others
+    #[arg(long)]
+    pub canary: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
 
     /// Print events as JSON, one object a line, on standard output
     #[arg(long)]
@@ -291,6 +341,92 @@ pub struct DoctorArgs {
     /// Print findings as JSON, in one object
     #[arg(long)]
     pub json: bool,
+}
+
+/// Show what operations did, and follow what they do
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Of services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Go on and show what comes
+    #[arg(short, long)]
+    pub follow: bool,
+
+    /// Only what is not older: `1h`, `2026-11-21` or `2026-11-21T20:00:00Z`
+    #[arg(long, value_name = "TIME", value_parser = Since::parse)]
+    pub since: Option<Since>,
+
+    /// Only events of this kind, or `started`, `finished`, `failed`; repeatable
+    #[arg(long, value_name = "KIND", value_parser = parse_wanted)]
+    pub kind: Vec<Wanted>,
+
+    /// The lines as they were written, one JSON object each
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show how often services were restarted, how long it took, and how it ended
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only this service
+    pub service: Option<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Of services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Of each service only the last N
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub last: usize,
+
+    /// Print it as JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A moment, by itself or before now.
+#[derive(Clone, Copy, Debug)]
+pub enum Since {
+    Ago(Duration),
+    At(SystemTime),
+}
+
+impl Since {
+    fn parse(text: &str) -> Result<Self, String> {
+        if let Ok(ago) = humantime::parse_duration(text) {
+            return Ok(Self::Ago(ago));
+        }
+        let midnight = format!("{text}T00:00:00Z");
+        humantime::parse_rfc3339_weak(text)
+            .or_else(|_| humantime::parse_rfc3339_weak(&midnight))
+            .map(Self::At)
+            .map_err(|_| "write `1h`, `2026-11-21` or `2026-11-21T20:00:00Z` (UTC)".to_owned())
+    }
+
+    pub fn before(self, now: SystemTime) -> SystemTime {
+        match self {
+            Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
+            Self::At(moment) => moment,
+        }
+    }
+}
+
+fn parse_wanted(text: &str) -> Result<Wanted, String> {
+    Wanted::parse(text).map_err(|mistake| match mistake.hint {
+        Some(hint) => format!("{}; {hint}", mistake.message),
+        None => mistake.message,
+    })
 }
 
 /// Send requests at a fixed rate and count every one that is lost.

@@ -3,12 +3,14 @@
 //! Reading never stops at a mistake. What a value means is decided in
 //! [`model`](crate::model); here it only has to be of the right kind.
 
+mod events;
 pub mod keys;
 mod problem;
 mod reader;
 
 use toml::de::DeTable;
 
+pub use events::{EventsConfig, HookConfig, WebhookConfig};
 pub use problem::{Colour, Mistakes, Problem};
 pub use reader::At;
 use reader::{StringOrTable, Table};
@@ -20,8 +22,18 @@ pub struct Config {
     pub services: Vec<ServiceConfig>,
     /// Units of others, with names of this file.
     pub foreign: Vec<ForeignConfig>,
+    pub breaker: BreakerConfig,
+    pub events: EventsConfig,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
+}
+
+/// `[breaker]`.
+#[derive(Debug, Default)]
+pub struct BreakerConfig {
+    pub failures: Option<At<i64>>,
+    pub within: Option<At<String>>,
+    pub pause: Option<At<String>>,
 }
 
 /// `[service.NAME]` with `unit`.
@@ -87,6 +99,7 @@ pub struct RollingConfig {
 /// `release = { … }`.
 #[derive(Debug)]
 pub struct ReleaseConfig {
+    pub at: std::ops::Range<usize>,
     pub root: Option<At<String>>,
     pub keep: Option<At<i64>>,
     pub keep_days: Option<At<i64>>,
@@ -154,6 +167,8 @@ impl Config {
             return Self {
                 services: Vec::new(),
                 foreign: Vec::new(),
+                breaker: BreakerConfig::default(),
+                events: EventsConfig::default(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -185,10 +200,18 @@ impl Config {
         for (name, table) in templates {
             service(name, table, &mut problems);
         }
+        let breaker = root.table("breaker", &mut problems);
+        let breaker = breaker
+            .map(|table| breaker_config(table, &mut problems))
+            .unwrap_or_default();
+        let events = root.table("events", &mut problems);
+        let events = events.map(|table| events::read(table, &mut problems));
         root.finish(&mut problems);
         Self {
             services,
             foreign,
+            breaker,
+            events: events.unwrap_or_default(),
             problems,
         }
     }
@@ -320,6 +343,16 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
     config
 }
 
+fn breaker_config(mut table: Table<'_>, problems: &mut Vec<Problem>) -> BreakerConfig {
+    let config = BreakerConfig {
+        failures: table.integer("failures", problems),
+        within: table.string("within", problems),
+        pause: table.string("pause", problems),
+    };
+    table.finish(problems);
+    config
+}
+
 fn rolling(mut table: Table<'_>, problems: &mut Vec<Problem>) -> RollingConfig {
     let config = RollingConfig {
         at: table.at.clone(),
@@ -342,6 +375,7 @@ fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
         );
     }
     let config = ReleaseConfig {
+        at: table.at.clone(),
         root: table.string("root", problems),
         keep: table.integer("keep", problems),
         keep_days: table.integer("keep_days", problems),

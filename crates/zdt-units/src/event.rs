@@ -1,16 +1,29 @@
 //! What happens during a restart, as data. A contract: readers skip kinds they do not know.
 
+mod alias;
+mod record;
+mod select;
+mod stored;
+
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use strum::VariantNames;
 
 use crate::install;
 use crate::model::{Name, Reach, ReleaseName, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState, Watched};
 use crate::plan::{Plan, Refused, Step};
+pub use alias::Alias;
+pub use record::{Context, Record, Records};
+pub use select::{Level, is_wanted};
+pub use stored::Stored;
 
 /// The version of the format; it stays 1 while changes only add.
 pub const VERSION: u32 = 1;
+
+/// The names of all kinds.
+pub const KINDS: &[&str] = EventKind::VARIANTS;
 
 /// One thing that happened. The wall clock is added by whoever writes it down.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -28,8 +41,11 @@ pub struct Event {
     pub kind: EventKind,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames,
+)]
 #[serde(tag = "kind", rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 #[non_exhaustive]
 pub enum EventKind {
     /// What will be done; with `dry_run` the only event.
@@ -150,6 +166,14 @@ pub enum EventKind {
         standby_limit_ms: Option<u64>,
         sockets: Vec<Left>,
     },
+    /// What is left to do for a person, as commands.
+    ByHand {
+        commands: Vec<String>,
+    },
+    /// Nothing was done, because nothing has changed since the process was started.
+    Unchanged,
+    /// Not begun, because another service failed before.
+    Skipped,
     Finished {
         outcome: Outcome,
     },
@@ -167,8 +191,9 @@ pub(crate) fn untaken(pid: u32, connections: usize) -> String {
 }
 
 /// Steps have numbers of their own in each phase.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, strum::IntoStaticStr)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Phase {
     Forward,
     Rollback,
@@ -213,8 +238,11 @@ pub struct Left {
 }
 
 /// How a restart ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, strum::IntoStaticStr,
+)]
 #[serde(rename_all = "snake_case")]
+#[strum(serialize_all = "snake_case")]
 pub enum Outcome {
     Completed,
     /// It serves, but the old process was killed with requests in it.
@@ -244,12 +272,20 @@ fn restart() -> String {
 }
 
 impl EventKind {
+    /// Its `kind`.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+
     pub fn planned(plan: &Plan, dry_run: bool) -> Self {
         let texts = |steps: &[Step]| steps.iter().map(Step::to_string).collect();
         Self::Planned {
             operation: plan.operation.name().to_owned(),
             release: plan.operation.release().map(ReleaseName::to_string),
-            strategy: plan.strategy.to_string(),
+            strategy: match plan.strategy {
+                Some(strategy) => strategy.to_string(),
+                None => "foreign".to_owned(),
+            },
             notes: plan.notes.clone(),
             steps: texts(&plan.steps),
             rollback: plan.rollback_texts(),

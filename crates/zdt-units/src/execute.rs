@@ -1,37 +1,49 @@
 //! Carries out a plan. The only loop over steps, and it makes no choices: order,
 //! limits and the way back are in the plan.
 
+mod roll_out;
+
 use std::cell::Cell;
-use tokio::sync::mpsc;
+
+use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout};
+
+pub use roll_out::roll_out;
 
 use crate::event::{Event, EventKind, Outcome, Phase};
 use crate::host::{Effect, Failure, Host};
 use crate::model::span;
-use crate::plan::{OnFailure, Plan, Step};
+use crate::plan::{OnFailure, Plan, Step, by_hand};
 
 /// One carrying-out of a plan.
 #[derive(Debug)]
 pub struct Run<'a> {
     pub plan: &'a Plan,
     pub restart_id: &'a str,
+    /// What a person calls the manager by: `systemctl`, or `systemctl --user`.
+    pub systemctl: &'a str,
     pub interrupts: &'a mut Interrupts,
 }
 
 /// Ctrl-C, each time it is pressed: the current step fails. So the first one
 /// starts the way back, and one during the way back ends everything at once.
 #[derive(Debug)]
-pub struct Interrupts(mpsc::UnboundedReceiver<()>);
+pub struct Interrupts(broadcast::Receiver<()>);
 
 impl Interrupts {
     /// The sender may be dropped; then there are none.
-    pub fn channel() -> (mpsc::UnboundedSender<()>, Self) {
-        let (sender, receiver) = mpsc::unbounded_channel();
+    pub fn channel() -> (broadcast::Sender<()>, Self) {
+        let (sender, receiver) = broadcast::channel(8);
         (sender, Self(receiver))
     }
 
+    /// Those from now on, for another plan that is carried out at the same time.
+    pub fn also(&self) -> Self {
+        Self(self.0.resubscribe())
+    }
+
     async fn next(&mut self) {
-        if self.0.recv().await.is_none() {
+        if let Err(broadcast::error::RecvError::Closed) = self.0.recv().await {
             std::future::pending::<()>().await;
         }
     }
@@ -53,6 +65,7 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         interrupts: run.interrupts,
         emit: &mut emit,
         changed: false,
+        left: Vec::new(),
     };
     let outcome = match walk
         .there_and_back(&run.plan.steps, &run.plan.rollback)
@@ -64,6 +77,10 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
     let others = !run.plan.watched.beside.is_empty();
     if outcome == Outcome::LookNow || (outcome == Outcome::RolledBack && others) {
         walk.tell_how_it_was_left(run.plan).await;
+    }
+    if outcome == Outcome::LookNow {
+        let commands = by_hand(&walk.left, run.systemctl);
+        emit(EventKind::ByHand { commands });
     }
     emit(EventKind::Finished { outcome });
     outcome
@@ -87,6 +104,7 @@ pub async fn carry_out<H: Host>(
         interrupts,
         emit: &mut emit,
         changed: false,
+        left: Vec::new(),
     };
     match walk.there_and_back(steps, rollback).await {
         Outcome::Completed if killed => Outcome::Lossy,
@@ -100,13 +118,15 @@ struct Walk<'w, H> {
     emit: &'w mut dyn FnMut(EventKind),
     /// Whether any step so far may have changed something.
     changed: bool,
+    /// What was not done of the list that failed last, from the failure on.
+    left: Vec<Step>,
 }
 
 impl<H: Host> Walk<'_, H> {
     async fn there_and_back(&mut self, steps: &[Step], rollback: &[Step]) -> Outcome {
         match self.steps(Phase::Forward, steps).await {
             Ok(()) => Outcome::Completed,
-            Err(OnFailure::Stop) => Outcome::Stopped,
+            Err(OnFailure::Stop | OnFailure::GoOn) => Outcome::Stopped,
             Err(OnFailure::LookNow) => Outcome::LookNow,
             Err(OnFailure::RollBack) => self.back(rollback).await,
             Err(OnFailure::TakeBack(steps)) => self.back(&steps).await,
@@ -143,6 +163,10 @@ impl<H: Host> Walk<'_, H> {
                 reason: failure.reason,
                 hint: failure.hint,
             });
+            if step.on_failure == OnFailure::GoOn {
+                continue;
+            }
+            self.left = steps[number - 1..].to_vec();
             let untouched = failure.effect == Effect::None || !step.action.changes();
             return Err(match untouched && !self.changed {
                 true => OnFailure::Stop,

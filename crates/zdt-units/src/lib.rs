@@ -5,6 +5,7 @@
 //! events and `zdt.toml` do.
 #![forbid(unsafe_code)]
 
+pub mod breaker;
 pub mod cli;
 mod commands;
 pub mod config;
@@ -17,11 +18,15 @@ pub mod host;
 pub mod install;
 pub mod model;
 pub mod observe;
+pub mod order;
 pub mod plan;
 pub mod probe;
+pub mod recover;
+pub mod release;
 pub mod render;
 pub mod report;
 pub mod sockets;
+mod stamp;
 pub mod status;
 pub mod unit_file;
 pub mod verify;

@@ -4,13 +4,17 @@
 mod address;
 mod build;
 mod cross;
+mod events;
 mod mistake;
 mod text;
 mod value;
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 pub use address::{Address, Reach, TcpAddress};
+pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use mistake::Mistake;
 pub use text::{Piece, Slot, Text};
 pub use value::{
@@ -26,6 +30,20 @@ pub struct Model {
     pub services: Vec<Service>,
     /// Units of others, under names of this file.
     pub foreign: Vec<Foreign>,
+    pub breaker: Breaker,
+    /// Where it is written down what was done.
+    pub events: Events,
+}
+
+/// When operations of a service that failed are no longer tried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Breaker {
+    /// In a row; 0: it is never so.
+    pub failures: u32,
+    /// All of them.
+    pub within: Duration,
+    /// The first one; it doubles with each failure after it.
+    pub pause: Duration,
 }
 
 /// A unit that is not generated from this file and takes part in its order.
@@ -163,7 +181,8 @@ pub struct Drain {
 }
 
 /// How a service is restarted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Strategy {
     /// Stop, then start; new connections wait in the kernel meanwhile.
@@ -177,7 +196,7 @@ pub enum Strategy {
 }
 
 /// How many instances are replaced at a time, and with how much care.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pace {
     /// At a time; never above the instances.
     pub batch: u32,
@@ -276,6 +295,22 @@ impl Service {
         self.drain.stop_timeout()
     }
 
+    /// Whether there is something to run for `task`.
+    pub fn has(&self, task: Task) -> bool {
+        match (task, &self.migrate) {
+            (Task::Migrate, Some(_)) => true,
+            (Task::MigrateDown, Some(migrate)) => migrate.down.is_some(),
+            _ => false,
+        }
+    }
+
+    /// How long `task` may take.
+    pub fn task_timeout(&self, _task: Task) -> Duration {
+        self.migrate
+            .as_ref()
+            .map_or(self.start_timeout, |migrate| migrate.timeout)
+    }
+
     /// How long a standby lives at most: longer than the restart it stands in for.
     pub fn standby_timeout(&self) -> Duration {
         let restart = self.stop_timeout() + 2 * self.start_timeout + self.bake;
@@ -301,6 +336,16 @@ impl Default for Pace {
             surge: 0,
             pause: Duration::ZERO,
             canary: false,
+        }
+    }
+}
+
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            failures: 3,
+            within: Duration::from_secs(60 * 60),
+            pause: Duration::from_secs(10 * 60),
         }
     }
 }

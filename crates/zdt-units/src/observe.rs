@@ -1,14 +1,16 @@
 //! What is known about the units of a service at one moment. Data only; a host fills it in.
 
 use std::fmt;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{Address, Name, Reach, Service, Strategy, UnitName};
+use crate::model::{AbsolutePath, Address, Foreign, Name, Reach, Service, Strategy, UnitName};
+use crate::release::Releases;
 
 /// The units that a restart looks at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Watched {
     /// What starts when a connection comes and nothing runs.
     pub service: UnitName,
@@ -16,15 +18,17 @@ pub struct Watched {
     pub beside: Vec<UnitName>,
     /// Whose further instances are looked for too.
     pub template: Option<Name>,
-    /// Whether files that are younger than the process matter.
-    pub reloads: bool,
     /// How long a standby lives at most.
     pub standby_limit: Option<Duration>,
     pub sockets: Vec<WatchedSocket>,
+    /// Where copies of its unit files are kept.
+    pub keeps: Option<PathBuf>,
+    /// Below which directory its releases are.
+    pub releases: Option<AbsolutePath>,
 }
 
 /// A socket unit, and where its clients connect.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatchedSocket {
     pub unit: UnitName,
     pub reach: Vec<Reach>,
@@ -40,8 +44,8 @@ impl Watched {
             service: service.activated(),
             beside,
             template: rolling.then(|| service.name.clone()),
-            reloads: service.strategy == Strategy::Reload,
             standby_limit: standby.then(|| service.standby_timeout()),
+            keeps: None,
             sockets: service
                 .sockets
                 .iter()
@@ -55,7 +59,29 @@ impl Watched {
                         .collect(),
                 })
                 .collect(),
+            releases: service.release.as_ref().map(|release| release.root.clone()),
         }
+    }
+}
+
+impl Watched {
+    /// A unit of others, which has no sockets of ours.
+    pub fn foreign(foreign: &Foreign) -> Self {
+        Self {
+            service: foreign.unit.clone(),
+            beside: Vec::new(),
+            template: None,
+            standby_limit: None,
+            sockets: Vec::new(),
+            keeps: None,
+            releases: None,
+        }
+    }
+
+    /// The same, with copies of unit files below `state`.
+    pub fn keeping(mut self, state: &Path, service: &Name) -> Self {
+        self.keeps = Some(state.join(service.as_str()).join("units"));
+        self
     }
 }
 
@@ -67,7 +93,46 @@ pub struct Observed {
     pub beside: Vec<UnitState>,
     /// Files that are younger than the run of the service and that it does not know.
     pub newer: Vec<String>,
+    /// The program on disk is not the one that runs.
+    pub program_is_newer: bool,
     pub sockets: Vec<UnitState>,
+    /// Where copies are kept.
+    pub files: Option<UnitFiles>,
+    pub releases: Option<Releases>,
+    /// When all of this was so.
+    pub at: SystemTime,
+}
+
+/// The files that say how processes are started.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnitFiles {
+    /// The directory of the copies.
+    pub place: PathBuf,
+    pub now: Vec<UnitCopy>,
+    /// Those that were last known to be good.
+    pub kept: Option<Vec<UnitCopy>>,
+    /// One of them is younger than the process that runs.
+    pub are_newer: bool,
+}
+
+/// A unit file or a drop-in, whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UnitCopy {
+    pub path: PathBuf,
+    pub text: String,
+}
+
+impl Observed {
+    /// Whether a process that is started now would be like the one that runs.
+    pub fn is_unchanged(&self) -> bool {
+        let releases = self.releases.as_ref();
+        let moved = releases.is_some_and(|seen| {
+            seen.serving()
+                .is_some_and(|serving| Some(serving) != seen.current.as_ref())
+        });
+        let files = self.files.as_ref().is_some_and(|files| files.are_newer);
+        self.service.serves() && self.newer.is_empty() && !self.program_is_newer && !files && !moved
+    }
 }
 
 /// One unit, as its manager sees it.

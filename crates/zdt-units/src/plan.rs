@@ -1,6 +1,9 @@
 //! Decides what a restart will do. Pure: no I/O, no clock, no `async`.
 
 mod act;
+mod by_hand;
+mod change;
+mod foreign;
 mod refuse;
 mod release;
 mod reload;
@@ -8,20 +11,27 @@ mod rolling;
 mod standby;
 mod text;
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 pub use act::{Act, File, Link, SocketOption};
+pub use by_hand::by_hand;
+pub use foreign::plan_foreign;
 pub use refuse::{Refusal, Refused};
 pub use release::{Mark, ReleaseAct, ReleaseLink};
+use serde::{Deserialize, Serialize};
+pub(crate) use text::headline;
 
-use crate::model::{Name, Reach, ReleaseName, Service, Strategy, UnitName};
-use crate::observe::{Instance, Observed, UnitState, Watched, WatchedSocket};
+use self::change::{Change, Undo};
+use crate::model::{Name, Reach, ReleaseName, Service, Strategy, Task, UnitName};
+use crate::observe::{Instance, Observed, UnitCopy, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
 #[derive(Clone, Debug)]
 pub struct Request<'m> {
     pub service: &'m Service,
     pub operation: Operation,
+    pub options: Options,
 }
 
 impl<'m> Request<'m> {
@@ -29,17 +39,30 @@ impl<'m> Request<'m> {
         Self {
             service,
             operation: Operation::Restart,
+            options: Options::default(),
         }
     }
 }
 
+/// What was asked for beside that.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// Nothing is looked at before, and no migration is in the way.
+    pub force: bool,
+    pub skip_migrations: bool,
+    /// The first new process is alone, and watched, before others are replaced.
+    pub canary: bool,
+}
+
 /// What a plan is for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Operation {
     /// The release that is there, in new processes.
     Restart,
     Deploy {
         release: ReleaseName,
+        from: PathBuf,
     },
     RollBack {
         release: ReleaseName,
@@ -62,7 +85,7 @@ impl Operation {
     /// The release that is to serve.
     pub fn release(&self) -> Option<&ReleaseName> {
         match self {
-            Self::Deploy { release } | Self::RollBack { release } => Some(release),
+            Self::Deploy { release, .. } | Self::RollBack { release } => Some(release),
             Self::Restart | Self::Recover => None,
         }
     }
@@ -72,11 +95,12 @@ impl Operation {
 ///
 /// `--dry-run` prints this value and `execute` consumes it; there is no other
 /// description of a restart.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     pub service: Name,
     pub operation: Operation,
-    pub strategy: Strategy,
+    /// `None` for units of others.
+    pub strategy: Option<Strategy>,
     /// Whose state is told when a person has to look.
     pub watched: Watched,
     /// What is not as the strategy alone would have it, and why; one sentence each.
@@ -87,7 +111,7 @@ pub struct Plan {
 }
 
 /// One action, how long it may take, and what its failure means.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Step {
     pub action: Action,
     pub limit: Duration,
@@ -95,19 +119,23 @@ pub struct Step {
 }
 
 /// What a failed step means, once something may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum OnFailure {
     /// Nothing has changed yet, so there is nothing to take back.
     Stop,
     RollBack,
     /// Others serve. These steps take back what this one and its neighbours did, in this order.
     TakeBack(Vec<Step>),
+    /// Who serves was proved before: it is told, and what follows is done all the same.
+    GoOn,
     /// Things have changed and there is no way back: a person has to look.
     LookNow,
 }
 
 /// The closed set of things the executor knows how to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Action {
     StartUnit {
@@ -163,6 +191,18 @@ pub enum Action {
     /// Runs a unit that does one thing and ends; its failure is the step's.
     RunTask {
         unit: UnitName,
+        task: Task,
+    },
+    /// Keeps the files of units with which a process is known to start, and none beside them.
+    KeepUnits {
+        place: PathBuf,
+        files: Vec<UnitCopy>,
+    },
+    /// Puts kept files back, and removes what was added since.
+    RestoreUnits {
+        place: PathBuf,
+        files: Vec<UnitCopy>,
+        added: Vec<PathBuf>,
     },
     /// A step of an installation.
     Install(Act),
@@ -173,32 +213,77 @@ pub enum Action {
 /// Reading a few properties takes milliseconds; the manager may be busy.
 const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 
-/// What a restart of `request.service` takes in the state `observed`.
+/// What `request` takes in the state `observed`.
 pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused> {
     let service = request.service;
-    refuse::check(observed)?;
-    let (steps, notes) = match service.strategy {
-        Strategy::Queue => (queue(service, observed), Vec::new()),
-        Strategy::Standby => standby::steps(service, observed),
-        Strategy::Rolling { instances, pace } => rolling::steps(service, instances, pace, observed),
-        Strategy::Reload => reload::steps(service, observed),
+    refuse::check(request, observed)?;
+    let Change {
+        before,
+        undo,
+        after,
+        mut notes,
+    } = Change::new(request, observed);
+    let replace = match service.strategy {
+        Strategy::Queue => queue(service, observed, &undo),
+        Strategy::Standby => standby::replace(request, observed, &undo),
+        Strategy::Rolling { instances, pace } => {
+            rolling::replace(request, instances, pace, observed, &undo)
+        }
+        Strategy::Reload => reload::replace(service, observed, &undo),
     };
+    notes.extend(replace.notes);
+    let mut steps = before;
+    steps.extend(or_roll_back(&replace.rollback, replace.steps));
+    let proven = change::proven(request);
+    steps.extend(or_roll_back(&replace.rollback, proven));
+    steps.extend(after);
     Ok(Plan {
         service: service.name.clone(),
         operation: request.operation.clone(),
-        strategy: service.strategy,
+        strategy: Some(service.strategy),
         watched: Watched::of(service),
         notes,
         steps,
-        // A stopped process is started again from the release that is there, the only one.
-        rollback: Vec::new(),
+        rollback: replace.rollback,
+    })
+}
+
+/// How a strategy puts new processes in the place of old ones.
+struct Replace {
+    steps: Vec<Step>,
+    notes: Vec<String>,
+    /// The way back once others than new processes cannot serve; empty where there is nothing to go back to.
+    rollback: Vec<Step>,
+}
+
+/// Steps without a way back of their own take the plan's, if there is one.
+fn or_roll_back(rollback: &[Step], steps: Vec<Step>) -> impl Iterator<Item = Step> {
+    let exists = !rollback.is_empty();
+    steps.into_iter().map(move |step| match step.on_failure {
+        OnFailure::LookNow if exists => Step {
+            on_failure: OnFailure::RollBack,
+            ..step
+        },
+        _ => step,
     })
 }
 
 /// Stop, then start; connections wait in the kernel meanwhile.
-fn queue(service: &Service, observed: &Observed) -> Vec<Step> {
+fn queue(service: &Service, observed: &Observed, undo: &Undo) -> Replace {
     let mut steps = vec![start_anew(service, &observed.service)];
     steps.extend(prove(service, observed.service.instance.as_ref()));
+    let unit = &observed.service.unit;
+    Replace {
+        steps,
+        notes: Vec::new(),
+        rollback: undo.around(|| start_old(service, unit)),
+    }
+}
+
+/// Whatever runs in `unit` gives way to the process that it was before.
+fn start_old(service: &Service, unit: &UnitName) -> Vec<Step> {
+    let mut steps = vec![restart(service, unit)];
+    steps.extend(prove_unit(service, unit, None));
     steps
 }
 
@@ -241,15 +326,19 @@ fn await_ready(service: &Service, unit: &UnitName, before: Option<&Instance>) ->
 /// A new process in `state.unit`, whether one runs there or not. The manager
 /// has the same limits and is to report first.
 fn start_anew(service: &Service, state: &UnitState) -> Step {
-    let unit = state.unit.clone();
-    let (action, limit) = match state.is_stopped() {
-        true => (Action::StartUnit { unit }, service.start_timeout),
-        false => (
-            Action::RestartUnit { unit },
-            service.stop_timeout() + service.start_timeout,
-        ),
-    };
-    step(limit + CONFIRM_LIMIT, action)
+    match state.is_stopped() {
+        true => {
+            let unit = state.unit.clone();
+            let limit = service.start_timeout + CONFIRM_LIMIT;
+            step(limit, Action::StartUnit { unit })
+        }
+        false => restart(service, &state.unit),
+    }
+}
+
+fn restart(service: &Service, unit: &UnitName) -> Step {
+    let limit = service.stop_timeout() + service.start_timeout + CONFIRM_LIMIT;
+    step(limit, Action::RestartUnit { unit: unit.clone() })
 }
 
 fn stop(service: &Service, units: &[UnitName]) -> Step {
@@ -287,7 +376,7 @@ fn step(limit: Duration, action: Action) -> Step {
 }
 
 impl Action {
-    /// Whether it may leave anything else than it was.
+    /// Whether it may leave what serves, or will, other than it was.
     pub fn changes(&self) -> bool {
         match self {
             Self::StartUnit { .. }
@@ -296,12 +385,14 @@ impl Action {
             | Self::RestartUnits { .. }
             | Self::ReloadUnit { .. }
             | Self::StopUnits { .. }
-            | Self::RunTask { .. }
+            | Self::RestoreUnits { .. }
             | Self::Install(_) => true,
             Self::Release(act) => act.changes(),
+            Self::RunTask { task, .. } => matches!(task, Task::Migrate | Task::MigrateDown),
             Self::ConfirmInstance { .. }
             | Self::ConfirmReload { .. }
             | Self::StayUp { .. }
+            | Self::KeepUnits { .. }
             | Self::AwaitReady { .. } => false,
         }
     }
@@ -320,6 +411,8 @@ impl Action {
             Self::AwaitReady { .. } => "await_ready",
             Self::CloseUntaken { .. } => "close_untaken",
             Self::RunTask { .. } => "run_task",
+            Self::KeepUnits { .. } => "keep_units",
+            Self::RestoreUnits { .. } => "restore_units",
             Self::Install(act) => act.kind(),
             Self::Release(act) => act.kind(),
         }

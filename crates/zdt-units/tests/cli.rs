@@ -133,6 +133,12 @@ fn help_of_restart() {
           --dry-run
               Print what would be done, and do nothing
 
+          --force
+              Also while the circuit breaker is open
+
+          --wait[=<DURATION>]
+              Wait until others are done with the service, at most for so long, instead of refusing
+
           --json
               Print events as JSON, one object a line, on standard output
 

@@ -37,6 +37,10 @@ fn the_reference_has_every_key() {
     let path = root().join("docs/zdt-toml.md");
     let mut text = fs::read_to_string(&path).unwrap();
     for (name, shape) in [
+        ("breaker", keys::BREAKER),
+        ("events", keys::EVENTS),
+        ("webhook", keys::WEBHOOK),
+        ("event exec", keys::EVENT_EXEC),
         ("service", keys::SERVICE),
         ("socket", keys::SOCKET),
         ("health", keys::HEALTH),

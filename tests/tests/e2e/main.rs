@@ -13,6 +13,7 @@
 mod boot;
 mod crash;
 mod drain;
+mod events;
 mod examples;
 mod gates;
 mod handover;
@@ -190,6 +191,7 @@ fn main() -> ExitCode {
     let ignored = arguments.list && missing.is_some() && !required;
     let trials = TESTS
         .iter()
+        .chain(events::TESTS)
         .chain(gates::TESTS)
         .chain(look::TESTS)
         .chain(held::TESTS)

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use super::Failed;
 use crate::cli::ConfigArgs;
 use crate::config::Colour;
-use crate::model::Model;
+use crate::model::{Events, Model};
 
 /// A model and the name of the file that it came from.
 pub(super) struct Read {
@@ -34,16 +34,28 @@ pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
     })
 }
 
+/// Where events go by the file, or by default where there is none.
+pub(super) fn events(args: &ConfigArgs) -> Result<Events, Failed> {
+    match args.config.is_none() && usual().is_none() {
+        true => Ok(Events::default()),
+        false => Ok(read(args)?.model.events),
+    }
+}
+
 fn find(args: &ConfigArgs) -> Result<PathBuf, Failed> {
     if let Some(path) = &args.config {
         return Ok(path.clone());
     }
-    let places = ["zdt.toml", "/etc/zdt/zdt.toml"];
-    let found = places.iter().map(Path::new).find(|path| path.exists());
-    found.map(Path::to_owned).ok_or_else(|| {
+    usual().ok_or_else(|| {
         Failed::config("there is no `zdt.toml` here and no `/etc/zdt/zdt.toml`")
             .hint("name the file with `--config FILE`")
     })
+}
+
+fn usual() -> Option<PathBuf> {
+    let places = ["zdt.toml", "/etc/zdt/zdt.toml"];
+    let found = places.iter().map(Path::new).find(|path| path.exists());
+    found.map(Path::to_owned)
 }
 
 fn colour() -> Colour {

@@ -1,10 +1,12 @@
 //! `zdt-units install`: look, plan, then print the plan or carry it out.
 
+use std::cell::RefCell;
 use std::io::{self, Write};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::operation::Told;
 use super::scope::Scope;
 use super::{Failed, config_file, operation};
 use crate::cli::InstallArgs;
@@ -42,19 +44,27 @@ pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
     for note in &rendered.notes {
         talk(&format!("note: {note}\n"));
     }
-    let job = Job {
-        args,
-        scope: &scope,
-        model: &read.model,
-        wanted: &rendered.units,
-        take_over: match (&args.take_over, &named) {
-            (None, _) => TakeOver::No,
-            (Some(_), None) => TakeOver::OfOwnNames,
-            (Some(_), Some(unit)) => TakeOver::Of(unit),
-        },
-        said: Said::new(args.json)?,
-    };
-    operation::runtime()?.block_on(job.run())
+    operation::runtime()?.block_on(async {
+        let told = match doing {
+            true => Told::open(args.json, &read.model.events, &scope),
+            false => Told::here(args.json),
+        };
+        let job = Job {
+            args,
+            scope: &scope,
+            model: &read.model,
+            wanted: &rendered.units,
+            take_over: match (&args.take_over, &named) {
+                (None, _) => TakeOver::No,
+                (Some(_), None) => TakeOver::OfOwnNames,
+                (Some(_), Some(unit)) => TakeOver::Of(unit),
+            },
+            said: Said::new(told)?,
+        };
+        let done = job.run().await;
+        job.said.finish().await;
+        done
+    })
 }
 
 /// A unit as people type it: without a type it is a service.
@@ -119,7 +129,12 @@ impl Job<'_> {
                 false => exit_code::REFUSED,
             });
         }
-        self.said.tell(EventKind::install_planned(&plan, false));
+        let planned = EventKind::install_planned(&plan, false);
+        match plan.steps.is_empty() && plan.refused.is_empty() {
+            // Nothing happens that would be worth writing down.
+            true => self.said.show(planned),
+            false => self.said.tell(planned),
+        }
         if !plan.refused.is_empty() {
             self.said
                 .talk(&format!("{}\nnothing was touched\n", plan.changes()));
@@ -231,9 +246,10 @@ impl Job<'_> {
             let run = Run {
                 plan: &planned,
                 restart_id: &self.said.id,
+                systemctl: self.scope.systemctl(),
                 interrupts,
             };
-            let mut sink = |event: Event| operation::write(self.args.json, &event);
+            let mut sink = |event: Event| self.said.told.borrow_mut().tell(event);
             let outcome = execute(run, systemd, &mut sink).await;
             if outcome != Outcome::Completed {
                 return Ok(operation::code(outcome));
@@ -264,25 +280,33 @@ pub(super) fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
 
 /// What people and programs are told.
 pub(super) struct Said {
-    json: bool,
+    told: RefCell<Told>,
     id: String,
     started: Instant,
 }
 
 impl Said {
-    pub(super) fn new(json: bool) -> Result<Self, Failed> {
+    pub(super) fn new(told: Told) -> Result<Self, Failed> {
         Ok(Self {
-            json,
+            told: RefCell::new(told),
             id: operation::restart_id()?,
             started: Instant::now(),
         })
     }
 
+    pub(super) async fn finish(self) {
+        self.told.into_inner().finish().await;
+    }
+
     /// For people only.
     pub(super) fn talk(&self, text: &str) {
-        if !self.json {
-            talk(text);
-        }
+        self.told.borrow().talk(text);
+    }
+
+    /// Only to the one who asked.
+    fn show(&self, kind: EventKind) {
+        let event = Event::new(&self.id, "", self.started.elapsed(), kind);
+        self.told.borrow_mut().show(event);
     }
 
     pub(super) fn tell(&self, kind: EventKind) {
@@ -291,7 +315,7 @@ impl Said {
 
     fn tell_at(&self, elapsed: Duration, kind: EventKind) {
         let event = Event::new(&self.id, "", elapsed, kind);
-        operation::write(self.json, &event);
+        self.told.borrow_mut().tell(event);
     }
 
     async fn carry_out<H: Host>(

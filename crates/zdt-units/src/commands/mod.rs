@@ -1,12 +1,15 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
+mod carry_out;
 mod config_file;
 mod demo;
 mod demo_app;
 mod doctor;
+mod events;
 mod exec;
 mod explain;
 mod generate;
+mod guard;
 mod install;
 mod listen;
 mod operation;
@@ -55,6 +58,8 @@ pub fn main() -> ExitCode {
         Command::Restart(args) => restart::run(args),
         Command::Status(args) => status::run(args),
         Command::Doctor(args) => doctor::run(args),
+        Command::Events(args) => events::run(args),
+        Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),
@@ -65,7 +70,7 @@ pub fn main() -> ExitCode {
     ExitCode::from(match done {
         Ok(code) => code,
         Err(failed) => {
-            let _ = write!(std::io::stderr(), "{}", failed.text());
+            failed.show();
             failed.code()
         }
     })
@@ -143,6 +148,11 @@ impl Failed {
             Self::Mistakes(_) => exit_code::CONFIG,
             Self::Said { code, .. } => *code,
         }
+    }
+
+    /// A closed terminal is no reason to stop.
+    fn show(&self) {
+        let _ = std::io::stderr().write_all(self.text().as_bytes());
     }
 
     fn text(&self) -> String {

@@ -6,17 +6,22 @@
     reason = "commands read files and stamp events with the wall clock"
 )]
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::SystemTime;
 
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failed;
-use crate::event::{Event, Outcome};
+use super::scope::Scope;
+use crate::config::Colour;
+use crate::event::{Event, EventKind, Outcome, Record, Records};
 use crate::execute::Interrupts;
 use crate::exit_code;
 use crate::host::Failure;
+use crate::host::sinks::{Place, Sinks};
+use crate::model::Events;
+use crate::report::progress::Progress;
 use crate::report::{human, json};
 
 pub(super) fn runtime() -> Result<Runtime, Failed> {
@@ -55,13 +60,117 @@ pub(super) fn interrupts() -> Result<Interrupts, Failed> {
     Ok(interrupts)
 }
 
-/// The report must not stop a restart that has begun, so a closed terminal is nothing here.
-pub(super) fn write(as_json: bool, event: &Event) {
-    if as_json {
-        let line = json::line(event, SystemTime::now());
-        let _ = io::stdout().write_all(line.as_bytes());
-    } else {
-        let _ = io::stderr().write_all(human::lines(event).as_bytes());
+/// All who are told what an operation does: the one who asked, and those of `[events]`.
+pub(super) struct Told {
+    teller: Teller,
+    sinks: Sinks,
+    records: Records,
+}
+
+impl Told {
+    /// Within the runtime.
+    pub(super) fn open(json: bool, events: &Events, scope: &Scope) -> Self {
+        let place = match scope {
+            // Its log is for what happens when it runs.
+            Scope::Image(_) => return Self::here(json),
+            Scope::System | Scope::User { .. } => Place {
+                log: scope.log(),
+                state: scope.state(),
+                user: matches!(scope, Scope::User { .. }),
+            },
+        };
+        Self {
+            sinks: Sinks::open(events, &place),
+            ..Self::here(json)
+        }
+    }
+
+    /// Only the one who asked: nothing is done.
+    pub(super) fn here(json: bool) -> Self {
+        Self {
+            teller: Teller::new(json),
+            sinks: Sinks::default(),
+            records: Records::default(),
+        }
+    }
+
+    pub(super) fn tell(&mut self, event: Event) {
+        let (id, elapsed) = (event.restart_id.clone(), event.elapsed);
+        let mut events = vec![event];
+        while let Some(event) = events.pop() {
+            let record = self.records.take(event, SystemTime::now());
+            self.sinks.take(&record);
+            self.teller.tell(&record);
+            for text in self.sinks.troubles() {
+                events.push(Event::new(&id, "", elapsed, EventKind::Note { text }));
+            }
+        }
+    }
+
+    /// Only to the one who asked.
+    pub(super) fn show(&mut self, event: Event) {
+        let record = self.records.take(event, SystemTime::now());
+        self.teller.tell(&record);
+    }
+
+    /// For people only.
+    pub(super) fn talk(&self, text: &str) {
+        self.teller.talk(text);
+    }
+
+    /// Waits for those who are still being told, and says who was not.
+    pub(super) async fn finish(self) {
+        drop(self.teller);
+        let missing = self.sinks.close().await;
+        super::note(&missing);
+    }
+}
+
+/// Tells the one who asked: people on standard error, programs on standard output.
+pub(super) enum Teller {
+    Json,
+    /// Ansible, CI, a file.
+    Plain,
+    Terminal(Progress),
+}
+
+impl Teller {
+    pub(super) fn new(json: bool) -> Self {
+        let is = |name, value: &str| std::env::var_os(name).is_some_and(|set| set == value);
+        let is_set = |name| std::env::var_os(name).is_some_and(|set| !set.is_empty());
+        let watched = io::stderr().is_terminal() && !is_set("CI") && !is("TERM", "dumb");
+        match (json, watched) {
+            (true, _) => Self::Json,
+            (false, false) => Self::Plain,
+            (false, true) => Self::Terminal(Progress::new(match is_set("NO_COLOR") {
+                true => Colour::Never,
+                false => Colour::Always,
+            })),
+        }
+    }
+
+    /// The report must not stop a restart that has begun, so a closed terminal is nothing here.
+    pub(super) fn tell(&mut self, record: &Record) {
+        match self {
+            Self::Json => {
+                let _ = io::stdout().write_all(json::line(record).as_bytes());
+            }
+            Self::Plain => {
+                let _ = io::stderr().write_all(human::lines(&record.event).as_bytes());
+            }
+            Self::Terminal(progress) => progress.take(&record.event),
+        }
+    }
+
+    /// For people only.
+    pub(super) fn talk(&self, text: &str) {
+        match self {
+            Self::Json => {}
+            Self::Plain => {
+                let _ = io::stderr().write_all(text.as_bytes());
+            }
+            Self::Terminal(progress) => progress.say(text),
+        }
     }
 }
 

@@ -1,60 +1,56 @@
-//! `zdt-units restart`: observe, plan, then print the plan or carry it out.
+//! `zdt-units restart`: observe, plan, then print the plans or carry them out.
 
-use std::time::Duration;
+use std::collections::BTreeSet;
 
-use super::operation::{code, interrupts, restart_id, runtime, stopped, write};
+use super::carry_out::Call;
+use super::operation::{runtime, stopped};
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RestartArgs;
 use crate::config::{list, nearest};
-use crate::event::{Event, EventKind};
-use crate::execute::{Run, execute};
+use crate::event::EventKind;
 use crate::exit_code;
-use crate::host::Host;
+use crate::host::Host as _;
 use crate::host::systemd::Systemd;
-use crate::model::{Model, Service};
+use crate::model::{Model, Name, Service};
 use crate::observe::Watched;
-use crate::plan::{Plan, Refused, Request, plan};
+use crate::order::Order;
+use crate::plan::{Operation, Plan, Refused, Request, plan};
+
+/// How many services are restarted at the same time, where nobody says.
+const PARALLEL: u32 = 4;
 
 pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
-    let service = find(&read.model, &args.service)?;
-    let restart_id = restart_id()?;
-    runtime()?.block_on(restart(args, service, &restart_id))
+    let names = names(&read.model, &args.services)?;
+    let scope = Scope::of(args.user)?;
+    let parallel = args.parallel.unwrap_or(PARALLEL);
+    runtime()?.block_on(async {
+        let mut call = Call::new(&read.model, &scope, &args.change)?;
+        call.parallel = usize::try_from(parallel).unwrap_or(usize::MAX);
+        let done = restart(args, names, &call).await;
+        call.finish().await;
+        done
+    })
 }
 
-async fn restart(args: &RestartArgs, service: &Service, restart_id: &str) -> Result<u8, Failed> {
-    let mut sink = |event: Event| write(args.json, &event);
-    let name = service.name.as_str();
-    let at_once = |kind| {
-        let event = Event::new(restart_id, name, Duration::ZERO, kind);
-        write(args.json, &event);
-    };
-
-    let mut host = Scope::of(args.user)?.connect().await?;
-    let plan = match prepare(&mut host, service).await? {
-        Ok(plan) => plan,
-        Err(refused) => {
-            at_once(EventKind::refused(&refused));
-            return Ok(exit_code::REFUSED);
+async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> Result<u8, Failed> {
+    let mut host = call.scope.connect().await?;
+    let wanted = Order::new(call.model, |name| args.all || names.contains(name));
+    let guard = call.guard(&wanted, &Operation::Restart).await?;
+    let mut planned = Vec::new();
+    for part in &wanted.parts {
+        let observed = call.observe(&mut host, *part).await?;
+        if args.only_changed && observed.is_unchanged() {
+            call.tell(part.name().as_str(), EventKind::Unchanged);
+            continue;
         }
-    };
-    if args.dry_run {
-        if args.json {
-            at_once(EventKind::planned(&plan, true));
-        } else {
-            super::print(&plan.to_string())?;
-        }
-        return Ok(exit_code::DONE);
+        planned.push((part.name(), call.plan(*part, Operation::Restart, &observed)));
     }
-
-    let mut interrupts = interrupts()?;
-    let run = Run {
-        plan: &plan,
-        restart_id,
-        interrupts: &mut interrupts,
-    };
-    Ok(code(execute(run, &mut host, &mut sink).await))
+    let changed: BTreeSet<&Name> = planned.iter().map(|(name, _)| *name).collect();
+    let order = Order::new(call.model, |name| changed.contains(name));
+    let planned = planned.into_iter().map(|(_, planned)| planned).collect();
+    call.carry_out(&order, planned, guard).await
 }
 
 /// What a restart would do now, or why it is refused.
@@ -66,29 +62,55 @@ pub(super) async fn prepare(
     Ok(plan(&Request::restart(service), &observed))
 }
 
+/// All that are unknown are told at once.
+fn names(model: &Model, wanted: &[String]) -> Result<BTreeSet<Name>, Failed> {
+    let own = model.services.iter().map(|service| &service.name);
+    let all: Vec<&Name> = own
+        .chain(model.foreign.iter().map(|unit| &unit.name))
+        .collect();
+    let known: Vec<&str> = all.iter().map(|name| name.as_str()).collect();
+    let unknown: Vec<&String> = wanted
+        .iter()
+        .filter(|name| !known.contains(&name.as_str()))
+        .collect();
+    match unknown.as_slice() {
+        [] => Ok(all
+            .into_iter()
+            .filter(|name| wanted.iter().any(|wanted| wanted == name.as_str()))
+            .cloned()
+            .collect()),
+        [one] => Err(unknown_name(one, &known)),
+        several => {
+            let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
+            let what = format!("there are no services {} in `zdt.toml`", list(&several));
+            Err(Failed::said(exit_code::USAGE, what).hint(format!("there is {}", list(&known))))
+        }
+    }
+}
+
+/// The service of that name, which is not a unit of others.
 pub(super) fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Failed> {
     model.service(name).ok_or_else(|| {
-        let known: Vec<_> = model
-            .services
-            .iter()
-            .map(|service| service.name.as_str())
-            .collect();
-        let failed = Failed::said(
-            exit_code::USAGE,
-            format!("there is no service `{name}` in `zdt.toml`"),
-        );
+        let own = model.services.iter();
+        let known: Vec<_> = own.map(|service| service.name.as_str()).collect();
         let foreign = model.foreign.iter().find(|unit| unit.name.as_str() == name);
-        if let Some(foreign) = foreign {
-            let unit = &foreign.unit;
-            return Failed::said(
-                exit_code::USAGE,
-                format!("`{name}` is `{unit}`, whose sockets are not ours to keep open"),
-            )
-            .hint(format!("restart it with `systemctl restart {unit}`"));
-        }
-        match nearest(name, &known) {
-            Some(meant) => failed.hint(format!("did you mean `{meant}`?")),
-            None => failed.hint(format!("there is {}", list(&known))),
+        match foreign {
+            Some(foreign) => {
+                let unit = &foreign.unit;
+                let what = format!("`{name}` is `{unit}`, whose sockets are not ours to keep open");
+                Failed::said(exit_code::USAGE, what)
+                    .hint(format!("name a service of ours; there is {}", list(&known)))
+            }
+            None => unknown_name(name, &known),
         }
     })
+}
+
+fn unknown_name(name: &str, known: &[&str]) -> Failed {
+    let what = format!("there is no service `{name}` in `zdt.toml`");
+    let failed = Failed::said(exit_code::USAGE, what);
+    match nearest(name, known) {
+        Some(meant) => failed.hint(format!("did you mean `{meant}`?")),
+        None => failed.hint(format!("there is {}", list(known))),
+    }
 }

@@ -100,6 +100,14 @@ impl Scope {
         }
     }
 
+    /// How a person calls the manager.
+    pub(super) fn systemctl(&self) -> &'static str {
+        match self {
+            Self::System | Self::Image(_) => "systemctl",
+            Self::User { .. } => "systemctl --user",
+        }
+    }
+
     /// What outlives a reboot: the records of restarts, and what has to be known about them.
     pub(super) fn state(&self) -> PathBuf {
         match self {

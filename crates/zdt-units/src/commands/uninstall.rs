@@ -1,6 +1,7 @@
 //! `zdt-units uninstall`: stop, remove, put back.
 
 use super::install::Said;
+use super::operation::Told;
 use super::scope::Scope;
 use super::{Failed, operation};
 use crate::cli::UninstallArgs;
@@ -9,7 +10,7 @@ use crate::exit_code;
 use crate::host::image::Image;
 use crate::host::look::{Wish, look};
 use crate::install;
-use crate::model::{Name, UnitName};
+use crate::model::{Events, Name, UnitName};
 
 pub(super) fn run(args: &UninstallArgs) -> Result<u8, Failed> {
     let names = args.services.iter().map(|name| service(name));
@@ -22,7 +23,17 @@ pub(super) fn run(args: &UninstallArgs) -> Result<u8, Failed> {
         scope.may_write("uninstall")?;
     }
     let _lock = (!args.dry_run).then(|| scope.lock()).transpose()?;
-    operation::runtime()?.block_on(uninstall(args, &scope, &names))
+    operation::runtime()?.block_on(async {
+        let told = match args.dry_run {
+            true => Told::here(args.json),
+            // Without a `zdt.toml` they go where they go by default.
+            false => Told::open(args.json, &Events::default(), &scope),
+        };
+        let said = Said::new(told)?;
+        let done = uninstall(args, &scope, &names, &said).await;
+        said.finish().await;
+        done
+    })
 }
 
 /// `shop` or `shop.service`.
@@ -31,7 +42,12 @@ fn service(text: &str) -> Result<Name, Failed> {
     Name::parse(name).map_err(Failed::usage)
 }
 
-async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Result<u8, Failed> {
+async fn uninstall(
+    args: &UninstallArgs,
+    scope: &Scope,
+    names: &[Name],
+    said: &Said,
+) -> Result<u8, Failed> {
     let mut systemd = match scope {
         Scope::Image(_) => None,
         Scope::System | Scope::User { .. } => Some(scope.connect().await?),
@@ -45,7 +61,6 @@ async fn uninstall(args: &UninstallArgs, scope: &Scope, names: &[Name]) -> Resul
     };
     let seen = look(wish, None, systemd.as_ref()).await;
     let plan = install::uninstall(names, &seen.map_err(operation::stopped)?);
-    let said = Said::new(args.json)?;
     if plan.steps.is_empty() {
         let names: Vec<&str> = names.iter().map(Name::as_str).collect();
         let names = crate::config::list(&names);

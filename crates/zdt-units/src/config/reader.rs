@@ -291,6 +291,31 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A string, or `false` for nothing of the kind.
+    pub(super) fn string_or_false(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<At<Option<String>>> {
+        let (_, value) = self.take(key)?;
+        let read = match value.get_ref() {
+            DeValue::String(text) => Some(text.to_string()),
+            DeValue::Boolean(false) => None,
+            _ => {
+                problems.push(wrong_type(
+                    value,
+                    &format!("`{key}`"),
+                    "a string or `false`",
+                ));
+                return None;
+            }
+        };
+        Some(At {
+            value: read,
+            at: value.span(),
+        })
+    }
+
     /// Reports the keys that nobody asked for.
     pub(super) fn finish(self, problems: &mut Vec<Problem>) {
         // What is below has a name of its own and was read under it.

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::time::sleep;
 
@@ -94,6 +94,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
         refused: Vec::new(),
     };
     Observed {
+        releases: None,
         service: state(&watched.service, active),
         beside: watched
             .beside
@@ -101,6 +102,9 @@ fn observed(watched: &Watched, active: Active) -> Observed {
             .map(|unit| state(unit, Active::Active))
             .collect(),
         newer: Vec::new(),
+        program_is_newer: false,
+        files: None,
+        at: SystemTime::UNIX_EPOCH,
         sockets: watched
             .sockets
             .iter()
@@ -160,6 +164,7 @@ async fn run(
     let run = Run {
         plan,
         restart_id: "5f0c",
+        systemctl: "systemctl",
         interrupts: &mut interrupts,
     };
     let outcome = tokio::select! {
@@ -212,7 +217,7 @@ async fn a_failure_without_a_way_back_says_how_things_were_left() {
     let (asked, read, outcome) = run(&queue_plan(), &[Done, Fails], &[]).await;
     assert_eq!(asked, ["restart_unit", "confirm_instance"]);
     assert_eq!(outcome, Outcome::LookNow);
-    insta::assert_snapshot!(read, @r#"
+    insta::assert_snapshot!(read, @"
     restart `shop` (strategy `queue`, id 5f0c)
         0.000s  1. restart `shop.service` and wait until it is ready
         0.250s  2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open
@@ -223,15 +228,19 @@ async fn a_failure_without_a_way_back_says_how_things_were_left() {
       `shop.socket` is open
 
     clients wait and are not refused. see `journalctl --unit shop.service`, mend it, then `systemctl restart shop.service`
+
+    what is left to do, by hand, when the cause is mended:
+        curl -fsS http://127.0.0.1:80/readyz
+
         0.500s  failed and not taken back: look now
-    "#);
+    ");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_step_that_takes_too_long_has_failed() {
     let (_, read, outcome) = run(&queue_plan(), &[Done, Done, Hangs], &[]).await;
     assert_eq!(outcome, Outcome::LookNow);
-    insta::assert_snapshot!(read, @r#"
+    insta::assert_snapshot!(read, @"
     restart `shop` (strategy `queue`, id 5f0c)
         0.000s  1. restart `shop.service` and wait until it is ready
         0.250s  2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open
@@ -244,8 +253,12 @@ async fn a_step_that_takes_too_long_has_failed() {
       `shop.socket` is open
 
     clients wait and are not refused. see `journalctl --unit shop.service`, mend it, then `systemctl restart shop.service`
+
+    what is left to do, by hand, when the cause is mended:
+        curl -fsS http://127.0.0.1:80/readyz
+
        20.500s  failed and not taken back: look now
-    "#);
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -254,7 +267,7 @@ async fn an_interrupt_is_the_failure_of_the_step() {
     let (asked, read, outcome) = run(&queue_plan(), &[Hangs], &after).await;
     assert_eq!(asked, ["restart_unit"]);
     assert_eq!(outcome, Outcome::LookNow);
-    insta::assert_snapshot!(read, @r#"
+    insta::assert_snapshot!(read, @"
     restart `shop` (strategy `queue`, id 5f0c)
         0.000s  1. restart `shop.service` and wait until it is ready
         1.000s     error: it was interrupted
@@ -264,8 +277,13 @@ async fn an_interrupt_is_the_failure_of_the_step() {
       `shop.socket` is open
 
     clients wait and are not refused. see `journalctl --unit shop.service`, mend it, then `systemctl restart shop.service`
+
+    what is left to do, by hand, when the cause is mended:
+        systemctl restart shop.service
+        curl -fsS http://127.0.0.1:80/readyz
+
         1.000s  failed and not taken back: look now
-    "#);
+    ");
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,6 +379,11 @@ async fn a_standby_goes_on_serving_when_the_other_one_fails() {
     `shop-standby.service` serves, so clients do not notice; it ends by itself 900s after its start. see `journalctl --unit shop.service`, mend it, then
       systemctl restart shop.service
       systemctl stop shop-standby.service
+
+    what is left to do, by hand, when the cause is mended:
+        systemctl restart shop.service
+        systemctl stop shop-standby.service
+
         0.750s  failed and not taken back: look now
     ");
 }

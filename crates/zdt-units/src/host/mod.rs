@@ -7,11 +7,16 @@ pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;
 pub mod image;
+mod kept;
 mod listeners;
+pub mod lock;
 pub mod look;
 mod open_socket;
 mod ready;
-mod releases;
+pub mod record;
+pub mod releases;
+pub mod sinks;
+pub mod state;
 pub mod supervisor;
 pub mod systemd;
 

@@ -15,7 +15,7 @@ mod unit;
 use std::collections::HashMap;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use serde::Serialize;
 use tokio::time::timeout;
@@ -192,20 +192,29 @@ impl Host for Systemd {
         for unit in self.others(watched).await {
             beside.push(read(&unit, within(self.state(&unit)).await)?);
         }
-        let newer = match watched.reloads && service.instance.is_some() {
-            true => read(unit, within(self.newer(unit)).await)?,
-            false => Vec::new(),
+        let (newer, program_is_newer) = match service.instance {
+            Some(_) => read(unit, within(self.newer(unit)).await)?,
+            None => (Vec::new(), false),
         };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
             let state = within(self.socket_state(socket)).await;
             sockets.push(read(&socket.unit, state)?);
         }
+        let files = match &watched.keeps {
+            Some(place) => Some(self.unit_files(watched, place).await?),
+            None => None,
+        };
+        let releases = watched.releases.as_ref().map(super::releases::look);
         Ok(Observed {
+            releases: releases.transpose()?,
             service,
             beside,
             newer,
+            program_is_newer,
             sockets,
+            files,
+            at: SystemTime::now(),
         })
     }
 
@@ -216,8 +225,10 @@ impl Host for Systemd {
     ) -> Result<(), Failure> {
         match action {
             Action::Install(act) => self.install(act, tell).await,
-            Action::Release(act) => super::releases::perform(act),
-            Action::StartUnit { unit } | Action::RunTask { unit } => {
+            Action::Release(act) => super::releases::perform(act).await,
+            Action::KeepUnits { place, files } => super::kept::keep(place, files),
+            Action::RestoreUnits { files, added, .. } => super::kept::restore(files, added),
+            Action::StartUnit { unit } | Action::RunTask { unit, .. } => {
                 self.job("StartUnit", unit, tell).await
             }
             Action::RestartUnit { unit } => self.job("RestartUnit", unit, tell).await,

@@ -1,11 +1,13 @@
 //! Turns what was written into what was meant, one service at a time, past every mistake.
 
 mod deploy;
+mod events;
 mod health;
 mod process;
 mod sockets;
 mod text;
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -43,7 +45,15 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .filter_map(|unit| build.foreign(unit))
         .collect();
 
-    let mut model = Model { services, foreign };
+    let breaker = build.breaker(&config.breaker).unwrap_or_default();
+    let events = build.events(&config.events);
+
+    let mut model = Model {
+        services,
+        foreign,
+        breaker,
+        events: events.unwrap_or_default(),
+    };
     cross::check(
         &config.services,
         &config.foreign,
@@ -59,7 +69,7 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
 }
 
 /// The unit that each service of the file stands for, also of those that do not parse.
-fn known_units(services: &[ServiceConfig], foreign: &[ForeignConfig]) -> Vec<(String, UnitName)> {
+fn known_units(services: &[ServiceConfig], foreign: &[ForeignConfig]) -> HashMap<String, UnitName> {
     let ours = services.iter().filter_map(|service| {
         let name = Name::parse(&service.name.value).ok()?;
         let strategy = service.strategy.as_ref().map(|word| word.value.as_str());
@@ -98,7 +108,7 @@ pub(super) struct Build {
     problems: Vec<Problem>,
     places: Vec<Place>,
     units: Vec<Planned>,
-    known: Vec<(String, UnitName)>,
+    known: HashMap<String, UnitName>,
     values: Option<Values>,
 }
 
@@ -155,6 +165,7 @@ impl Build {
             .as_ref()
             .map(|text| self.duration(Some(text), Duration::ZERO, Duration::from_millis(1)));
         let open_files = self.number(config.nofile.as_ref(), 65536, 64..=1 << 30);
+        self.uses_releases(config);
         let migrate = config.migrate.as_ref().map(|migrate| self.migrate(migrate));
         let bake = self.duration(config.bake.as_ref(), Duration::ZERO, Duration::ZERO);
 
@@ -250,17 +261,20 @@ impl Build {
 
     fn after(&mut self, units: &[At<String>]) -> Vec<UnitName> {
         let known = std::mem::take(&mut self.known);
-        let names: Vec<&str> = known.iter().map(|(name, _)| name.as_str()).collect();
         let after = units
             .iter()
             .filter_map(|unit| {
                 self.parse(unit, |text| {
-                    if let Some((_, unit)) = known.iter().find(|(name, _)| name == text) {
+                    if let Some(unit) = known.get(text) {
                         return Ok(unit.clone());
                     }
-                    UnitName::parse(text).map_err(|mistake| match nearest(text, &names) {
-                        Some(known) => mistake.hint(format!("did you mean `{known}`?")),
-                        None => mistake,
+                    UnitName::parse(text).map_err(|mistake| {
+                        let mut names: Vec<&str> = known.keys().map(String::as_str).collect();
+                        names.sort_unstable();
+                        match nearest(text, &names) {
+                            Some(known) => mistake.hint(format!("did you mean `{known}`?")),
+                            None => mistake,
+                        }
                     })
                 })
             })

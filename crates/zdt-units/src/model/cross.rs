@@ -1,8 +1,10 @@
 //! What only shows when all services of a file are seen together.
 
+use std::collections::{BTreeSet, HashMap, HashSet};
+
 use super::build::{Place, Planned};
-use super::{Address, Ipv6, Listen, Model, TcpAddress};
-use crate::config::{ForeignConfig, Problem, ServiceConfig};
+use super::{Address, Ipv6, Listen, Model, TcpAddress, UnitName};
+use crate::config::{At, ForeignConfig, Problem, ServiceConfig};
 
 pub(super) fn check(
     services: &[ServiceConfig],
@@ -19,10 +21,15 @@ pub(super) fn check(
 
 /// Two sockets that cannot both be listened on.
 fn collisions(places: &[Place], problems: &mut Vec<Problem>) {
-    for (index, second) in places.iter().enumerate() {
-        let first = places[..index]
-            .iter()
-            .find(|first| first.address.collides(&second.address));
+    // Only what has the same port, or the same path, can collide.
+    let mut alike: HashMap<Key<'_>, Vec<&Place>> = HashMap::new();
+    for second in places {
+        let before = alike.entry(Key::of(&second.address)).or_default();
+        let mut others = before.iter();
+        let first = others
+            .find(|first| first.address.collides(&second.address))
+            .copied();
+        before.push(second);
         let Some(first) = first else { continue };
         problems.push(
             Problem::new(
@@ -52,19 +59,40 @@ fn collisions(places: &[Place], problems: &mut Vec<Problem>) {
     }
 }
 
+/// What two addresses that collide have in common.
+#[derive(PartialEq, Eq, Hash)]
+enum Key<'a> {
+    Port(u16),
+    Path(&'a str),
+}
+
+impl<'a> Key<'a> {
+    fn of(address: &'a Address) -> Self {
+        match address {
+            Address::Tcp(address) => Self::Port(address.port()),
+            Address::Unix(path) => Self::Path(path.as_str()),
+        }
+    }
+}
+
 /// `BindIPv6Only=` counts for a whole unit, so one port can narrow another.
 fn narrowed(places: &[Place], problems: &mut Vec<Problem>) {
+    let with_ipv4 = places.iter().filter_map(|place| match place.address {
+        Address::Tcp(address) if address.is_ipv4() => Some(address.port()),
+        _ => None,
+    });
+    let with_ipv4: HashSet<u16> = with_ipv4.collect();
     for place in places {
         let Address::Tcp(address) = place.address else {
             continue;
         };
-        if !address.is_ipv6_wildcard() || has_ipv4(places, address.port()) {
+        if !address.is_ipv6_wildcard() || with_ipv4.contains(&address.port()) {
             continue;
         }
         let cause = places.iter().find(|other| {
             (&other.service, &other.socket) == (&place.service, &place.socket)
                 && matches!(other.address, Address::Tcp(other) if other.is_ipv6_wildcard()
-                    && has_ipv4(places, other.port()))
+                    && with_ipv4.contains(&other.port()))
         });
         let Some(cause) = cause else { continue };
         let port = address.port();
@@ -81,19 +109,14 @@ fn narrowed(places: &[Place], problems: &mut Vec<Problem>) {
     }
 }
 
-fn has_ipv4(places: &[Place], port: u16) -> bool {
-    places.iter().any(
-        |place| matches!(place.address, Address::Tcp(tcp) if tcp.is_ipv4() && tcp.port() == port),
-    )
-}
-
 /// Units that would be one file.
 fn unit_names(units: &[Planned], problems: &mut Vec<Problem>) {
-    for (index, second) in units.iter().enumerate() {
-        let mut before = units[..index].iter();
-        let Some(first) = before.find(|first| first.unit == second.unit) else {
+    let mut seen: HashMap<&UnitName, &Planned> = HashMap::new();
+    for second in units {
+        let first = *seen.entry(&second.unit).or_insert(second);
+        if std::ptr::eq(first, second) {
             continue;
-        };
+        }
         problems.push(
             Problem::new(
                 &second.at,
@@ -112,23 +135,24 @@ fn unit_names(units: &[Planned], problems: &mut Vec<Problem>) {
 fn cycles(services: &[ServiceConfig], foreign: &[ForeignConfig], problems: &mut Vec<Problem>) {
     let ours = services.iter().map(|ours| (&ours.name, &ours.after));
     let theirs = foreign.iter().map(|theirs| (&theirs.name, &theirs.after));
-    let all: Vec<_> = ours.chain(theirs).collect();
-    let before = |name: &str| {
-        let found = all.iter().find(|(service, _)| service.value == name);
-        found.map_or(&[][..], |(_, after)| after.as_slice())
-    };
+    let all: HashMap<&str, &[At<String>]> = ours
+        .chain(theirs)
+        .map(|(name, after)| (name.value.as_str(), after.as_slice()))
+        .collect();
+    let before = |name: &str| all.get(name).copied().unwrap_or_default();
     // A unit may be named in full.
+    let aliases = foreign
+        .iter()
+        .map(|theirs| (theirs.unit.value.as_str(), theirs.name.value.as_str()));
+    let aliases: HashMap<&str, &str> = aliases.collect();
     let stem = |unit: &str| {
-        let alias = foreign.iter().find(|theirs| theirs.unit.value == unit);
         let kinds = [".service", ".target"];
         let ours = kinds.iter().find_map(|kind| unit.strip_suffix(kind));
-        match alias {
-            Some(theirs) => theirs.name.value.clone(),
-            None => ours.unwrap_or(unit).to_owned(),
-        }
+        let alias = aliases.get(unit).copied();
+        alias.or(ours).unwrap_or(unit).to_owned()
     };
-    for (name, _) in &all {
-        let start = name.value.clone();
+    for name in in_cycles(&all, &stem) {
+        let start = name;
         let mut paths: Vec<Vec<String>> = vec![vec![start.clone()]];
         let mut seen = vec![start.clone()];
         while let Some(path) = paths.pop() {
@@ -159,9 +183,47 @@ fn cycles(services: &[ServiceConfig], foreign: &[ForeignConfig], problems: &mut 
     }
 }
 
+/// Those that are left when all that wait for nobody are taken away, again and again; in the order
+/// of the alphabet.
+fn in_cycles(
+    all: &HashMap<&str, &[At<String>]>,
+    stem: &impl Fn(&str) -> String,
+) -> BTreeSet<String> {
+    let mut followers: HashMap<String, Vec<&str>> = HashMap::new();
+    let mut waits: HashMap<&str, usize> = HashMap::new();
+    for (name, after) in all {
+        let needs: BTreeSet<String> = after.iter().map(|unit| stem(&unit.value)).collect();
+        let needs: Vec<String> = needs
+            .into_iter()
+            .filter(|need| all.contains_key(need.as_str()))
+            .collect();
+        waits.insert(name, needs.len());
+        for need in needs {
+            followers.entry(need).or_default().push(name);
+        }
+    }
+    let mut free: Vec<&str> = all
+        .keys()
+        .copied()
+        .filter(|name| waits[name] == 0)
+        .collect();
+    let mut left: BTreeSet<String> = all.keys().map(|name| (*name).to_owned()).collect();
+    while let Some(name) = free.pop() {
+        left.remove(name);
+        for follower in followers.get(name).into_iter().flatten() {
+            let count = waits.entry(follower).or_default();
+            *count -= 1;
+            if *count == 0 {
+                free.push(follower);
+            }
+        }
+    }
+    left
+}
+
 /// `[::]` steps back to IPv6 where an IPv4 socket has the same port.
 pub(super) fn settle_ipv6(model: &mut Model) {
-    let ipv4_ports: Vec<u16> = model
+    let ipv4_ports: HashSet<u16> = model
         .services
         .iter()
         .flat_map(|service| &service.sockets)

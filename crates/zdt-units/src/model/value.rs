@@ -3,6 +3,9 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
 use super::mistake::Mistake;
 use super::text::Text;
 
@@ -24,6 +27,26 @@ macro_rules! reads_as_str {
 }
 
 reads_as_str!(Name ReleaseName UnitName AbsolutePath UserName DocUri CredentialName);
+
+/// Written down as its text, and read back through its rule.
+macro_rules! kept_as_str {
+    ($($name:ident)*) => {$(
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                Self::parse(&text).map_err(|mistake| D::Error::custom(mistake.message))
+            }
+        }
+    )*};
+}
+
+kept_as_str!(Name ReleaseName UnitName AbsolutePath);
 
 /// The name of a service or a socket: a letter, then at most 30 of `A-Za-z0-9_-`.
 ///
@@ -78,7 +101,8 @@ pub struct UnitName(String);
 
 /// What is run for a service besides the service, each in a unit of its own with the same user,
 /// environment and sandbox.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Task {
     /// Says whether the release that is about to serve can, before anything is touched.
     Check,

@@ -3,11 +3,14 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 use crate::config::list;
 use crate::model::{Address, UnitName};
 
 /// The closed set of such things; a step of a plan like any other.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Act {
     /// All files are written and synced beside their places before the first one is put there.
@@ -45,7 +48,7 @@ pub enum Act {
 }
 
 /// A whole file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct File {
     pub path: PathBuf,
     pub text: String,
@@ -54,14 +57,15 @@ pub struct File {
 }
 
 /// A symbolic link.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
     pub path: PathBuf,
     pub target: PathBuf,
 }
 
 /// A setting of a listening socket or of its file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SocketOption {
     Backlog(u32),
     NoDelay(bool),

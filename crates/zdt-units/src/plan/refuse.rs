@@ -3,7 +3,9 @@
 use std::error::Error;
 use std::fmt;
 
-use crate::model::{Reach, UnitName};
+use super::change::crossed;
+use super::{Operation, Request};
+use crate::model::{AbsolutePath, Name, Reach, ReleaseName, Strategy, Task, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
 
 /// Why there is no plan; never empty.
@@ -38,9 +40,59 @@ pub enum Refusal {
         socket: UnitName,
         refused: Vec<Reach>,
     },
+    /// `zdt.toml` does not say where releases are kept.
+    NoReleases {
+        service: Name,
+    },
+    /// There is no release that could start.
+    NotDeployed {
+        service: Name,
+        root: AbsolutePath,
+    },
+    NoSuchRelease {
+        release: ReleaseName,
+        root: AbsolutePath,
+    },
+    /// It serves already.
+    Serves {
+        release: ReleaseName,
+    },
+    /// Newer releases changed data in ways that `to` may not know.
+    Migrated {
+        service: Name,
+        to: ReleaseName,
+        crossed: Vec<ReleaseName>,
+    },
+    /// All of its processes are replaced at once.
+    NoCanary {
+        service: Name,
+        strategy: Strategy,
+    },
+    /// Nobody would look at the canary.
+    NoBake {
+        service: Name,
+    },
 }
 
-pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
+pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Refused> {
+    let mut reasons = of_units(observed);
+    reasons.extend(of_releases(request, observed));
+    reasons.extend(of_canary(request));
+    all_of(reasons)
+}
+
+pub(super) fn check_units(observed: &Observed) -> Result<(), Refused> {
+    all_of(of_units(observed))
+}
+
+fn all_of(reasons: Vec<Refusal>) -> Result<(), Refused> {
+    match reasons.is_empty() {
+        true => Ok(()),
+        false => Err(Refused { reasons }),
+    }
+}
+
+fn of_units(observed: &Observed) -> Vec<Refusal> {
     let service = &observed.service;
     let services = || std::iter::once(service).chain(&observed.beside);
     let units = || services().chain(&observed.sockets);
@@ -79,9 +131,61 @@ pub(super) fn check(observed: &Observed) -> Result<(), Refused> {
                 refused: socket.refused.clone(),
             }),
     );
-    match reasons.is_empty() {
-        true => Ok(()),
-        false => Err(Refused { reasons }),
+    reasons
+}
+
+fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {
+    let service = request.service;
+    let Some(release) = &service.release else {
+        return request.operation.release().map(|_| Refusal::NoReleases {
+            service: service.name.clone(),
+        });
+    };
+    let seen = observed.releases.as_ref()?;
+    match &request.operation {
+        Operation::Restart if seen.current.is_none() => Some(Refusal::NotDeployed {
+            service: service.name.clone(),
+            root: release.root.clone(),
+        }),
+        Operation::RollBack { release: to } => {
+            let crossed = crossed(seen, seen.current.as_ref(), to);
+            if !seen.has(to) {
+                return Some(Refusal::NoSuchRelease {
+                    release: to.clone(),
+                    root: release.root.clone(),
+                });
+            }
+            let stays = !service.has(Task::MigrateDown) || request.options.skip_migrations;
+            if seen.current.as_ref() == Some(to) && seen.serving() == Some(to) {
+                return Some(Refusal::Serves {
+                    release: to.clone(),
+                });
+            }
+            (!crossed.is_empty() && stays && !request.options.force).then(|| Refusal::Migrated {
+                service: service.name.clone(),
+                to: to.clone(),
+                crossed,
+            })
+        }
+        _ => None,
+    }
+}
+
+fn of_canary(request: &Request<'_>) -> Option<Refusal> {
+    if !request.options.canary {
+        return None;
+    }
+    let service = request.service;
+    match service.strategy {
+        Strategy::Queue | Strategy::Reload => Some(Refusal::NoCanary {
+            service: service.name.clone(),
+            strategy: service.strategy,
+        }),
+        Strategy::Standby | Strategy::Rolling { .. } => {
+            service.bake.is_zero().then(|| Refusal::NoBake {
+                service: service.name.clone(),
+            })
+        }
     }
 }
 
@@ -114,6 +218,24 @@ impl Refusal {
                     format!("see what is wrong with it with `systemd-analyze verify {unit}`")
                 }
             },
+            Self::NoReleases { .. } => {
+                "add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`"
+                    .to_owned()
+            }
+            Self::NotDeployed { service, .. } => {
+                format!("`zdt-units deploy {service} --from PATH` brings the first one")
+            }
+            Self::NoSuchRelease { .. } | Self::Serves { .. } => {
+                "name another one; `zdt-units releases` lists them".to_owned()
+            }
+            Self::Migrated { service, to, .. } => format!(
+                "declare `migrate = {{ down = [...] }}`, or, if `{to}` runs with the data as they are, \
+                 `zdt-units rollback {service} {to} --force`"
+            ),
+            Self::NoCanary { .. } => "`standby` and `rolling` have one".to_owned(),
+            Self::NoBake { .. } => {
+                "add `bake = \"30s\"` to the service: so long it has to stay up".to_owned()
+            }
             Self::NeedsReload { .. } => {
                 "let systemd read it with `systemctl daemon-reload`".to_owned()
             }
@@ -163,6 +285,40 @@ impl fmt::Display for Refusal {
                 write!(
                     f,
                     "`{socket}` is active, but connections to {refused} are refused"
+                )
+            }
+            Self::NoReleases { service } => {
+                write!(
+                    f,
+                    "`zdt.toml` does not say where the releases of `{service}` are kept"
+                )
+            }
+            Self::NotDeployed { service, root } => {
+                write!(
+                    f,
+                    "`{service}` has no release: there is no `{root}/current`"
+                )
+            }
+            Self::NoSuchRelease { release, root } => {
+                write!(f, "there is no release `{release}` in `{root}/releases`")
+            }
+            Self::Serves { release } => write!(f, "`{release}` serves already"),
+            Self::Migrated { to, crossed, .. } => {
+                let crossed: Vec<_> = crossed.iter().map(ReleaseName::as_str).collect();
+                let crossed = crate::config::list(&crossed);
+                write!(
+                    f,
+                    "{crossed} changed data since `{to}` served, and that stays changed"
+                )
+            }
+            Self::NoCanary { service, strategy } => write!(
+                f,
+                "`{service}` is restarted by `{strategy}`, which replaces all there is at once"
+            ),
+            Self::NoBake { service } => {
+                write!(
+                    f,
+                    "a canary of `{service}` would not be looked at, without `bake`"
                 )
             }
             Self::SocketClosed { socket, result, .. } => match result.as_str() {

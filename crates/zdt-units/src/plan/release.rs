@@ -3,13 +3,16 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{AbsolutePath, ReleaseName};
 
 /// The closed set of such things; a step of a plan like any other.
 ///
 /// Below `root` are `releases/NAME`, which never change once they are there, and two links:
 /// `current` to the release that serves, and `next` to the one that is about to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum ReleaseAct {
     /// Into `releases/NAME`, whole and on disk or not at all.
@@ -38,14 +41,16 @@ pub enum ReleaseAct {
 }
 
 /// A link to a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum ReleaseLink {
     Current,
     Next,
 }
 
 /// What became of a release.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Mark {
     /// It is about to change data. Whatever becomes of that, the release before may not know them.
     Migrated,

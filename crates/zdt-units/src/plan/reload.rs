@@ -1,15 +1,18 @@
 //! The process replaces itself, within its unit.
 
-use super::{Action, CONFIRM_LIMIT, Step, await_ready, new_socket, queue, step, taken_back_by};
+use super::{
+    Action, CONFIRM_LIMIT, Replace, Step, Undo, await_ready, new_socket, queue, start_old, step,
+    taken_back_by,
+};
 use crate::config::list;
 use crate::model::Service;
 use crate::observe::{Observed, Watched};
 
-pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<String>) {
+pub(super) fn replace(service: &Service, observed: &Observed, undo: &Undo) -> Replace {
     let state = &observed.service;
     let unit = &state.unit;
     let Some(before) = state.instance.as_ref().filter(|_| state.serves()) else {
-        return (queue(service, observed), Vec::new());
+        return queue(service, observed, undo);
     };
     let mut why = Vec::new();
     if let Some(socket) = new_socket(observed) {
@@ -30,7 +33,10 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
             "a reload would not apply it, so this is a restart by `queue`: {}",
             why.join(", and ")
         );
-        return (queue(service, observed), vec![note]);
+        return Replace {
+            notes: vec![note],
+            ..queue(service, observed, undo)
+        };
     }
 
     let sockets = Watched::of(service).sockets;
@@ -57,8 +63,13 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
             },
         ),
     ];
-    let mut steps: Vec<Step> = taken_back_by(&[still_there], reload).collect();
+    let back = undo.after_stopping(Vec::new(), vec![still_there]);
+    let mut steps: Vec<Step> = taken_back_by(&back, reload).collect();
     // By then the old process has been told to go.
     steps.extend(await_ready(service, unit, Some(before)));
-    (steps, Vec::new())
+    Replace {
+        rollback: undo.around(|| start_old(service, unit)),
+        steps,
+        notes: Vec::new(),
+    }
 }

@@ -2,20 +2,27 @@
 
 use std::collections::BTreeSet;
 
+use super::change::bake;
 use super::{
-    Action, CONFIRM_LIMIT, Step, await_ready, new_socket, prove_unit, start_anew, step, stop,
-    taken_back_by,
+    Action, CONFIRM_LIMIT, Replace, Request, Step, Undo, new_socket, prove_unit, start_anew,
+    start_old, step, stop, taken_back_by,
 };
 use crate::config::list;
 use crate::model::{Pace, Service, UnitName};
 use crate::observe::{Observed, UnitState};
 
-pub(super) fn steps(
-    service: &Service,
+pub(super) fn replace(
+    request: &Request<'_>,
     instances: u32,
     pace: Pace,
     observed: &Observed,
-) -> (Vec<Step>, Vec<String>) {
+    undo: &Undo,
+) -> Replace {
+    let service = request.service;
+    let pace = Pace {
+        canary: pace.canary || request.options.canary,
+        ..pace
+    };
     let wanted = service.instances();
     let states = || std::iter::once(&observed.service).chain(&observed.beside);
     let (mut order, mut beyond): (Vec<&UnitState>, Vec<&UnitState>) =
@@ -52,17 +59,72 @@ pub(super) fn steps(
     let serving = states().filter(|state| state.serves());
     let serving = serving.map(|state| state.unit.as_str()).collect();
     let batches = batches(pace, surge.iter().collect(), order);
-    let mut steps = replace_all(service, pace, &batches, serving);
-
     let gone: BTreeSet<UnitName> = beyond
         .into_iter()
         .chain(&surge)
         .map(|state| state.unit.clone())
         .collect();
-    if !gone.is_empty() {
-        steps.push(stop(service, &Vec::from_iter(gone)));
+    let gone = (!gone.is_empty()).then(|| stop(service, &Vec::from_iter(gone)));
+    let way_back = WayBack {
+        service,
+        undo,
+        surge: surge.iter().map(|state| state.unit.clone()).collect(),
+    };
+    let mut steps = replace_all(&way_back, pace, &batches, serving);
+    steps.extend(gone);
+    Replace {
+        rollback: undo.around(|| way_back.old_in(&batches)),
+        steps,
+        notes,
     }
-    (steps, notes)
+}
+
+/// How batches that were replaced become what they were.
+struct WayBack<'a> {
+    service: &'a Service,
+    undo: &'a Undo,
+    surge: Vec<UnitName>,
+}
+
+impl WayBack<'_> {
+    /// The last of `batches` did not prove itself; others serve.
+    fn from(&self, batches: &[Vec<&UnitState>]) -> Vec<Step> {
+        let Some((failed, proven)) = batches.split_last() else {
+            return Vec::new();
+        };
+        let failed: Vec<UnitName> = failed.iter().map(|state| state.unit.clone()).collect();
+        let stopped = vec![stop(self.service, &failed)];
+        match self.undo.is_empty() {
+            // The release is the same, so what has proved itself stays.
+            true => stopped,
+            false => {
+                let proven = self.old_in(proven);
+                let failed = self.started(&failed);
+                let restart = failed.into_iter().chain(proven).collect();
+                self.undo.after_stopping(stopped, restart)
+            }
+        }
+    }
+
+    /// One after the other, and those that were only there meanwhile last.
+    fn old_in(&self, batches: &[Vec<&UnitState>]) -> Vec<Step> {
+        let units: Vec<UnitName> = batches
+            .iter()
+            .flatten()
+            .map(|state| state.unit.clone())
+            .collect();
+        let mut steps = self.started(&units);
+        if units.iter().any(|unit| self.surge.contains(unit)) {
+            steps.push(stop(self.service, &self.surge));
+        }
+        steps
+    }
+
+    fn started(&self, units: &[UnitName]) -> Vec<Step> {
+        let stay = units.iter().filter(|unit| !self.surge.contains(unit));
+        stay.flat_map(|unit| start_old(self.service, unit))
+            .collect()
+    }
 }
 
 /// What is replaced at a time: never a surge together with those that it stands in for.
@@ -83,32 +145,34 @@ fn batches<'a>(
 }
 
 fn replace_all<'a>(
-    service: &Service,
+    way_back: &WayBack<'_>,
     pace: Pace,
     batches: &[Vec<&'a UnitState>],
     mut serving: BTreeSet<&'a str>,
 ) -> Vec<Step> {
+    let service = way_back.service;
     let mut steps = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
         let units: Vec<UnitName> = batch.iter().map(|state| state.unit.clone()).collect();
-        let stay_up = |time| {
-            let units = units.clone();
-            step(time + CONFIRM_LIMIT, Action::StayUp { units, time })
-        };
-        let mut replaced = replace(service, batch);
+        let mut replaced = replace_batch(service, batch);
         if pace.canary && index == 0 {
-            replaced.push(stay_up(service.bake));
-            replaced.extend(await_ready(service, &units[0], batch[0].instance.as_ref()));
+            replaced.extend(bake(service, &units));
         }
         let own: BTreeSet<&str> = batch.iter().map(|state| state.unit.as_str()).collect();
         match serving.is_subset(&own) {
             // A release that may come up yet is better than nobody.
             true => steps.extend(replaced),
-            false => steps.extend(taken_back_by(&[stop(service, &units)], replaced)),
+            false => steps.extend(taken_back_by(&way_back.from(&batches[..=index]), replaced)),
         }
         if index + 1 < batches.len() && !pace.pause.is_zero() {
-            // They have proved themselves, and whoever interrupts here only wants no more.
-            steps.extend(taken_back_by(&[], [stay_up(pace.pause)]));
+            let time = pace.pause;
+            let wait = step(time + CONFIRM_LIMIT, Action::StayUp { units, time });
+            let back = match way_back.undo.is_empty() {
+                // They have proved themselves, and whoever interrupts here only wants no more.
+                true => Vec::new(),
+                false => way_back.from(&batches[..=index]),
+            };
+            steps.extend(taken_back_by(&back, [wait]));
         }
         serving.extend(own);
     }
@@ -116,7 +180,7 @@ fn replace_all<'a>(
 }
 
 /// New processes in all units of a batch, and the proof of each.
-fn replace(service: &Service, batch: &[&UnitState]) -> Vec<Step> {
+fn replace_batch(service: &Service, batch: &[&UnitState]) -> Vec<Step> {
     let mut steps = match batch {
         [one] => vec![start_anew(service, one)],
         several => vec![step(

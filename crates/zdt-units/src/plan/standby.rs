@@ -1,10 +1,14 @@
 //! A second process on the same sockets serves while the first one is replaced.
 
-use super::{Step, new_socket, prove_unit, queue, start_anew, stop, taken_back_by};
-use crate::model::{Service, UnitName};
+use super::{
+    Replace, Request, Step, Undo, change, new_socket, prove_unit, queue, start_anew, start_old,
+    stop, taken_back_by,
+};
+use crate::model::UnitName;
 use crate::observe::{Observed, UnitState};
 
-pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<String>) {
+pub(super) fn replace(request: &Request<'_>, observed: &Observed, undo: &Undo) -> Replace {
+    let service = request.service;
     let (mut steps, mut notes) = (Vec::new(), Vec::new());
     let unit = service.unit();
     let standby = UnitName::standby(&service.name);
@@ -24,7 +28,7 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
                 if let Some(left_over) = left_over {
                     notes.push(left_behind(left_over));
                 }
-                steps.extend(start(service, state));
+                steps.extend(start(request, state, undo));
                 stands_by = true;
             }
         }
@@ -34,19 +38,28 @@ pub(super) fn steps(service: &Service, observed: &Observed) -> (Vec<Step>, Vec<S
         ));
     }
 
-    steps.extend(queue(service, observed));
-    if stands_by {
-        steps.push(stop(service, &[standby]));
+    let gone = stands_by.then(|| stop(service, &[standby]));
+    steps.extend(queue(service, observed, undo).steps);
+    steps.extend(gone.clone());
+    let back = || start_old(service, &unit).into_iter().chain(gone).collect();
+    Replace {
+        rollback: undo.around(back),
+        steps,
+        notes,
     }
-    (steps, notes)
 }
 
 /// If it fails, the process that serves was not touched.
-fn start(service: &Service, state: &UnitState) -> Vec<Step> {
+fn start(request: &Request<'_>, state: &UnitState, undo: &Undo) -> Vec<Step> {
+    let service = request.service;
+    let units = std::slice::from_ref(&state.unit);
     let mut steps = vec![start_anew(service, state)];
     steps.extend(prove_unit(service, &state.unit, state.instance.as_ref()));
-    let back = stop(service, std::slice::from_ref(&state.unit));
-    taken_back_by(&[back], steps).collect()
+    if request.options.canary {
+        steps.extend(change::bake(service, units));
+    }
+    let back = undo.after_stopping(vec![stop(service, units)], Vec::new());
+    taken_back_by(&back, steps).collect()
 }
 
 fn left_behind(state: &UnitState) -> String {

@@ -1,4 +1,7 @@
+mod change;
 mod overlap;
+
+use std::time::SystemTime;
 
 use super::*;
 use crate::model::Model;
@@ -33,13 +36,26 @@ fn state(unit: &UnitName) -> UnitState {
 
 /// Plans a restart of the only service in `text`, after `change` to a healthy snapshot.
 fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
+    planned_as(text, Operation::Restart, Options::default(), change)
+}
+
+fn planned_as(
+    text: &str,
+    operation: Operation,
+    options: Options,
+    change: impl FnOnce(&mut Observed),
+) -> String {
     let model = Model::read("zdt.toml", text).unwrap();
     let service = &model.services[0];
     let watched = Watched::of(service);
     let mut observed = Observed {
+        releases: None,
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
+        program_is_newer: false,
+        files: None,
+        at: SystemTime::UNIX_EPOCH,
         sockets: watched
             .sockets
             .iter()
@@ -47,7 +63,12 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
             .collect(),
     };
     change(&mut observed);
-    match plan(&Request::restart(service), &observed) {
+    let request = Request {
+        service,
+        operation,
+        options,
+    };
+    match plan(&request, &observed) {
         Ok(plan) => plan.to_string(),
         Err(refused) => {
             let reasons = refused.reasons.iter();

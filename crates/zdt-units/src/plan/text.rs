@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::{Action, OnFailure, Plan, Step};
 use crate::config::list;
-use crate::model::{Strategy, UnitName, span};
+use crate::model::{ReleaseName, Strategy, UnitName, span};
 use crate::observe::WatchedSocket;
 
 impl fmt::Display for Strategy {
@@ -23,7 +23,17 @@ impl fmt::Display for Action {
         match self {
             Self::Install(act) => act.fmt(f),
             Self::Release(act) => act.fmt(f),
-            Self::RunTask { unit } => write!(f, "run `{unit}` to its end"),
+            Self::RunTask { unit, .. } => write!(f, "run `{unit}` to its end"),
+            Self::KeepUnits { place, .. } => {
+                write!(
+                    f,
+                    "keep the unit files, which work, in `{}`",
+                    place.display()
+                )
+            }
+            Self::RestoreUnits { place, .. } => {
+                write!(f, "put the unit files of `{}` back", place.display())
+            }
             Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
             Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
             Self::RestartUnits { units } => write!(
@@ -99,11 +109,15 @@ impl fmt::Display for Step {
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "restart `{}` (strategy `{}`)",
-            self.service, self.strategy
-        )?;
+        let what = headline(
+            self.operation.name(),
+            self.service.as_str(),
+            self.operation.release().map(ReleaseName::as_str),
+        );
+        match self.strategy {
+            Some(strategy) => writeln!(f, "{what} (strategy `{strategy}`)")?,
+            None => writeln!(f, "{what} (`{}`)", self.watched.service)?,
+        }
         for note in &self.notes {
             writeln!(f, "note: {note}")?;
         }
@@ -117,51 +131,80 @@ impl fmt::Display for Plan {
     }
 }
 
+/// What is done, before all that is said of it.
+pub(crate) fn headline(operation: &str, service: &str, release: Option<&str>) -> String {
+    match (operation, release) {
+        ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
+        ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
+        ("recover", _) => format!("take back what broke off of `{service}`"),
+        _ => format!("restart `{service}`"),
+    }
+}
+
+const NOWHERE: &str =
+    "there is nothing to roll back to; the sockets stay open and connections wait";
 const NOTHING: &str = "nothing is taken back, and who serves goes on";
 
 impl Plan {
-    /// The steps that are taken back in a way of their own, by their numbers.
-    fn taken_back(&self) -> Vec<(String, &[Step])> {
+    /// Steps in a row whose failures mean the same, by their numbers.
+    fn alike(&self) -> Vec<(String, &OnFailure)> {
         let numbers: Vec<usize> = (1..=self.steps.len()).collect();
         let way = |number: usize| &self.steps[number - 1].on_failure;
         let alike = numbers.chunk_by(|&one, &next| way(one) == way(next));
         alike
-            .filter_map(|alike| {
+            .map(|alike| {
                 let (first, last) = (alike[0], alike[alike.len() - 1]);
-                let OnFailure::TakeBack(steps) = way(first) else {
-                    return None;
-                };
                 let which = match first == last {
                     true => first.to_string(),
                     false => format!("{first} to {last}"),
                 };
-                Some((which, steps.as_slice()))
+                (which, way(first))
             })
             .collect()
     }
 
     /// What happens when a step fails, line by line.
     fn ways_back(&self) -> Vec<String> {
-        let taken_back = self.taken_back();
-        let mut lines: Vec<String> = taken_back
-            .iter()
-            .flat_map(|(which, steps)| listed(format!("on failure of {which}:"), steps))
-            .collect();
-        let without = |step: &Step| step.on_failure == OnFailure::LookNow;
-        if !self.rollback.is_empty() {
-            lines.extend(listed("on failure:".to_owned(), &self.rollback));
-        } else if taken_back.is_empty() {
-            let nothing = "on failure: there is nothing to roll back to; the sockets stay open and connections wait";
-            lines.push(nothing.to_owned());
-        } else if self.steps.iter().any(without) {
-            lines.push(format!("on another failure: {NOTHING}"));
+        let mut lines = Vec::new();
+        let (mut others, mut none, mut taken_back) = (false, false, false);
+        for (which, way) in self.alike() {
+            let when = format!("on failure of {which}:");
+            match way {
+                OnFailure::Stop => lines.push(format!("{when} it ends there, nothing was touched")),
+                OnFailure::GoOn => lines.push(format!("{when} that is told, and it goes on")),
+                OnFailure::TakeBack(steps) => {
+                    taken_back = true;
+                    lines.extend(listed(when, steps));
+                }
+                OnFailure::RollBack => others = true,
+                OnFailure::LookNow => none = true,
+            }
+        }
+        let when = |lines: &[String]| match lines.is_empty() {
+            true => "on failure:",
+            false => "on another failure:",
+        };
+        if others {
+            lines.extend(listed(when(&lines).to_owned(), &self.rollback));
+        } else if none {
+            let when = when(&lines);
+            let what = match taken_back {
+                true => NOTHING,
+                false => NOWHERE,
+            };
+            lines.push(format!("{when} {what}"));
         }
         lines
     }
 
     /// The ways back as events tell them: all in one list.
     pub fn rollback_texts(&self) -> Vec<String> {
-        let own = self.taken_back().into_iter().flat_map(|(which, steps)| {
+        let alike = self.alike().into_iter();
+        let own = alike.filter_map(|(which, way)| match way {
+            OnFailure::TakeBack(steps) => Some((which, steps)),
+            _ => None,
+        });
+        let own = own.flat_map(|(which, steps)| {
             let told = steps.iter();
             told.map(move |step| format!("on failure of {which}: {step}"))
         });

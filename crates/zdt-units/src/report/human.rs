@@ -5,20 +5,19 @@ use std::time::Duration;
 use crate::event::{Event, EventKind, Left, Outcome, Phase};
 use crate::model::span;
 use crate::observe::Active;
-
-/// What is done, before all that is said of it.
-fn headline(operation: &str, service: &str, release: Option<&str>) -> String {
-    match (operation, release) {
-        ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
-        ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
-        ("recover", _) => format!("take back what broke off of `{service}`"),
-        _ => format!("restart `{service}`"),
-    }
-}
+use crate::plan::headline;
 
 /// The lines for one event; many events need none.
 pub fn lines(event: &Event) -> String {
-    let at = format!("{:>9.3}s", event.elapsed.as_secs_f64());
+    lines_at(event, &format!("{:>9.3}s", event.elapsed.as_secs_f64()))
+}
+
+/// The same without the time in front.
+pub(super) fn untimed(event: &Event) -> String {
+    lines_at(event, "").trim().to_owned()
+}
+
+fn lines_at(event: &Event, at: &str) -> String {
     let note = |text: String| format!("{at}     {text}\n");
     match &event.kind {
         EventKind::Planned {
@@ -30,7 +29,10 @@ pub fn lines(event: &Event) -> String {
         } => {
             let (id, service) = (&event.restart_id, &event.service);
             let what = headline(operation, service, release.as_deref());
-            let mut out = format!("{what} (strategy `{strategy}`, id {id})\n");
+            let mut out = match strategy.as_str() {
+                "foreign" => format!("{what} (id {id})\n"),
+                _ => format!("{what} (strategy `{strategy}`, id {id})\n"),
+            };
             for note in notes {
                 out.push_str(&format!("note: {note}\n"));
             }
@@ -101,6 +103,21 @@ pub fn lines(event: &Event) -> String {
             standby_limit_ms,
             sockets,
         } => left(service, beside, *standby_limit_ms, sockets),
+        EventKind::ByHand { commands } => {
+            let lines: Vec<String> = commands
+                .iter()
+                .map(|line| format!("    {line}\n"))
+                .collect();
+            format!(
+                "\nwhat is left to do, by hand, when the cause is mended:\n{}\n",
+                lines.concat()
+            )
+        }
+        EventKind::Unchanged => format!("`{}` is unchanged, and is left alone\n", event.service),
+        EventKind::Skipped => format!(
+            "`{}` was not begun, because another one failed\n",
+            event.service
+        ),
         EventKind::Finished { outcome } => match outcome {
             Outcome::Completed => format!("{at}  done\n"),
             Outcome::Lossy => format!("{at}  done, but requests were lost\n"),

@@ -1,22 +1,23 @@
 //! One JSON object a line, for programs.
 
-use std::time::SystemTime;
-
 use serde::Serialize;
 
-use crate::event::Event;
+use crate::event::{Alias, Event, Record};
 
-/// `event` with the wall clock, and a line break at its end.
-pub fn line(event: &Event, now: SystemTime) -> String {
+/// The event with the wall clock first, and a line break at its end.
+pub fn line(record: &Record) -> String {
     #[derive(Serialize)]
     struct Stamped<'a> {
         time: String,
         #[serde(flatten)]
         event: &'a Event,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        alias: Option<Alias>,
     }
     let stamped = Stamped {
-        time: humantime::format_rfc3339_millis(now).to_string(),
-        event,
+        time: humantime::format_rfc3339_millis(record.time).to_string(),
+        event: &record.event,
+        alias: record.alias,
     };
     let mut line = serde_json::to_string(&stamped).expect("an event has nothing that JSON has not");
     line.push('\n');
@@ -25,10 +26,10 @@ pub fn line(event: &Event, now: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     use super::*;
-    use crate::event::{EventKind, Outcome};
+    use crate::event::{EventKind, Outcome, Records};
 
     #[test]
     fn a_line_has_the_time_first() {
@@ -36,11 +37,13 @@ mod tests {
         let elapsed = Duration::from_millis(1250);
         let event = Event::new("5f0c", "shop", elapsed, EventKind::Finished { outcome });
         let now = SystemTime::UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        let mut record = Records::default().take(event, now);
+        record.alias = Some(Alias::RollbackFailed);
         assert_eq!(
-            line(&event, now),
+            line(&record),
             concat!(
                 r#"{"time":"2023-11-14T22:13:20.123Z","v":1,"restart_id":"5f0c","service":"shop","#,
-                r#""elapsed_ms":1250.0,"kind":"finished","outcome":"look_now"}"#,
+                r#""elapsed_ms":1250.0,"kind":"finished","outcome":"look_now","alias":"ROLLBACK_FAILED"}"#,
                 "\n"
             )
         );

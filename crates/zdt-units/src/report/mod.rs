@@ -1,10 +1,14 @@
 //! Turns values into lines for people and programs.
 
+pub mod brief;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;
+pub mod history;
 pub mod html;
 pub mod human;
 pub mod json;
+pub mod metrics;
+pub mod progress;
 pub mod status;
 pub(crate) mod timeline;

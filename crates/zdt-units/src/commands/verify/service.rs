@@ -97,6 +97,7 @@ impl Service<'_> {
         let run = Run {
             plan: &plan,
             restart_id: &restart_id,
+            systemctl: "systemctl",
             interrupts,
         };
         let executing = began.elapsed();

@@ -37,6 +37,7 @@ fn takes(kind: Kind) -> String {
         Kind::Number(least, most) => format!("{least} to {most}"),
         Kind::OneOf(known) => words(known),
         Kind::List => "strings".to_owned(),
+        Kind::TextOrFalse => "string or `false`".to_owned(),
         Kind::TextOrList => "string or strings".to_owned(),
         Kind::Pairs => "table of strings".to_owned(),
         Kind::Table(_) | Kind::Named(_) => "table".to_owned(),

@@ -72,6 +72,7 @@ fn kind(kind: Kind) -> Value {
         }
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List => strings(),
+        Kind::TextOrFalse => json!({ "anyOf": [{ "type": "string" }, { "const": false }] }),
         Kind::TextOrList => json!({ "anyOf": [{ "type": "string" }, strings()] }),
         Kind::Pairs => {
             json!({ "type": "object", "additionalProperties": { "type": "string" } })

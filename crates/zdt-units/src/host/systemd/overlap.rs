@@ -2,6 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,9 +11,9 @@ use tokio::time::{Instant as Moment, sleep, sleep_until};
 use super::unit::{SERVICE, UNIT, text, value};
 use super::{MANAGER, PATH, Systemd, unread};
 use crate::event::EventKind;
-use crate::host::Failure;
+use crate::host::{Failure, kept};
 use crate::model::UnitName;
-use crate::observe::{Instance, Watched};
+use crate::observe::{Instance, UnitCopy, UnitFiles, Watched};
 
 /// How often a process that has to stay up is looked at.
 const LOOK: Duration = Duration::from_millis(500);
@@ -39,13 +40,13 @@ impl Systemd {
     }
 
     /// Files of the unit that have changed since its run began: what it does
-    /// not know, and a reload does not tell it.
-    pub(super) async fn newer(&self, unit: &UnitName) -> zbus::Result<Vec<String>> {
+    /// not know, and a reload does not tell it. And whether its program has, which a reload does.
+    pub(super) async fn newer(&self, unit: &UnitName) -> zbus::Result<(Vec<String>, bool)> {
         let object = self.object(unit).await?;
         let general = self.properties(object.as_str(), UNIT).await?;
         let own = self.properties(object.as_str(), SERVICE).await?;
         let Some(began) = value::<u64>(&general, "InactiveExitTimestamp") else {
-            return Ok(Vec::new());
+            return Ok((Vec::new(), false));
         };
         let mut files = vec![text(&general, "FragmentPath")];
         files.extend(value::<Vec<String>>(&general, "DropInPaths").unwrap_or_default());
@@ -54,7 +55,58 @@ impl Systemd {
         let credentials = value::<Vec<(String, String)>>(&own, "LoadCredential");
         files.extend(credentials.into_iter().flatten().map(|(_, path)| path));
         files.retain(|path| changed(path).is_some_and(|changed| changed > began));
-        Ok(files)
+        let programs = value::<Vec<Command>>(&own, "ExecStart").unwrap_or_default();
+        let mut programs = programs.iter().map(|command| Path::new(&command.0));
+        Ok((files, programs.any(|program| is_newer(program, began))))
+    }
+
+    /// The files of the units that start processes, and the copies of them in `place`. Those below
+    /// `/usr` are the package manager's, and those below `/run` nobody's.
+    pub(super) async fn unit_files(
+        &self,
+        watched: &Watched,
+        place: &Path,
+    ) -> Result<UnitFiles, Failure> {
+        let mut now = Vec::new();
+        let mut are_newer = false;
+        for unit in std::iter::once(&watched.service).chain(&watched.beside) {
+            let paths = self.paths(unit).await;
+            let (paths, began) = paths.map_err(|error| unread(unit, &error).without_effect())?;
+            for path in paths {
+                let is_own = !["/usr/", "/lib/", "/run/"]
+                    .iter()
+                    .any(|prefix| path.starts_with(prefix));
+                let Ok(text) = std::fs::read_to_string(&path) else {
+                    continue;
+                };
+                are_newer |= began.is_some_and(|began| changed(&path).is_some_and(|at| at > began));
+                let path = PathBuf::from(path);
+                if is_own && !now.iter().any(|copy: &UnitCopy| copy.path == path) {
+                    now.push(UnitCopy { path, text });
+                }
+            }
+        }
+        now.sort();
+        Ok(UnitFiles {
+            place: place.to_owned(),
+            now,
+            kept: kept::read(place)?,
+            are_newer,
+        })
+    }
+
+    /// The files of a unit, and when its run began.
+    async fn paths(&self, unit: &UnitName) -> zbus::Result<(Vec<String>, Option<u64>)> {
+        let object = self.object(unit).await?;
+        let general = self.properties(object.as_str(), UNIT).await?;
+        let mut paths = vec![text(&general, "FragmentPath")];
+        paths.extend(value::<Vec<String>>(&general, "DropInPaths").unwrap_or_default());
+        let began = value::<u64>(&general, "InactiveExitTimestamp").filter(|began| *began != 0);
+        let runs = !matches!(
+            text(&general, "ActiveState").as_str(),
+            "inactive" | "failed"
+        );
+        Ok((paths, began.filter(|_| runs)))
     }
 
     /// Waits until the main process is another one, where the manager did not:
@@ -151,9 +203,34 @@ fn number(unit: &UnitName) -> Option<u32> {
     instance.parse().ok()
 }
 
+/// A command of a unit: its program, and much that does not matter here.
+type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
+
+/// Whether the program, or a link on the way to it, has changed since `began`.
+fn is_newer(program: &Path, began: u64) -> bool {
+    let links = program.ancestors().filter(|path| path.is_symlink());
+    let changed_after = |at: Option<u64>| at.is_some_and(|at| at > began);
+    links.into_iter().any(|link| {
+        changed_after(
+            std::fs::symlink_metadata(link)
+                .ok()
+                .as_ref()
+                .and_then(changed_at),
+        )
+    }) || changed_after(
+        std::fs::metadata(program)
+            .ok()
+            .as_ref()
+            .and_then(changed_at),
+    )
+}
+
 /// When the file, or its inode, was last changed, in microseconds since 1970.
 fn changed(path: &str) -> Option<u64> {
-    let file = std::fs::metadata(path).ok()?;
+    changed_at(&std::fs::metadata(path).ok()?)
+}
+
+fn changed_at(file: &std::fs::Metadata) -> Option<u64> {
     let seconds = u64::try_from(file.ctime()).ok()?;
     let nanoseconds = u64::try_from(file.ctime_nsec()).ok()?;
     Some(seconds * 1_000_000 + nanoseconds / 1000)

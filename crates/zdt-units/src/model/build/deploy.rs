@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use super::super::{AbsolutePath, Migrate, Pace, Release, Strategy};
+use super::super::{AbsolutePath, Breaker, Migrate, Pace, Release, Slot, Strategy, Text};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
-use crate::config::{MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
+use crate::config::{
+    At, BreakerConfig, MigrateConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig,
+};
 
 impl Build {
+    pub(super) fn breaker(&mut self, config: &BreakerConfig) -> Option<Breaker> {
+        let default = Breaker::default();
+        let second = Duration::from_secs(1);
+        let failures = self.number(config.failures.as_ref(), default.failures.into(), 0..=100);
+        let within = self.duration(config.within.as_ref(), default.within, second);
+        let pause = self.duration(config.pause.as_ref(), default.pause, second);
+        Some(Breaker {
+            failures: failures
+                .map(|number| u32::try_from(number).expect("the range was checked"))?,
+            within: within?,
+            pause: pause?,
+        })
+    }
+
     pub(super) fn strategy(&mut self, config: &ServiceConfig) -> Option<Strategy> {
         let instances = config.instances.as_ref();
         let number = self.number(instances, 2, 1..=1000);
@@ -135,6 +151,27 @@ impl Build {
             keep_days: all_or_nothing(keep_days)?
                 .map(|days| u32::try_from(days).expect("the range was checked")),
         })
+    }
+
+    /// A program that is somewhere else would be the same after every deployment.
+    pub(super) fn uses_releases(&mut self, config: &ServiceConfig) {
+        let Some(release) = &config.release else {
+            return;
+        };
+        let exec = config.exec.iter().flat_map(|words| &words.value);
+        let mut texts = exec.chain(&config.working_directory);
+        let uses = |text: &At<String>| match Text::parse(&text.value) {
+            Ok(text) => text.slots().any(|slot| slot == Slot::ReleasePath),
+            // It has a mistake of its own.
+            Err(_) => true,
+        };
+        if config.exec.is_some() && !texts.any(uses) {
+            self.problems.push(
+                Problem::new(&release.at, "nothing runs from a release of this service").hint(
+                    "begin `exec` with `{{release.path}}`: `exec = [\"{{release.path}}/bin/app\"]`",
+                ),
+            );
+        }
     }
 
     pub(super) fn migrate(&mut self, config: &MigrateConfig) -> Option<Migrate> {

@@ -160,6 +160,7 @@ fn batches_with_a_canary_and_a_pause() {
     9. restart `api@4.service` and `api@5.service` at the same time and wait until each is ready (limit 111s)
     10. confirm that `api@4.service` runs a new process and that `api.socket` stayed open (limit 10s)
     11. confirm that `api@5.service` runs a new process and that `api.socket` stayed open (limit 10s)
+    12. see `api@1.service`, `api@2.service`, `api@3.service`, `api@4.service` and `api@5.service` stay up for 30s (limit 40s)
     on failure of 1 to 3:
        1. stop `api@1.service` (limit 51s)
     on failure of 4: nothing is taken back, and who serves goes on
@@ -168,6 +169,7 @@ fn batches_with_a_canary_and_a_pause() {
     on failure of 8: nothing is taken back, and who serves goes on
     on failure of 9 to 11:
        1. stop `api@4.service` and `api@5.service` (limit 51s)
+    on another failure: nothing is taken back, and who serves goes on
     ");
 }
 
@@ -188,6 +190,9 @@ fn a_surge_comes_first_and_goes_last() {
     10. confirm that `api@2.service` runs a new process and that `api.socket` stayed open (limit 10s)
     11. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
     12. stop `api@3.service` (limit 51s)
+    13. see `api@1.service` and `api@2.service` stay up for 30s (limit 40s)
+    14. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@1.service` (limit 30s)
+    15. wait until `http://127.0.0.1:80/readyz` answers 200 from the process of `api@2.service` (limit 30s)
     on failure of 1 to 5:
        1. stop `api@3.service` (limit 51s)
     on failure of 6 to 8:

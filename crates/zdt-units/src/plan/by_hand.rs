@@ -1,0 +1,59 @@
+//! Steps as commands, for whoever has to go on where a plan could not.
+
+use super::{Act, Action, ReleaseAct, Step};
+use crate::model::{Reach, UnitName};
+
+/// What does the same as `steps`, one command a line; `systemctl` has the manager's option in it.
+pub fn by_hand(steps: &[Step], systemctl: &str) -> Vec<String> {
+    steps
+        .iter()
+        .filter_map(|step| step.action.command(systemctl))
+        .collect()
+}
+
+impl Action {
+    /// `None` for what only looks at something, or has no counterpart that is as safe.
+    fn command(&self, systemctl: &str) -> Option<String> {
+        let joined = |units: &[UnitName]| {
+            let units: Vec<&str> = units.iter().map(UnitName::as_str).collect();
+            units.join(" ")
+        };
+        Some(match self {
+            Self::StartUnit { unit } | Self::RunTask { unit, .. } => {
+                format!("{systemctl} start {unit}")
+            }
+            Self::RestartUnit { unit } => format!("{systemctl} restart {unit}"),
+            Self::RestartUnits { units } => format!("{systemctl} restart {}", joined(units)),
+            Self::ReloadUnit { unit } => format!("{systemctl} reload {unit}"),
+            Self::StopUnits { units } => format!("{systemctl} stop {}", joined(units)),
+            Self::AwaitReady { reach, path, .. } => match reach {
+                Reach::Tcp(address) => format!("curl -fsS http://{address}{path}"),
+                Reach::Unix(socket) => {
+                    format!("curl -fsS --unix-socket {socket} http://localhost{path}")
+                }
+            },
+            Self::RestoreUnits { place, added, .. } => {
+                let removed: Vec<_> = added
+                    .iter()
+                    .map(|path| format!(" && rm {}", path.display()))
+                    .collect();
+                format!("cp -rT {} /{}", place.display(), removed.concat())
+            }
+            Self::Install(Act::Reload) => format!("{systemctl} daemon-reload"),
+            Self::Release(ReleaseAct::Point {
+                root,
+                link,
+                release,
+            }) => format!(
+                "ln -s releases/{release} {root}/{link}.new && mv -T {root}/{link}.new {root}/{link}"
+            ),
+            Self::ConfirmInstance { .. }
+            | Self::ConfirmReload { .. }
+            | Self::StayUp { .. }
+            | Self::CloseUntaken { .. }
+            | Self::KeepUnits { .. }
+            | Self::Install(_)
+            | Self::Release(_) => return None,
+        })
+    }
+}
