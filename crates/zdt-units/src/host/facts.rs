@@ -129,7 +129,6 @@ impl<'a> Looking<'a> {
         let unhealthy = answered.as_ref().filter(|answer| !answer.is_well);
         let name = service.name.as_str();
         let busy = is_locked(&records.runtime.join(format!("{name}.lock")));
-        let running = records.state.join(name).join("running.json");
         let wished = Wished {
             handover: service.handover,
             instances: match service.strategy {
@@ -143,7 +142,7 @@ impl<'a> Looking<'a> {
                 .map(|release| release_seen(&release.root)),
             broken_off: match busy {
                 true => None,
-                false => broken_off(&running),
+                false => broken_off(records.state, &service.name),
             },
             busy,
         };

@@ -3,13 +3,14 @@
 #![expect(clippy::disallowed_methods, reason = "hosts read files")]
 
 use std::fs;
-use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::super::diag;
+use super::super::record::Record;
 use crate::doctor::{Disk, Machine, ReleaseSeen};
-use crate::model::AbsolutePath;
+use crate::model::{AbsolutePath, Name};
+use crate::stamp;
 
 /// Whether somebody holds the lock, without taking it even for a moment.
 pub(super) fn is_locked(path: &Path) -> bool {
@@ -26,21 +27,17 @@ pub(super) fn is_locked(path: &Path) -> bool {
         .any(|line| line.split_ascii_whitespace().any(|word| word == id))
 }
 
-/// What the record of an operation under way says it was.
-pub(super) fn broken_off(path: &Path) -> Option<String> {
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
-        Err(error) => return Some(format!("`{}`: {error}", path.display())),
-    };
-    let record: serde_json::Value = serde_json::from_str(&text).unwrap_or_default();
-    let word = |key: &str| record.get(key)?.as_str().map(str::to_owned);
-    let what = word("operation").or_else(|| word("command"));
-    Some(match (what, word("since")) {
-        (Some(what), Some(since)) => format!("{what}, since {since}"),
-        (Some(what), None) => what,
-        _ => format!("see `{}`", path.display()),
-    })
+/// What an operation that nobody carries on was; a record that cannot be read stands for one.
+pub(super) fn broken_off(state: &Path, service: &Name) -> Option<String> {
+    match Record::left(state, service) {
+        Ok(None) => None,
+        Ok(Some(left)) if left.reached.done => None,
+        Ok(Some(left)) => {
+            let what = left.plan.operation.name().replace('_', " ");
+            Some(format!("{what}, since {}", stamp::text(left.since)))
+        }
+        Err(failure) => Some(failure.reason),
+    }
 }
 
 pub(super) fn release_seen(root: &AbsolutePath) -> ReleaseSeen {
@@ -128,20 +125,16 @@ mod tests {
     }
 
     #[test]
-    fn an_operation_that_broke_off_says_what_it_was() {
+    fn a_record_that_cannot_be_read_is_no_peace() {
         let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("running.json");
-        assert_eq!(broken_off(&path), None);
-        fs::write(
-            &path,
-            r#"{"operation":"deploy","since":"2026-11-20T20:29:15Z"}"#,
-        )
-        .unwrap();
-        assert_eq!(
-            broken_off(&path).as_deref(),
-            Some("deploy, since 2026-11-20T20:29:15Z")
+        let name = Name::parse("shop").unwrap();
+        assert_eq!(broken_off(directory.path(), &name), None);
+        fs::create_dir(directory.path().join("shop")).unwrap();
+        fs::write(directory.path().join("shop/running.json"), "{").unwrap();
+        assert!(
+            broken_off(directory.path(), &name)
+                .unwrap()
+                .contains("running.json")
         );
-        fs::write(&path, "{").unwrap();
-        assert!(broken_off(&path).unwrap().starts_with("see `"));
     }
 }
