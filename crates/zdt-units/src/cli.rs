@@ -27,6 +27,8 @@ pub enum Command {
     Uninstall(UninstallArgs),
     Explain(ExplainArgs),
     Restart(RestartArgs),
+    Status(StatusArgs),
+    Doctor(DoctorArgs),
     Deploy(DeployArgs),
     Rollback(RollbackArgs),
     Releases(ReleasesArgs),
@@ -278,6 +280,72 @@ pub struct ChangeArgs {
     pub wait: WaitArgs,
 
     /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Show how services are right now: state, release, connections, queue
+///
+/// Nothing is changed, and no service is started by looking at it.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Only these services
+    pub services: Vec<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Look again so often, until Ctrl-C
+    #[arg(
+        long,
+        value_name = "TIME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "2s",
+        value_parser = humantime::parse_duration
+    )]
+    pub watch: Option<Duration>,
+
+    /// Print one JSON object, with `--watch` one a line
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Find what will lose requests: limits, queues, timeouts, drop-ins, disks
+///
+/// Examines what systemd has loaded, the processes and the kernel, and changes nothing. Each
+/// finding has a code, a reason and a remedy.
+///
+/// Exit status: 0 it could look, whatever it found; with `--strict` 8 if it found a danger or a
+/// warning.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Only these services
+    pub services: Vec<String>,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub target: TargetArgs,
+
+    /// Examine this service or socket unit, whoever wrote it; needs no `zdt.toml`
+    #[arg(long, value_name = "UNIT", conflicts_with = "services")]
+    pub unit: Vec<String>,
+
+    /// New connections a second at the worst time [default: those of the machine, over 1 s]
+    #[arg(long, value_name = "N")]
+    pub rate: Option<u32>,
+
+    /// Exit with 8 if there is a danger or a warning
+    #[arg(long)]
+    pub strict: bool,
+
+    /// Print findings as JSON, in one object
     #[arg(long)]
     pub json: bool,
 }

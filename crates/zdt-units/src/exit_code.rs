@@ -16,7 +16,7 @@ pub const STOPPED: u8 = 5;
 pub const ROLLED_BACK: u8 = 6;
 /// It failed, and there was no way back or that failed too: look now.
 pub const LOOK_NOW: u8 = 7;
-/// `--check`: the files are not what would be written.
+/// `--check`: the files are not what would be written. `--strict`: the machine is not what it should be.
 pub const DIFFERS: u8 = 8;
 /// Restarted, but requests were lost.
 pub const LOST: u8 = 9;

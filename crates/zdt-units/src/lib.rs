@@ -10,6 +10,7 @@ pub mod cli;
 mod commands;
 pub mod config;
 mod demo;
+pub mod doctor;
 pub mod event;
 pub mod execute;
 pub mod exit_code;
@@ -24,7 +25,9 @@ pub mod recover;
 pub mod release;
 pub mod render;
 pub mod report;
+pub mod sockets;
 mod stamp;
+pub mod status;
 pub mod unit_file;
 pub mod verify;
 

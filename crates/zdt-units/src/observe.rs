@@ -269,6 +269,8 @@ impl Instance {
 pub struct Claim {
     pub pid: Option<u32>,
     pub invocation: Option<String>,
+    pub release: Option<String>,
+    pub generation: Option<String>,
 }
 
 /// What a claim says about an instance.
@@ -288,6 +290,8 @@ impl Claim {
             match word.split_once('=') {
                 Some(("pid", pid)) => claim.pid = pid.parse().ok(),
                 Some(("invocation", id)) => claim.invocation = Some(id.to_owned()),
+                Some(("release", name)) => claim.release = Some(name.to_owned()),
+                Some(("generation", number)) => claim.generation = Some(number.to_owned()),
                 _ => {}
             }
         }

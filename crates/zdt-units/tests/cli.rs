@@ -1057,3 +1057,126 @@ fn releases_that_are_not_kept_have_no_list() {
     "
     );
 }
+
+#[test]
+fn help_of_status() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["status", "--help"]), @r"
+    $ zdt-units status --help
+    Show how services are right now: state, release, connections, queue
+
+    Nothing is changed, and no service is started by looking at it.
+
+    Usage: zdt-units status [OPTIONS] [SERVICES]...
+
+    Arguments:
+      [SERVICES]...
+              Only these services
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --user
+              Services of `systemd --user`
+
+          --watch[=<TIME>]
+              Look again so often, until Ctrl-C
+
+          --json
+              Print one JSON object, with `--watch` one a line
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    ");
+}
+
+#[test]
+fn help_of_doctor() {
+    insta::assert_snapshot!(transcript(Path::new("/"), &["doctor", "--help"]), @r"
+    $ zdt-units doctor --help
+    Find what will lose requests: limits, queues, timeouts, drop-ins, disks
+
+    Examines what systemd has loaded, the processes and the kernel, and changes nothing. Each finding
+    has a code, a reason and a remedy.
+
+    Exit status: 0 it could look, whatever it found; with `--strict` 8 if it found a danger or a
+    warning.
+
+    Usage: zdt-units doctor [OPTIONS] [SERVICES]...
+
+    Arguments:
+      [SERVICES]...
+              Only these services
+
+    Options:
+          --config <FILE>
+              Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --target-systemd <RELEASE>
+              The oldest systemd that is to read the units; what it does not know is left out
+              
+              [default: 252]
+
+          --user
+              Units for `systemd --user`: no user of its own, and less of a sandbox
+
+          --unit <UNIT>
+              Examine this service or socket unit, whoever wrote it; needs no `zdt.toml`
+
+          --rate <N>
+              New connections a second at the worst time [default: those of the machine, over 1 s]
+
+          --strict
+              Exit with 8 if there is a danger or a warning
+
+          --json
+              Print findings as JSON, in one object
+
+      -h, --help
+              Print help (see a summary with '-h')
+    exit status 0
+    ");
+}
+
+#[test]
+fn what_is_looked_at_has_to_be_there() {
+    let directory = directory_with(SHOP);
+    let transcripts = [
+        ["status", "shap"].as_slice(),
+        &["doctor", "shap"],
+        &["doctor", "--unit", "a b"],
+        &["doctor", "--unit", "shop.target"],
+        &["status", "--watch=soon"],
+    ]
+    .map(|arguments| transcript(directory.path(), arguments));
+    insta::assert_snapshot!(transcripts.join("\n"), @r"
+    $ zdt-units status shap
+    stderr: error: there is no service `shap` in `zdt.toml`
+    stderr:
+    stderr: hint: did you mean `shop`?
+    exit status 2
+
+    $ zdt-units doctor shap
+    stderr: error: there is no service `shap` in `zdt.toml`
+    stderr:
+    stderr: hint: did you mean `shop`?
+    exit status 2
+
+    $ zdt-units doctor --unit a b
+    stderr: error: `a b.service` does not do as the name of a unit
+    stderr:
+    stderr: hint: `systemd-escape` turns other text into a unit name
+    exit status 2
+
+    $ zdt-units doctor --unit shop.target
+    stderr: error: `shop.target` is neither a service nor a socket unit
+    exit status 2
+
+    $ zdt-units status --watch=soon
+    stderr: error: invalid value 'soon' for '--watch[=<TIME>]': expected number at 0
+    stderr:
+    stderr: For more information, try '--help'.
+    exit status 2
+    ");
+}

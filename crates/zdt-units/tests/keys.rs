@@ -1,4 +1,4 @@
-//! The reference and the schema, both made from the keys of `zdt.toml`.
+//! The reference and the schema, both made from the keys of `zdt.toml`, and the codes of `doctor`.
 //!
 //! `BLESS=1 cargo test -p zdt-units --test keys` writes them.
 
@@ -58,6 +58,18 @@ fn the_reference_has_every_key() {
         let to = from + text[from..].find("<!-- end -->").expect(name);
         text.replace_range(from..to, &reference(&shape));
     }
+    check(&path, &text);
+}
+
+/// The page of `doctor` has every code.
+#[test]
+fn the_codes_are_fresh() {
+    let path = root().join("docs/doctor.md");
+    let mut text = fs::read_to_string(&path).unwrap();
+    let begin = "<!-- codes -->\n";
+    let from = text.find(begin).unwrap() + begin.len();
+    let to = from + text[from..].find("<!-- end -->").unwrap();
+    text.replace_range(from..to, &zdt_units::doctor::page());
     check(&path, &text);
 }
 

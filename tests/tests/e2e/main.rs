@@ -22,6 +22,7 @@ mod health;
 mod held;
 mod http2;
 mod install;
+mod look;
 mod orchestrate;
 mod overlap;
 mod programs;
@@ -195,6 +196,7 @@ fn main() -> ExitCode {
         .iter()
         .chain(events::TESTS)
         .chain(gates::TESTS)
+        .chain(look::TESTS)
         .chain(held::TESTS)
         .chain(releases::TESTS)
         .chain(strategies::TESTS)

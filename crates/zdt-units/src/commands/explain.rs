@@ -19,7 +19,7 @@ pub(super) fn run(args: &ExplainArgs) -> Result<u8, Failed> {
     Ok(exit_code::DONE)
 }
 
-fn refuse_unknown(model: &Model, wanted: &[String]) -> Result<(), Failed> {
+pub(super) fn refuse_unknown(model: &Model, wanted: &[String]) -> Result<(), Failed> {
     let services = model.services.iter().map(|service| &service.name);
     let foreign = model.foreign.iter().map(|foreign| &foreign.name);
     let known: Vec<&str> = services.chain(foreign).map(|name| name.as_str()).collect();

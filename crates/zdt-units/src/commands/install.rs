@@ -69,7 +69,7 @@ pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
 }
 
 /// A unit as people type it: without a type it is a service.
-fn unit_name(text: &str) -> Result<UnitName, Failed> {
+pub(super) fn unit_name(text: &str) -> Result<UnitName, Failed> {
     let full = match text.contains('.') {
         true => text.to_owned(),
         false => format!("{text}.service"),
@@ -285,7 +285,7 @@ impl Job<'_> {
 }
 
 /// Instances that a wanted target starts.
-fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
+pub(super) fn instances(wanted: &[UnitFile]) -> Vec<UnitName> {
     let targets = wanted
         .iter()
         .filter(|unit| unit.name.as_str().ends_with(".target"));

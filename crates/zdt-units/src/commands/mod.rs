@@ -5,6 +5,7 @@ mod config_file;
 mod demo;
 mod demo_app;
 mod deploy;
+mod doctor;
 mod events;
 mod exec;
 mod explain;
@@ -23,6 +24,7 @@ mod restart;
 mod rollback;
 mod run;
 mod scope;
+mod status;
 mod sweep;
 mod uninstall;
 mod verify;
@@ -66,6 +68,8 @@ pub fn main() -> ExitCode {
         Command::Recover(args) => recover::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Held(args) => held::run(args),
+        Command::Status(args) => status::run(args),
+        Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),

@@ -179,7 +179,8 @@ mod tests {
                 status: 503,
                 claim: Claim {
                     pid: Some(7),
-                    invocation: None
+                    release: Some("v2".to_owned()),
+                    ..Claim::default()
                 },
                 body: b"{}".to_vec(),
             })

@@ -162,6 +162,14 @@ pub(super) async fn until_well(
     }
 }
 
+/// What one question says; `state` is what the manager says of the unit.
+pub(super) async fn once(probe: &Probe, limit: Duration, state: &UnitState) -> Answer {
+    match probe {
+        Probe::Active => by_manager(state),
+        _ => attempt(probe, limit).await.0,
+    }
+}
+
 pub(super) fn not_running(state: &UnitState) -> Failure {
     let unit = &state.unit;
     Failure::new(format!(

@@ -99,7 +99,7 @@ fn listening_tcp(wanted: SocketAddr) -> Vec<u64> {
 }
 
 /// `0100007F:1F90`: words in the byte order of the machine.
-fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
+pub(super) fn parse_local(local: &str) -> Option<(IpAddr, u16)> {
     let (ip, port) = local.split_once(':')?;
     let port = u16::from_str_radix(port, 16).ok()?;
     let mut bytes = Vec::new();
@@ -128,7 +128,7 @@ fn listening_unix(path: &str) -> Vec<u64> {
 }
 
 /// Processes that have one of these sockets open.
-fn holders(inodes: &[u64]) -> Vec<u32> {
+pub(super) fn holders(inodes: &[u64]) -> Vec<u32> {
     let names: HashSet<String> = inodes
         .iter()
         .map(|inode| format!("socket:[{inode}]"))
@@ -148,7 +148,7 @@ fn holders(inodes: &[u64]) -> Vec<u32> {
 }
 
 /// The innermost unit in `/proc/PID/cgroup`.
-fn unit_of(pid: u32) -> Option<UnitName> {
+pub(super) fn unit_of(pid: u32) -> Option<UnitName> {
     let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("0::"))?;
     let mut parts = line.rsplit('/');

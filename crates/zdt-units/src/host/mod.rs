@@ -2,6 +2,8 @@
 
 mod ask;
 mod check;
+pub mod diag;
+pub mod facts;
 pub(crate) mod files;
 pub mod gap;
 pub(crate) mod handover;

@@ -4,6 +4,7 @@
 //! peer: there is no bus daemon, so messages have no destination and signals
 //! no sender. `systemctl` falls back to it in the same way.
 
+mod facts;
 mod hold;
 mod install;
 mod job;

@@ -180,6 +180,7 @@ fn loaded_values<'a>(
 /// For people: spans as they are written.
 fn spelled(key: &str, values: &[String]) -> String {
     let spelled = values.iter().map(|value| match value.parse() {
+        Ok(u64::MAX) if key.ends_with("Sec") => "infinity".to_owned(),
         Ok(micros) if key.ends_with("Sec") => {
             crate::model::span(std::time::Duration::from_micros(micros))
         }

@@ -143,6 +143,7 @@ pub(super) fn canonical(key: &str, value: &str) -> String {
     let spelled = match (key, value) {
         ("SocketMode", mode) => Some(mode.trim_start_matches('0').to_owned()),
         (_, "true" | "on" | "1") if key == "NoDelay" => Some("yes".to_owned()),
+        (key, "infinity") if key.ends_with("Sec") => Some(u64::MAX.to_string()),
         (key, _) if key.ends_with("Sec") => span(),
         _ => None,
     };
@@ -164,6 +165,12 @@ mod tests {
             text.keys(),
             [("Service", "ExecStart"), ("Service", "Environment")]
         );
+    }
+
+    #[test]
+    fn a_span_is_told_in_microseconds_and_for_ever_is_the_most() {
+        let told = ["5", "500ms", "infinity", "soon"].map(|span| canonical("TimeoutStopSec", span));
+        assert_eq!(told, ["5000000", "500000", "18446744073709551615", "soon"]);
     }
 
     #[test]

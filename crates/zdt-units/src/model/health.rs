@@ -75,6 +75,15 @@ impl Probe {
         matches!(self, Self::Ready { .. } | Self::Http(_))
     }
 
+    /// Where it connects to, if it does.
+    pub fn reach(&self) -> Option<&Reach> {
+        match self {
+            Self::Ready { reach, .. } | Self::Tcp { reach } => Some(reach),
+            Self::Http(http) => Some(&http.reach),
+            Self::Command { .. } | Self::Active => None,
+        }
+    }
+
     /// What is asked, as people name it.
     pub fn target(&self) -> String {
         match self {

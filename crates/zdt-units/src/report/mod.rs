@@ -2,6 +2,7 @@
 
 pub mod brief;
 pub(crate) mod diff;
+pub(crate) mod doctor;
 pub(crate) mod explain;
 pub mod history;
 pub mod html;
@@ -10,4 +11,5 @@ pub mod json;
 pub mod metrics;
 pub mod progress;
 pub(crate) mod releases;
+pub mod status;
 pub(crate) mod timeline;

@@ -24,7 +24,7 @@ const SOON: Duration = Duration::from_millis(50);
 
 impl Systemd {
     /// The units beside the main one: those wanted, and further instances that are loaded.
-    pub(super) async fn others(&self, watched: &Watched) -> Vec<UnitName> {
+    pub(in crate::host) async fn others(&self, watched: &Watched) -> Vec<UnitName> {
         let mut units = watched.beside.clone();
         if let Some(name) = &watched.template {
             let loaded = self.matching(&format!("{name}@*.service")).await;

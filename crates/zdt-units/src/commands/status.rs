@@ -1,0 +1,245 @@
+//! `zdt-units status`: looks at services, and shows what it sees.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "commands read files, the environment and the clock"
+)]
+
+use std::fs::File;
+use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::Deserialize;
+use tokio::time::Instant;
+
+use super::operation::{runtime, stopped};
+use super::scope::Scope;
+use super::{Failed, config_file, explain, print};
+use crate::cli::StatusArgs;
+use crate::doctor::Subject;
+use crate::event::Event;
+use crate::exit_code;
+use crate::host::facts::{Looking, Records, ask_health, current_release};
+use crate::host::{Failure, diag};
+use crate::model::Model;
+use crate::report::status::{Look, text};
+use crate::sockets::Counters;
+use crate::status::{Beside, Moment, ServiceStatus, Status, recorded_start};
+
+/// Counters are compared over at least so long.
+const BETWEEN: Duration = Duration::from_millis(500);
+
+pub(super) fn run(args: &StatusArgs) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    explain::refuse_unknown(&read.model, &args.services)?;
+    let command = Command {
+        args,
+        model: &read.model,
+        scope: Scope::of(args.user)?,
+    };
+    runtime()?.block_on(command.run())
+}
+
+struct Command<'a> {
+    args: &'a StatusArgs,
+    model: &'a Model,
+    scope: Scope,
+}
+
+/// Counters, and when they were read.
+type Counted = (Instant, Option<Counters>);
+
+impl Command<'_> {
+    async fn run(&self) -> Result<u8, Failed> {
+        let systemd = self.scope.connect().await?;
+        let mut before = count();
+        let Some(pause) = self.args.watch else {
+            let status = self.look(&systemd, &mut before).await.map_err(stopped)?;
+            print(&self.shown(&status))?;
+            return Ok(exit_code::DONE);
+        };
+        let redraws = io::stdout().is_terminal() && !self.args.json;
+        if redraws {
+            print("\x1b[2J")?;
+        }
+        let mut next = tokio::time::interval(pause.max(BETWEEN));
+        loop {
+            let status = tokio::select! {
+                _ = tokio::signal::ctrl_c() => return Ok(exit_code::DONE),
+                status = async {
+                    next.tick().await;
+                    self.look(&systemd, &mut before).await
+                } => status.map_err(stopped)?,
+            };
+            let shown = self.shown(&status);
+            print(&match redraws {
+                // Each line over the one before, so that nothing flickers.
+                true => format!("\x1b[H{}\x1b[J", shown.replace('\n', "\x1b[K\n")),
+                false => shown,
+            })?;
+        }
+    }
+
+    fn shown(&self, status: &Status) -> String {
+        match self.args.json {
+            true => {
+                let json = serde_json::to_string(status);
+                json.expect("a status has nothing that JSON has not") + "\n"
+            }
+            false => text(status, look()),
+        }
+    }
+
+    async fn look(
+        &self,
+        systemd: &crate::host::systemd::Systemd,
+        before: &mut Counted,
+    ) -> Result<Status, Failure> {
+        let looking = Looking::start(systemd);
+        let (state, runtime) = (self.scope.state(), self.scope.runtime());
+        let records = Records {
+            state: &state,
+            runtime: &runtime,
+        };
+        let recorded = recorded(&self.scope.log().join("events.jsonl"));
+        let wanted = |name: &str| {
+            self.args.services.is_empty() || self.args.services.iter().any(|known| known == name)
+        };
+        let mut seen: Vec<(Subject, Beside)> = Vec::new();
+        for service in &self.model.services {
+            if wanted(service.name.as_str()) {
+                let (subject, answered) = looking.service(service, records).await?;
+                let link = service.release.as_ref();
+                let mut beside = Beside {
+                    release: link.and_then(|release| current_release(&release.root)),
+                    ..Beside::default()
+                };
+                if let Some(answered) = answered {
+                    beside.release = answered.claim.release.or(beside.release);
+                    beside.generation = answered.claim.generation;
+                    beside.health = Some(answered.text);
+                }
+                let runs = subject
+                    .services
+                    .iter()
+                    .find_map(|unit| unit.state.instance.as_ref());
+                beside.started_by = runs.and_then(|run| recorded_start(&recorded, &run.invocation));
+                seen.push((subject, beside));
+            }
+        }
+        for foreign in &self.model.foreign {
+            if wanted(foreign.name.as_str()) {
+                let unit = looking.service_unit(&foreign.unit).await?;
+                let health = match &foreign.health {
+                    Some(health) => Some(ask_health(health, &unit.state).await.text),
+                    None => None,
+                };
+                let subject = Subject {
+                    name: foreign.name.to_string(),
+                    services: vec![unit],
+                    ..Subject::default()
+                };
+                seen.push((
+                    subject,
+                    Beside {
+                        health,
+                        ..Beside::default()
+                    },
+                ));
+            }
+        }
+        let rate = rate(before).await;
+        let now = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        let moment = Moment {
+            now: u64::try_from(now.as_micros()).unwrap_or_default(),
+            rate,
+        };
+        Ok(Status {
+            manager: self.manager(&looking).await,
+            new_connections: rate.map(|rate| (rate * 10.0).round() / 10.0),
+            services: seen
+                .into_iter()
+                .map(|(subject, beside)| ServiceStatus::of(&subject, beside, moment))
+                .collect(),
+            notes: looking
+                .unseen
+                .iter()
+                .map(|unseen| {
+                    format!(
+                        "{} could not be looked at: {}; {}",
+                        unseen.what, unseen.why, unseen.fix
+                    )
+                })
+                .collect(),
+        })
+    }
+
+    async fn manager(&self, looking: &Looking<'_>) -> String {
+        let whose = match self.scope {
+            Scope::User { .. } => "services of this user",
+            Scope::System | Scope::Image(_) => "services of this machine",
+        };
+        format!("{whose}: {}", looking.manager().await)
+    }
+}
+
+fn count() -> Counted {
+    (Instant::now(), diag::counters())
+}
+
+/// New connections a second since `before`, which becomes now.
+pub(super) async fn rate(before: &mut Counted) -> Option<f64> {
+    tokio::time::sleep_until(before.0 + BETWEEN).await;
+    let now = count();
+    let opened = now.1?.passive_opens.saturating_sub(before.1?.passive_opens);
+    let seconds = (now.0 - before.0).as_secs_f64();
+    *before = now;
+    u32::try_from(opened)
+        .ok()
+        .map(|opened| f64::from(opened) / seconds)
+}
+
+/// The last of the records, oldest first; none where they cannot be read.
+fn recorded(path: &Path) -> Vec<(String, Event)> {
+    #[derive(Deserialize)]
+    struct Stamped {
+        time: String,
+        #[serde(flatten)]
+        event: Event,
+    }
+    const LAST: u64 = 1 << 20;
+    let read = || -> io::Result<String> {
+        let mut file = File::open(path)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(LAST)))?;
+        let mut bytes = Vec::new();
+        file.take(LAST).read_to_end(&mut bytes)?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let text = read().unwrap_or_default();
+    // A kind that is not known, and the half of a line at the beginning, are skipped.
+    text.lines()
+        .filter_map(|line| serde_json::from_str::<Stamped>(line).ok())
+        .map(|stamped| (stamped.time, stamped.event))
+        .collect()
+}
+
+/// Of the terminal that is written to.
+pub(super) fn look() -> Look {
+    let stdout = io::stdout();
+    let size = rustix::termios::tcgetwinsize(&stdout).ok();
+    let columns = std::env::var("COLUMNS")
+        .ok()
+        .and_then(|columns| columns.parse().ok());
+    let width = size
+        .map(|size| usize::from(size.ws_col))
+        .filter(|width| *width > 0);
+    Look {
+        width: width.or(columns).unwrap_or(100),
+        colour: stdout.is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+    }
+}
