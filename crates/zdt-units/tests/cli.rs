@@ -41,7 +41,7 @@ fn directory_with(text: &str) -> tempfile::TempDir {
 
 #[test]
 fn help_names_every_command() {
-    insta::assert_snapshot!(transcript(Path::new("/"), &["--help"]), @r#"
+    insta::assert_snapshot!(transcript(Path::new("/"), &["--help"]), @"
     $ zdt-units --help
     Restarts that lose no connection: writes systemd units, restarts services, proves it
 
@@ -53,6 +53,8 @@ fn help_names_every_command() {
       uninstall    Stop services, remove their units, and put back what they replaced
       explain      Show everything that follows from `zdt.toml`, and why
       restart      Restart services, in order, and prove that the new processes serve
+      status       Show how services are right now: state, release, connections, queue
+      doctor       Find what will lose requests: limits, queues, timeouts, drop-ins, disks
       deploy       Copy a new release, and restart the service with it
       rollback     Restart the service with a release that served before
       releases     List the releases of a service: which serves, and which is the way back
@@ -73,7 +75,7 @@ fn help_names_every_command() {
       -h, --help     Print help
       -V, --version  Print version
     exit status 0
-    "#);
+    ");
 }
 
 #[test]

@@ -1,6 +1,11 @@
 //! Copies of unit files with which a process is known to start, each below one directory at the
 //! path that it has below the root.
 
+#![expect(
+    clippy::disallowed_methods,
+    reason = "what a host keeps and puts back are files"
+)]
+
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
@@ -64,6 +69,15 @@ pub(super) fn read(place: &Path) -> Result<Option<Vec<UnitCopy>>, Failure> {
     Ok(Some(copies))
 }
 
+/// The file at `path`, if there is one that can be read.
+pub(super) fn copy(path: &Path) -> Option<UnitCopy> {
+    let text = fs::read_to_string(path).ok()?;
+    Some(UnitCopy {
+        path: path.to_owned(),
+        text,
+    })
+}
+
 fn write<'a>(copies: impl Iterator<Item = (PathBuf, &'a UnitCopy)>) -> Result<(), Failure> {
     let copies: Vec<plan::File> = copies
         .map(|(path, copy)| plan::File {
@@ -83,7 +97,6 @@ fn inside(place: &Path, path: &Path) -> PathBuf {
 }
 
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "writes files to be kept")]
 mod tests {
     use super::*;
 

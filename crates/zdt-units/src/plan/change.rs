@@ -43,14 +43,14 @@ impl Undo {
     pub(super) fn around(&self, restart: impl FnOnce() -> Vec<Step>) -> Vec<Step> {
         match self.is_empty() {
             true => Vec::new(),
-            false => self.after_stopping(Vec::new(), restart()),
+            false => self.after_stopping(&[], &restart()),
         }
     }
 
     /// The same where processes of the new release can be stopped before others start.
-    pub(super) fn after_stopping(&self, stop: Vec<Step>, restart: Vec<Step>) -> Vec<Step> {
-        let parts = [&self.first, &stop, &self.data, &restart, &self.last];
-        parts.into_iter().flatten().cloned().collect()
+    pub(super) fn after_stopping(&self, stop: &[Step], restart: &[Step]) -> Vec<Step> {
+        let parts = [&self.first[..], stop, &self.data, restart, &self.last];
+        parts.concat()
     }
 }
 
@@ -257,7 +257,7 @@ impl Change {
     fn taken_back(&self) -> OnFailure {
         match self.undo.is_empty() {
             true => OnFailure::LookNow,
-            false => OnFailure::TakeBack(self.undo.after_stopping(Vec::new(), Vec::new())),
+            false => OnFailure::TakeBack(self.undo.after_stopping(&[], &[])),
         }
     }
 }

@@ -63,7 +63,7 @@ pub(super) fn replace(service: &Service, observed: &Observed, undo: &Undo) -> Re
             },
         ),
     ];
-    let back = undo.after_stopping(Vec::new(), vec![still_there]);
+    let back = undo.after_stopping(&[], &[still_there]);
     let mut steps: Vec<Step> = taken_back_by(&back, reload).collect();
     // By then the old process has been told to go.
     steps.extend(await_ready(service, unit, Some(before)));

@@ -100,8 +100,8 @@ impl WayBack<'_> {
             false => {
                 let proven = self.old_in(proven);
                 let failed = self.started(&failed);
-                let restart = failed.into_iter().chain(proven).collect();
-                self.undo.after_stopping(stopped, restart)
+                self.undo
+                    .after_stopping(&stopped, &[failed, proven].concat())
             }
         }
     }

@@ -58,7 +58,7 @@ fn start(request: &Request<'_>, state: &UnitState, undo: &Undo) -> Vec<Step> {
     if request.options.canary {
         steps.extend(change::bake(service, units));
     }
-    let back = undo.after_stopping(vec![stop(service, units)], Vec::new());
+    let back = undo.after_stopping(&[stop(service, units)], &[]);
     taken_back_by(&back, steps).collect()
 }
 

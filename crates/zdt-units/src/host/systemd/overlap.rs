@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -76,14 +76,11 @@ impl Systemd {
                 let is_own = !["/usr/", "/lib/", "/run/"]
                     .iter()
                     .any(|prefix| path.starts_with(prefix));
-                let Ok(text) = std::fs::read_to_string(&path) else {
-                    continue;
-                };
+                let known = now
+                    .iter()
+                    .any(|copy: &UnitCopy| copy.path == Path::new(&path));
                 are_newer |= began.is_some_and(|began| changed(&path).is_some_and(|at| at > began));
-                let path = PathBuf::from(path);
-                if is_own && !now.iter().any(|copy: &UnitCopy| copy.path == path) {
-                    now.push(UnitCopy { path, text });
-                }
+                now.extend(kept::copy(Path::new(&path)).filter(|_| is_own && !known));
             }
         }
         now.sort();
