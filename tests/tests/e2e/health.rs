@@ -139,7 +139,12 @@ health = { command = ["sh", "-c", "echo waiting for nobody; sleep 4321 & wait"],
 "#;
     machine.write_file("/etc/zdt/zdt.toml", config, 0o644)?;
     units::zdt(machine, config)?;
-    let restarted = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    // It is not well to begin with.
+    let stopped = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    assert_eq!(stopped.code, Some(5), "{}", stopped.stderr);
+    let said = "error: `app.service` is not well: `sh` did not end within 300ms (3 times, ";
+    assert!(why(&stopped).starts_with(said), "{}", stopped.stderr);
+    let restarted = machine.run(&["/opt/zdt/bin/units", "restart", "app", "--force"])?;
     println!("{}", why(&restarted));
     assert_eq!(restarted.code, Some(7), "{}", restarted.stderr);
     let said = "error: `app.service` was not well within 1s: `sh` did not end within 300ms (";

@@ -86,7 +86,7 @@ fn status_says_what_ss_says(machine: &Machine) -> Done {
     assert_eq!(app["sockets"].as_array().map(Vec::len), Some(1), "{app}");
     assert_eq!(socket["waiting"], waiting);
     assert_eq!(socket["waiting_limit"], limit);
-    assert_eq!(app["health"], "200");
+    assert_eq!(app["health"], "ok");
     assert_eq!(
         app["pid"].to_string(),
         machine.show("app.service", "MainPID")?

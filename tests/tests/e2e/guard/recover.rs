@@ -26,7 +26,7 @@ fn a_killed_restart_is_recovered(machine: &Machine) -> Result<(), Box<dyn Error>
     assert!(
         dry.stdout.ends_with(
             "\
-broke off at step 2: start `app-standby.service` and wait until it is ready
+broke off at step 3: start `app-standby.service` and wait until it is ready
 1. stop `app-standby.service` (limit 51s)
 on failure: there is nothing to roll back to; the sockets stay open and connections wait
 "
