@@ -97,8 +97,12 @@ pub(super) async fn until_well(
         before,
         probe: &health.probe,
     });
+    let hint = match patience {
+        Patience::Starting { .. } => journal_hint(unit),
+        Patience::Running => format!("{}; `--force` goes on all the same", journal_hint(unit)),
+    };
     let unwell = |reason: String, output: Vec<String>| Unwell {
-        failure: Failure::new(reason).hint(journal_hint(unit)).output(output),
+        failure: Failure::new(reason).hint(hint.clone()).output(output),
         instance: instance.clone(),
     };
 

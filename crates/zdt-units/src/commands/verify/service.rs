@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::super::guard::{Guard, Wait};
 use super::super::scope::Scope;
 use super::super::{Failed, config_file, operation, restart};
 use super::{about, say, tell};
@@ -36,9 +37,12 @@ pub(super) async fn verify(
     let read = config_file::read(&args.config)?;
     let described = restart::find(&read.model, name)?;
     let mut host = Scope::System.connect().await?;
+    let restart_id = operation::restart_id()?;
+    let names = [&described.name];
+    let _guard = Guard::take(&Scope::System, &names, "verify", &restart_id, Wait::No).await?;
     if let Err(reasons) = restart::prepare(&mut host, described).await? {
         let refused = EventKind::refused(&reasons);
-        let event = Event::new(&operation::restart_id()?, name, Duration::ZERO, refused);
+        let event = Event::new(&restart_id, name, Duration::ZERO, refused);
         let _ = io::stderr().write_all(human::lines(&event).as_bytes());
         return Err(Failed::said(
             exit_code::REFUSED,
