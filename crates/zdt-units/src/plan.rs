@@ -18,7 +18,7 @@ pub use act::{Act, File, Link, SocketOption};
 pub use by_hand::by_hand;
 pub use foreign::plan_foreign;
 pub use refuse::{Refusal, Refused};
-pub use release::{Mark, ReleaseAct, ReleaseLink};
+pub use release::ReleaseAct;
 use serde::{Deserialize, Serialize};
 pub(crate) use text::headline;
 

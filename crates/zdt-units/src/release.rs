@@ -2,16 +2,17 @@
 //! Pure: no files, no clock.
 
 mod manifest;
+mod mark;
 mod record;
 
 use std::cmp::Reverse;
 use std::time::{Duration, SystemTime};
 
 pub use manifest::{Entry, Manifest};
+pub use mark::{Mark, ReleaseLink};
 pub use record::{Record, Served, Stamp};
 
 use crate::model::{self, ReleaseName};
-use crate::plan::{Mark, ReleaseLink};
 
 /// What is below `ROOT` at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

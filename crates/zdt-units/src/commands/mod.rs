@@ -36,6 +36,7 @@ use clap::Parser;
 
 use crate::cli::{Cli, Command};
 use crate::exit_code;
+use crate::host::Failure;
 use crate::model::Mistake;
 
 /// Runs the command line of this process and says how to exit.
@@ -101,6 +102,15 @@ fn print(text: &str) -> Result<(), Failed> {
 fn note(notes: &[String]) {
     let notes: String = notes.iter().map(|note| format!("note: {note}\n")).collect();
     let _ = std::io::stderr().write_all(notes.as_bytes());
+}
+
+/// It ends before anything was changed.
+fn stopped(failure: Failure) -> Failed {
+    let failed = Failed::said(exit_code::STOPPED, failure.reason);
+    match failure.hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
 }
 
 /// Why a command could not be carried out.

@@ -14,11 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use super::Failed;
 use super::scope::Scope;
+pub(super) use super::stopped;
 use crate::config::Colour;
 use crate::event::{Event, EventKind, Outcome, Record, Records};
 use crate::execute::Interrupts;
 use crate::exit_code;
-use crate::host::Failure;
 use crate::host::sinks::{Place, Sinks};
 use crate::model::Events;
 use crate::report::progress::Progress;
@@ -181,13 +181,5 @@ pub(super) fn code(outcome: Outcome) -> u8 {
         Outcome::Stopped => exit_code::STOPPED,
         Outcome::RolledBack => exit_code::ROLLED_BACK,
         Outcome::LookNow => exit_code::LOOK_NOW,
-    }
-}
-
-pub(super) fn stopped(failure: Failure) -> Failed {
-    let failed = Failed::said(exit_code::STOPPED, failure.reason);
-    match failure.hint {
-        Some(hint) => failed.hint(hint),
-        None => failed,
     }
 }

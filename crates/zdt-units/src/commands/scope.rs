@@ -8,7 +8,7 @@
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 
-use super::{Failed, operation};
+use super::{Failed, stopped};
 use crate::exit_code;
 use crate::host::systemd::Systemd;
 use crate::install::Place;
@@ -140,7 +140,7 @@ impl Scope {
             Self::System | Self::Image(_) => Systemd::connect().await,
             Self::User { runtime, .. } => Systemd::connect_to_user(runtime).await,
         };
-        connected.map_err(operation::stopped)
+        connected.map_err(stopped)
     }
 
     /// Says that root is needed before anything is done.

@@ -24,8 +24,9 @@ use std::time::SystemTime;
 use self::partial::Partial;
 use super::Failure;
 use crate::model::{AbsolutePath, ReleaseName};
-use crate::plan::{Mark, ReleaseAct, ReleaseLink};
+use crate::plan::ReleaseAct;
 use crate::release::{Found, Kind, Record, Releases};
+use crate::release::{Mark, ReleaseLink};
 
 pub use copy::checksum;
 

@@ -4,12 +4,11 @@
 use std::time::Duration;
 
 use super::{
-    Action, CONFIRM_LIMIT, Mark, OnFailure, Operation, ReleaseAct, ReleaseLink, Request, Step,
-    await_ready, step,
+    Action, CONFIRM_LIMIT, OnFailure, Operation, ReleaseAct, Request, Step, await_ready, step,
 };
 use crate::model::{AbsolutePath, Health, ReleaseName, Service, Task, UnitName};
 use crate::observe::{Observed, UnitCopy, UnitFiles};
-use crate::release::{self, Releases, to_remove};
+use crate::release::{self, Mark, ReleaseLink, Releases, to_remove};
 
 /// A release is copied at no less than some megabytes a second.
 const COPY_LIMIT: Duration = Duration::from_secs(15 * 60);

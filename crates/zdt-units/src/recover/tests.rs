@@ -3,7 +3,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use super::*;
 use crate::model::{Model, ReleaseName, Service, UnitName};
 use crate::observe::{Active, Instance, Watched};
-use crate::plan::{Mark, Options, ReleaseLink};
+use crate::plan::Options;
+use crate::release::{Mark, ReleaseLink};
 
 const STANDBY: &str = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\nhealth = {}\nstrategy = \"standby\"\n";
 

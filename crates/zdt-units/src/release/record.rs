@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
+use super::Mark;
 use crate::model::ReleaseName;
-use crate::plan::Mark;
 
 /// The version of the format; it stays 1 while changes only add.
 const VERSION: u32 = 1;

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::observe::UnitFiles;
-use crate::release::{Found, Kind, Record, Releases};
+use crate::release::{Found, Kind, Mark, Record, Releases};
 
 const MIGRATE: &str = "migrate = { command = [\"{{release.path}}/shop\", \"up\"], down = [\"{{release.path}}/shop\", \"down\"] }\n";
 
