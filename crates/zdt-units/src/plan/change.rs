@@ -269,7 +269,7 @@ struct Switch {
     to: ReleaseName,
     /// What serves, where that is another one.
     back_to: Option<ReleaseName>,
-    /// `to` has changed data before.
+    /// `to` has changed data before, as far as it is known to its end.
     migrated: bool,
     /// Newer releases that changed data, the newest first.
     crossed: Vec<ReleaseName>,
@@ -298,7 +298,7 @@ impl Switch {
             back_to: serving.filter(|serving| *serving != to).cloned(),
             migrated: seen
                 .record(to)
-                .is_some_and(|record| record.migrated.is_some()),
+                .is_some_and(|record| record.migrated.is_some() && record.failed.is_none()),
             crossed,
             expired,
             to: to.clone(),

@@ -223,3 +223,28 @@ fn a_socket_that_is_new_is_opened_by_the_restart() {
       open it with `systemctl start shop-health.socket`
     "#);
 }
+
+#[test]
+fn nothing_is_said_of_the_sockets_of_others() {
+    let text = format!("{SHOP}\n[service.cache]\nunit = \"cache.service\"\n");
+    let model = Model::read("zdt.toml", &text).unwrap();
+    let watched = Watched::foreign(&model.foreign[0]);
+    let observed = Observed {
+        releases: None,
+        service: state(&watched.service),
+        beside: Vec::new(),
+        newer: Vec::new(),
+        program_is_newer: false,
+        files: None,
+        at: SystemTime::UNIX_EPOCH,
+        sockets: Vec::new(),
+    };
+    let plan = plan_foreign(&model.foreign[0], false, &observed).unwrap();
+    insta::assert_snapshot!(plan, @"
+    restart `cache` (`cache.service`)
+    note: `cache.service` is not ours: whether its clients wait or fail meanwhile is theirs to know
+    1. restart `cache.service` and wait until it is ready (limit 900s)
+    2. confirm that `cache.service` runs a new process (limit 10s)
+    on failure: there is nothing to roll back to
+    ");
+}

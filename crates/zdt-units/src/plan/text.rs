@@ -58,11 +58,11 @@ impl fmt::Display for Action {
                 } else {
                     "a process"
                 };
-                let sockets = opened(sockets);
-                write!(
-                    f,
-                    "confirm that `{unit}` runs {new} and that {sockets} stayed open"
-                )
+                write!(f, "confirm that `{unit}` runs {new}")?;
+                match sockets.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, " and that {} stayed open", opened(sockets)),
+                }
             }
             Self::ConfirmReload {
                 unit,
@@ -158,6 +158,8 @@ pub(crate) fn headline(operation: &str, service: &str, release: Option<&str>) ->
 
 const NOWHERE: &str =
     "there is nothing to roll back to; the sockets stay open and connections wait";
+/// Of a unit of others, whose sockets are its own.
+const THEIRS: &str = "there is nothing to roll back to";
 const NOTHING: &str = "nothing is taken back, and who serves goes on";
 
 impl Plan {
@@ -205,6 +207,7 @@ impl Plan {
             let when = when(&lines);
             let what = match taken_back {
                 true => NOTHING,
+                false if self.strategy.is_none() => THEIRS,
                 false => NOWHERE,
             };
             lines.push(format!("{when} {what}"));

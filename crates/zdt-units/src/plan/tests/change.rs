@@ -215,6 +215,29 @@ fn the_first_release_has_nothing_to_go_back_to() {
     ");
 }
 
+/// What is known is that it began, not how far it came.
+#[test]
+fn a_migration_that_failed_is_run_again() {
+    let migrates = |marks: &[Mark]| {
+        let planned = deployed(&shop("queue", MIGRATE), |observed| {
+            let mut record = Record::new(release("v2"), SystemTime::UNIX_EPOCH);
+            for mark in marks {
+                record.mark(*mark, SystemTime::UNIX_EPOCH);
+            }
+            let mut releases = seen();
+            releases.all.push(Found {
+                name: release("v2"),
+                kind: Kind::Ours(Box::new(record)),
+            });
+            observed.releases = Some(releases);
+        });
+        planned.contains("run `shop-migrate.service` to its end")
+    };
+    assert!(migrates(&[]));
+    assert!(!migrates(&[Mark::Migrated]));
+    assert!(migrates(&[Mark::Migrated, Mark::Failed]));
+}
+
 #[test]
 fn unit_files_are_kept_while_a_process_runs_with_them_and_put_back_when_none_starts() {
     let text = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\n";
