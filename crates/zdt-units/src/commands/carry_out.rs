@@ -159,6 +159,9 @@ impl<'a> Call<'a> {
         plans: &[Plan],
         guard: &Guard,
     ) -> Result<u8, Failed> {
+        if plans.len() > 1 {
+            self.told.borrow_mut().of_many();
+        }
         let mut interrupts = interrupts()?;
         let others = interrupts.also();
         let one = async |place: usize| {

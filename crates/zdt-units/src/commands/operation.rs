@@ -107,6 +107,13 @@ impl Told {
         }
     }
 
+    /// What follows is of several services at once.
+    pub(super) fn of_many(&mut self) {
+        if let Teller::Plain { many } = &mut self.teller {
+            *many = true;
+        }
+    }
+
     /// Only to the one who asked.
     pub(super) fn show(&mut self, event: Event) {
         let record = self.records.take(event, SystemTime::now());
@@ -130,7 +137,10 @@ impl Told {
 pub(super) enum Teller {
     Json,
     /// Ansible, CI, a file.
-    Plain,
+    Plain {
+        /// Several services are told of at once.
+        many: bool,
+    },
     Terminal(Progress),
 }
 
@@ -141,7 +151,7 @@ impl Teller {
         let watched = io::stderr().is_terminal() && !is_set("CI") && !is("TERM", "dumb");
         match (json, watched) {
             (true, _) => Self::Json,
-            (false, false) => Self::Plain,
+            (false, false) => Self::Plain { many: false },
             (false, true) => Self::Terminal(Progress::new(match is_set("NO_COLOR") {
                 true => Colour::Never,
                 false => Colour::Always,
@@ -155,8 +165,12 @@ impl Teller {
             Self::Json => {
                 let _ = io::stdout().write_all(json::line(record).as_bytes());
             }
-            Self::Plain => {
-                let _ = io::stderr().write_all(human::lines(&record.event).as_bytes());
+            Self::Plain { many } => {
+                let lines = match many {
+                    true => human::lines_of_many(&record.event),
+                    false => human::lines(&record.event),
+                };
+                let _ = io::stderr().write_all(lines.as_bytes());
             }
             Self::Terminal(progress) => progress.take(&record.event),
         }
@@ -166,7 +180,7 @@ impl Teller {
     pub(super) fn talk(&self, text: &str) {
         match self {
             Self::Json => {}
-            Self::Plain => {
+            Self::Plain { .. } => {
                 let _ = io::stderr().write_all(text.as_bytes());
             }
             Self::Terminal(progress) => progress.say(text),

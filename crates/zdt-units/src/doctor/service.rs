@@ -182,10 +182,10 @@ fn start(service: &ServiceUnit, found: &mut Findings) {
     let loops = service.state.active == Active::Activating && service.state.sub == "auto-restart";
     if loops || service.state.active == Active::Failed {
         let what = match loops {
-            true => format!(
-                "`{unit}` ended {} times since it was started, and is started again",
-                service.state.restarts
-            ),
+            true => match service.state.restarts {
+                0 => format!("`{unit}` ended, and is about to be started again"),
+                more => format!("`{unit}` was started again {more} times, and ended each time"),
+            },
             false => format!("`{unit}` has failed ({})", service.state.result),
         };
         found.add(

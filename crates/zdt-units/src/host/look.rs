@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::systemd::Systemd;
 use super::{Failure, listeners};
 use crate::install::{Copied, DropIn, FileSeen, Holder, Place, Seen, TakenOver, UnitSeen, is_ours};
-use crate::model::{Model, UnitName};
+use crate::model::{Model, Name, Service, UnitName};
 use crate::observe::{Load, WatchedSocket};
 
 /// What to look for.
@@ -70,7 +70,18 @@ pub async fn look(
         place: wish.place.clone(),
         units,
         holders,
+        undeployed: model.map_or_else(Vec::new, undeployed),
     })
+}
+
+/// A release is there once `current` leads to it.
+fn undeployed(model: &Model) -> Vec<Name> {
+    let is_missing = |service: &&Service| {
+        let release = service.release.as_ref();
+        release.is_some_and(|release| !Path::new(release.root.as_str()).join("current").exists())
+    };
+    let missing = model.services.iter().filter(is_missing);
+    missing.map(|service| service.name.clone()).collect()
 }
 
 /// Has a file and no state; its instances have.

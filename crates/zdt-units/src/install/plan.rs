@@ -42,6 +42,8 @@ pub struct Plan {
     pub refused: Vec<Refusal>,
     /// Services whose process has not seen all of it.
     pub restarts: Vec<Name>,
+    /// Services that a deployment starts, once there is a release of them.
+    pub undeployed: Vec<Name>,
     /// Where clients will be refused for a while, to be announced and measured.
     pub gaps: Vec<Gap>,
     pub steps: Vec<Step>,
@@ -89,6 +91,7 @@ pub fn plan(request: &Request<'_>) -> Plan {
     let mut plan = Plan {
         drift: decide.drift(),
         restarts: decide.restarts(&units, &gone),
+        undeployed: request.seen.undeployed.clone(),
         refused,
         units,
         gaps: Vec::new(),

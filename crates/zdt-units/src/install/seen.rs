@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use super::text::{UnitText, is_ours};
-use crate::model::{Address, UnitName};
+use crate::model::{Address, Name, UnitName};
 use crate::observe::{Active, Load, UnitState};
 
 /// Where units are written.
@@ -40,6 +40,8 @@ pub struct Seen {
     pub units: Vec<UnitSeen>,
     /// Who listens where a wanted socket is to listen.
     pub holders: Vec<Holder>,
+    /// Services of which no release is there yet.
+    pub undeployed: Vec<Name>,
 }
 
 /// One name of a unit: its file, and what the manager makes of it.

@@ -313,7 +313,10 @@ impl<'a> Compose<'a> {
             let before = self
                 .seen(unit)
                 .and_then(|seen| seen.state()?.instance.clone());
-            let enabled = !UnitText::read(&wanted.to_string()).wanted_in().is_empty();
+            let is_deployed =
+                service.is_none_or(|service| !self.request.seen.undeployed.contains(&service.name));
+            let enabled =
+                is_deployed && !UnitText::read(&wanted.to_string()).wanted_in().is_empty();
             let replaces = old.is_some() && self.is_active(unit);
             if !enabled || (self.is_active(unit) && !again && !replaces) {
                 continue;

@@ -104,6 +104,7 @@ fn seen(units: Vec<UnitSeen>) -> Seen {
         },
         units,
         holders: Vec::new(),
+        undeployed: Vec::new(),
     }
 }
 
@@ -150,6 +151,21 @@ fn the_first_time_everything_is_written_and_started() {
     4. start `shop.service` and wait until it is ready (limit 90s)
     5. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
     "#);
+}
+
+#[test]
+fn a_service_without_a_release_is_left_to_the_first_deployment() {
+    let text = SHOP.replace("/srv/shop", "{{release.path}}/shop");
+    let text = format!("{text}\nrelease = {{ root = \"/srv/shop\" }}\n");
+    let undeployed = Seen {
+        undeployed: vec![Name::parse("shop").unwrap()],
+        ..seen(Vec::new())
+    };
+    let plan = Wish::of(&text).plan(&undeployed);
+    assert_eq!(plan.undeployed, undeployed.undeployed);
+    let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
+    assert_eq!(steps.len(), 3, "{steps:?}");
+    assert_eq!(steps[2], "open `shop.socket` (limit 30s)");
 }
 
 #[test]

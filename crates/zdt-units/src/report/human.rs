@@ -12,6 +12,18 @@ pub fn lines(event: &Event) -> String {
     lines_at(event, &format!("{:>9.3}s", event.elapsed.as_secs_f64()))
 }
 
+/// The same with the service in front of each, where several are told of at once.
+pub fn lines_of_many(event: &Event) -> String {
+    let lines = lines(event);
+    match event.service.as_str() {
+        "" => lines,
+        service => lines
+            .lines()
+            .map(|line| format!("{service}: {line}\n"))
+            .collect(),
+    }
+}
+
 /// The same without the time in front.
 pub(super) fn untimed(event: &Event) -> String {
     lines_at(event, "").trim().to_owned()
