@@ -16,7 +16,8 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -37,9 +38,9 @@ pub const PROGRAMS: &str = "/opt/zdt/bin";
 #[derive(Debug)]
 pub struct Machine {
     name: String,
-    pid: u32,
+    pid: AtomicU32,
     boot_time: Duration,
-    _keeper: Keeper,
+    keeper: Mutex<Keeper>,
 }
 
 /// What a machine boots from.
@@ -88,7 +89,7 @@ impl Machine {
 
     /// The pid by which the host knows the machine's PID 1.
     pub fn pid(&self) -> u32 {
-        self.pid
+        self.pid.load(Ordering::Relaxed)
     }
 
     /// From the first process to a finished boot.
@@ -96,11 +97,20 @@ impl Machine {
         self.boot_time
     }
 
+    /// Kills all processes at once, and boots again on the files that they wrote; those in `/run` and `/tmp` are gone.
+    /// The kernel lives on, so what was written and not synced is there as well.
+    pub fn cut_power(&self) -> Result<(), Error> {
+        let keeper = self.keeper.lock();
+        let pid = keeper.unwrap_or_else(|e| e.into_inner()).boot_again()?;
+        self.pid.store(pid, Ordering::Relaxed);
+        self.await_boot()
+    }
+
     /// The path by which the host reaches `path` of the machine. Good for
     /// reading and for Unix sockets, as long as no link in it is absolute:
     /// such a link leads to the host's files.
     pub fn host_path(&self, path: &str) -> PathBuf {
-        PathBuf::from(format!("/proc/{}/root{path}", self.pid))
+        PathBuf::from(format!("/proc/{}/root{path}", self.pid()))
     }
 
     /// A command that runs inside the machine. Its environment is a plain
@@ -205,7 +215,7 @@ impl Machine {
     /// Runs `work` on a thread that is in the machine's network: what it
     /// connects or binds is there, and stays there when it is returned.
     pub fn in_net<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
-        let path = PathBuf::from(format!("/proc/{}/ns/net", self.pid));
+        let path = PathBuf::from(format!("/proc/{}/ns/net", self.pid()));
         let namespace = File::open(&path).map_err(|source| Error::Enter {
             path: path.clone(),
             source,
@@ -235,7 +245,7 @@ impl Machine {
         let mut command = Command::new("nsenter");
         command
             .arg("--target")
-            .arg(self.pid.to_string())
+            .arg(self.pid().to_string())
             .args(namespaces)
             .arg("--")
             .args(argv)
@@ -291,9 +301,9 @@ impl Builder {
         let (keeper, pid) = Keeper::start(&name, &self)?;
         let mut machine = Machine {
             name,
-            pid,
+            pid: AtomicU32::new(pid),
             boot_time: Duration::ZERO,
-            _keeper: keeper,
+            keeper: Mutex::new(keeper),
         };
         machine.await_boot()?;
         machine.boot_time = started.elapsed();
@@ -338,6 +348,7 @@ impl Drop for Running {
 struct Keeper {
     process: Child,
     hold: Option<ChildStdin>,
+    boots: Option<BufReader<ChildStdout>>,
 }
 
 impl Keeper {
@@ -360,28 +371,50 @@ impl Keeper {
             // taken back.
             .process_group(0);
         let mut process = command.spawn().map_err(|e| Error::start(&command, e))?;
-        let hold = process.stdin.take();
-        let stdout = process.stdout.take();
-        let stderr = process.stderr.take();
-        let mut keeper = Self { process, hold };
+        let mut keeper = Self {
+            hold: process.stdin.take(),
+            boots: process.stdout.take().map(BufReader::new),
+            process,
+        };
+        let pid = keeper.next_boot()?;
+        Ok((keeper, pid))
+    }
 
+    /// Returns the pid of the new PID 1.
+    fn boot_again(&mut self) -> Result<u32, Error> {
+        let asked = self.hold.as_mut().map(|hold| hold.write_all(b"\n"));
+        if !matches!(asked, Some(Ok(()))) || !self.line()?.trim_end().is_empty() {
+            return Err(self.boot_failed());
+        }
+        self.next_boot()
+    }
+
+    fn next_boot(&mut self) -> Result<u32, Error> {
+        match self.line()?.trim_end().parse() {
+            Ok(pid) => Ok(pid),
+            Err(_) => Err(self.boot_failed()),
+        }
+    }
+
+    fn line(&mut self) -> Result<String, Error> {
         let mut line = String::new();
-        if let Some(stdout) = stdout {
-            BufReader::new(stdout)
-                .read_line(&mut line)
-                .map_err(|e| Error::start(&command, e))?;
+        if let Some(boots) = &mut self.boots {
+            boots.read_line(&mut line).map_err(|e| Error::Boot {
+                said: e.to_string(),
+            })?;
         }
-        if let Ok(pid) = line.trim_end().parse() {
-            return Ok((keeper, pid));
-        }
-        keeper.release();
+        Ok(line)
+    }
+
+    fn boot_failed(&mut self) -> Error {
+        self.release();
         let mut said = String::new();
-        if let Some(mut stderr) = stderr {
-            stderr
-                .read_to_string(&mut said)
-                .map_err(|e| Error::start(&command, e))?;
+        if let Some(mut stderr) = self.process.stderr.take()
+            && let Err(error) = stderr.read_to_string(&mut said)
+        {
+            said = error.to_string();
         }
-        Err(Error::Boot { said })
+        Error::Boot { said }
     }
 
     fn release(&mut self) {

@@ -54,9 +54,7 @@ pub enum Settled {
 
 /// What takes back, or ends, what broke off.
 pub fn way_back(left: &Unfinished) -> WayBack {
-    let Plan {
-        steps, rollback, ..
-    } = &left.plan;
+    let steps = &left.plan.steps;
     if left.reached.done {
         return WayBack::Nothing(Settled::Finished);
     }
@@ -64,15 +62,36 @@ pub fn way_back(left: &Unfinished) -> WayBack {
     if !begun.iter().any(|step| step.action.changes()) {
         return WayBack::Nothing(Settled::Untouched);
     }
-    let goes_on = |step: &&Step| step.on_failure == OnFailure::GoOn;
     let rest = &steps[begun.len() - 1..];
-    let back = match rest.iter().find(|step| !goes_on(step)) {
+    if let [migrate, after @ ..] = rest
+        && runs(migrate, Task::Migrate)
+        && let WayBack::Steps(back) = from(&left.plan, after)
+        && back.iter().any(|step| runs(step, Task::MigrateDown))
+    {
+        // Whether it changed data, or still does, is only known when it has come to its end.
+        let ended = Step {
+            on_failure: migrate.on_failure.clone(),
+            ..again(migrate)
+        };
+        return WayBack::Steps(std::iter::once(ended).chain(back).collect());
+    }
+    from(&left.plan, rest)
+}
+
+/// The way back of a plan of which `rest` was not done, or not known to be.
+fn from(plan: &Plan, rest: &[Step]) -> WayBack {
+    let back_only = matches!(plan.operation, Operation::RollBack { .. });
+    let is_proof = |step: &&Step| step.on_failure != OnFailure::GoOn;
+    let back = match rest.iter().find(is_proof) {
         // It had proved itself, and what was left comes after that.
         None => rest,
+        Some(step) if runs(step, Task::MigrateDown) => rest,
         Some(step) => match &step.on_failure {
             OnFailure::Stop => return WayBack::Nothing(Settled::Untouched),
+            // Data were taken back, and only what was before them can run.
+            OnFailure::LookNow if back_only => rest,
             OnFailure::LookNow | OnFailure::GoOn => return WayBack::Anew,
-            OnFailure::RollBack => rollback,
+            OnFailure::RollBack => &plan.rollback,
             OnFailure::TakeBack(steps) => steps,
         },
     };
@@ -81,6 +100,10 @@ pub fn way_back(left: &Unfinished) -> WayBack {
         // From its beginning: how far one of its steps came is not known.
         false => WayBack::Steps(back.iter().map(again).collect()),
     }
+}
+
+fn runs(step: &Step, wanted: Task) -> bool {
+    matches!(&step.action, Action::RunTask { task, .. } if *task == wanted)
 }
 
 /// A step as it can be done a second time, by processes that nobody knew when it was planned.
@@ -153,9 +176,12 @@ pub fn broke_off(left: &Unfinished) -> String {
     format!("{what} {id} of {since} broke off {place}")
 }
 
-/// Whether `operation` may begin with `left` in the way: a restart, and what broke off left
-/// nothing but processes, which are looked at anyway.
+/// Whether `operation` may begin with `left` in the way: there is nothing to take back, or it is a restart and
+/// what broke off left nothing but processes, which are looked at anyway.
 pub fn admits(left: &Unfinished, operation: &Operation) -> bool {
+    if matches!(way_back(left), WayBack::Nothing(_)) {
+        return true;
+    }
     let plan = &left.plan;
     let step = plan.steps.get(left.reached.step.wrapping_sub(1));
     let back: &[Step] = match step.map(|step| &step.on_failure) {
@@ -166,7 +192,7 @@ pub fn admits(left: &Unfinished, operation: &Operation) -> bool {
     let begun = plan.steps.iter().take(left.reached.step);
     let mut begun = begun.chain(back.iter().take(left.reached.back));
     let nothing_lasts = !begun.any(|step| lasts(&step.action));
-    *operation == Operation::Restart && (left.reached.done || nothing_lasts)
+    *operation == Operation::Restart && nothing_lasts
 }
 
 /// Whether it changes what the next process finds: units, releases, data.

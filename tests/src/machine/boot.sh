@@ -40,7 +40,7 @@ ln -s fd/2 "$root/dev/stderr"
 
 # What the root has enabled does not belong to the test: no local units, no generators, and of what systemd itself
 # wants only the bus and the journal.
-mount -t tmpfs -o mode=0755 tmpfs "$root/etc/systemd/system"
+mount --bind "$SCRATCH/units" "$root/etc/systemd/system"
 mkdir -p "$root/etc/systemd/system-generators" "$root/etc/systemd/journald.conf.d"
 for unit in "$root"/usr/lib/systemd/system/*.wants/* "$root"/lib/systemd/system/*.wants/*; do
     case ${unit##*/} in
@@ -53,8 +53,11 @@ for generator in "$root"/usr/lib/systemd/system-generators/* "$root"/lib/systemd
 done
 printf '[Journal]\nStorage=volatile\nRateLimitIntervalSec=0\n' >"$root/etc/systemd/journald.conf.d/zdt-e2e.conf"
 # Without an id systemd takes this for a first boot and enables everything.
-rm -f "$root/etc/machine-id"
-tr -d - </proc/sys/kernel/random/uuid >"$root/etc/machine-id"
+if [ ! -e "$SCRATCH/machine-id" ]; then
+    tr -d - </proc/sys/kernel/random/uuid >"$SCRATCH/machine-id"
+    rm -f "$root/etc/machine-id"
+    cp "$SCRATCH/machine-id" "$root/etc/machine-id"
+fi
 
 mkdir -p "$root/opt/zdt/bin"
 for program; do

@@ -25,6 +25,7 @@ mod install;
 mod look;
 mod orchestrate;
 mod overlap;
+mod power;
 mod programs;
 mod releases;
 mod restart;
@@ -204,6 +205,7 @@ fn main() -> ExitCode {
         .chain(handover::TESTS)
         .chain(health::TESTS)
         .chain(overlap::tests())
+        .chain(power::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {

@@ -150,8 +150,10 @@ impl Recovery<'_> {
         let told = &mut self.told;
         let mut sink = |event: Event| told.tell(event);
         let outcome = execute(run, &mut self.systemd, &mut sink).await;
-        if matches!(outcome, Outcome::Completed | Outcome::Lossy) {
-            self.forget(service)?;
+        match outcome {
+            // A migration that fails has no way back but to say so.
+            Outcome::Completed | Outcome::Lossy | Outcome::RolledBack => self.forget(service)?,
+            Outcome::Stopped | Outcome::LookNow => {}
         }
         Ok(code(outcome))
     }

@@ -1,13 +1,14 @@
 //! Unit files and links: all of them staged before the first is put in place.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, File};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
 use super::Failure;
+use super::beside::beside;
 use crate::plan::{self, Link};
 
 /// Writes `files` and makes `links`. Until every file is on disk under
@@ -75,11 +76,7 @@ struct Staged<'a> {
 impl<'a> Staged<'a> {
     fn stage(&mut self, file: &'a plan::File) -> io::Result<()> {
         make_parent(&file.path)?;
-        let parent = file.path.parent().unwrap_or(Path::new("/"));
-        let mut temporary = tempfile::Builder::new()
-            .prefix(".zdt-")
-            .permissions(Permissions::from_mode(0o644))
-            .tempfile_in(parent)?;
+        let mut temporary = beside(&file.path, 0o644)?;
         temporary.write_all(file.text.as_bytes())?;
         temporary.as_file().sync_all()?;
         self.files.push((temporary, file));

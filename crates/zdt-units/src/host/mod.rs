@@ -1,6 +1,7 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
 mod ask;
+mod beside;
 mod check;
 pub mod diag;
 pub mod facts;

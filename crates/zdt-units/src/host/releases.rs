@@ -23,6 +23,7 @@ use std::time::SystemTime;
 
 use self::partial::Partial;
 use super::Failure;
+use super::beside::beside;
 use crate::model::{AbsolutePath, ReleaseName};
 use crate::plan::ReleaseAct;
 use crate::release::{Found, Kind, Record, Releases};
@@ -182,13 +183,10 @@ fn write_mark(place: &Place, name: &ReleaseName, mark: Mark) -> Result<(), Failu
 }
 
 fn write_record(place: &Place, record: &Record) -> io::Result<()> {
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(place.records())?;
+    let path = place.record(&record.name);
+    let mut temporary = beside(&path, 0o644)?;
     temporary.write_all(record.text().as_bytes())?;
     temporary.as_file().sync_all()?;
-    let path = place.record(&record.name);
     temporary.persist(path).map_err(|error| error.error)?;
     sync(&place.records())
 }
@@ -206,20 +204,32 @@ fn remove(place: &Place, names: &[ReleaseName]) -> Result<(), Failure> {
             return Err(Failure::new(text).without_effect());
         }
     }
-    partial::sweep(&place.releases());
+    sweep(place);
     for name in names {
         let path = place.release(name);
-        match Partial::from_release(&path, name) {
-            Ok(partial) => partial
-                .remove()
-                .map_err(|error| failed("remove", &path, &error))?,
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
+        let partial = match Partial::from_release(&path, name) {
+            Ok(partial) => Some(partial),
+            Err(error) if error.kind() == ErrorKind::NotFound => None,
             Err(error) => return Err(failed("remove", &path, &error)),
-        }
+        };
         let record = place.record(name);
         remove_if_there(&record).map_err(|error| failed("remove", &record, &error))?;
+        if let Some(partial) = partial {
+            partial
+                .remove()
+                .map_err(|error| failed("remove", &path, &error))?;
+        }
     }
     Ok(())
+}
+
+/// Removes what processes left that are gone: directories, and the records that no release came to have.
+fn sweep(place: &Place) {
+    partial::sweep(&place.releases(), |release| {
+        if !place.release(release).exists() {
+            let _ = fs::remove_file(place.record(release));
+        }
+    });
 }
 
 /// The paths of one service's releases.

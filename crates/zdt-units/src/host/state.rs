@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use super::beside::beside;
 use crate::breaker::History;
 use crate::model::Name;
 
@@ -51,9 +52,7 @@ pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), Failur
         .map_err(|error| Failure::new(format!("failed to write `{}`: {error}", path.display())))?;
     let written = (|| {
         fs::create_dir_all(parent)?;
-        let mut file = tempfile::Builder::new()
-            .prefix(".zdt-")
-            .tempfile_in(parent)?;
+        let mut file = beside(path, 0o600)?;
         file.write_all(&text)?;
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    Action, CONFIRM_LIMIT, OnFailure, Operation, ReleaseAct, Request, Step, await_ready, step,
+    Action, CONFIRM_LIMIT, OnFailure, Operation, ReleaseAct, Request, Step, await_ready, step, stop,
 };
 use crate::model::{AbsolutePath, Health, ReleaseName, Service, Task, UnitName};
 use crate::observe::{Observed, UnitCopy, UnitFiles};
@@ -164,7 +164,9 @@ impl Change {
             let backup = task(service, Task::Backup);
             self.before.push(or_stop(backup));
         }
-        let mut back = Vec::new();
+        // One that was interrupted, or took too long, may still be at work.
+        let unit = UnitName::task(&service.name, Task::Migrate);
+        let mut back = vec![or_go_on(stop(service, &[unit]))];
         if let Some(switch) = switch {
             let mark = |what| mark(&switch.root, &switch.to, what);
             self.before.push(or_stop(mark(Mark::Migrated)));
@@ -269,7 +271,7 @@ struct Switch {
     to: ReleaseName,
     /// What serves, where that is another one.
     back_to: Option<ReleaseName>,
-    /// `to` has changed data before, as far as it is known to its end.
+    /// `to` has changed data before, and all of them: it served, and nothing was found wrong since.
     migrated: bool,
     /// Newer releases that changed data, the newest first.
     crossed: Vec<ReleaseName>,
@@ -298,7 +300,7 @@ impl Switch {
             back_to: serving.filter(|serving| *serving != to).cloned(),
             migrated: seen
                 .record(to)
-                .is_some_and(|record| record.migrated.is_some() && record.failed.is_none()),
+                .is_some_and(|record| record.migrated.is_some() && record.is_good()),
             crossed,
             expired,
             to: to.clone(),

@@ -245,3 +245,100 @@ fn without_a_record_what_is_off_is_told_with_its_command() {
       start it with `systemctl start shop.service`
     ");
 }
+
+/// A deployment of `v2`, whose migration can be taken back; then the service is restarted.
+fn migrating(operation: Operation, task: Task) -> Unfinished {
+    let left = broken_off(1, 0, false);
+    let run = |task| Action::RunTask {
+        unit: UnitName::task(&left.plan.service, task),
+        task,
+    };
+    let point = |release: &str| {
+        Action::Release(ReleaseAct::Point {
+            root: crate::model::AbsolutePath::parse("/srv/shop").unwrap(),
+            link: ReleaseLink::Current,
+            release: ReleaseName::parse(release).unwrap(),
+        })
+    };
+    let note = Action::Release(ReleaseAct::Mark {
+        root: crate::model::AbsolutePath::parse("/srv/shop").unwrap(),
+        release: ReleaseName::parse("v2").unwrap(),
+        mark: Mark::Failed,
+    });
+    let step = |action, on_failure| Step {
+        action,
+        limit: Duration::from_secs(1),
+        on_failure,
+    };
+    let failed = || OnFailure::TakeBack(vec![step(note.clone(), OnFailure::GoOn)]);
+    let back = vec![
+        step(point("v1"), OnFailure::LookNow),
+        step(run(Task::MigrateDown), OnFailure::LookNow),
+    ];
+    let restart = left.plan.steps[3].clone();
+    Unfinished {
+        plan: Plan {
+            operation,
+            steps: vec![
+                step(run(task), failed()),
+                step(point("v2"), OnFailure::TakeBack(back)),
+                restart,
+            ],
+            ..left.plan
+        },
+        ..left
+    }
+}
+
+/// It may have ended, not have begun, or run on.
+#[test]
+fn a_migration_is_brought_to_its_end_before_it_is_taken_back() {
+    let deploy = Operation::Deploy {
+        release: ReleaseName::parse("v2").unwrap(),
+        from: "/tmp/v2".into(),
+    };
+    let mut left = migrating(deploy, Task::Migrate);
+    assert_eq!(
+        said(&way_back(&left)),
+        "run `shop-migrate.service` to its end (limit 1s); point `/srv/shop/current` to `v1` (limit 1s); \
+         run `shop-migrate-down.service` to its end (limit 1s)"
+    );
+    let WayBack::Steps(steps) = way_back(&left) else {
+        panic!("{:?}", way_back(&left));
+    };
+    assert_eq!(steps[0].on_failure, left.plan.steps[0].on_failure);
+    // Without `down` nothing is gained by that.
+    left.plan.steps[1].on_failure = OnFailure::LookNow;
+    assert_eq!(said(&way_back(&left)), "note that `v2` failed (limit 1s)");
+}
+
+/// Only what was before the data can run, so the way is on.
+#[test]
+fn data_that_were_being_taken_back_are_and_the_release_before_serves() {
+    let back = Operation::RollBack {
+        release: ReleaseName::parse("v1").unwrap(),
+    };
+    let left = migrating(back, Task::MigrateDown);
+    assert_eq!(
+        said(&way_back(&left)),
+        "run `shop-migrate-down.service` to its end (limit 1s); point `/srv/shop/current` to `v2` (limit 1s); \
+         restart `shop.service` and wait until it is ready (limit 111s)"
+    );
+    let mut left = left;
+    left.reached.step = 3;
+    assert_eq!(
+        said(&way_back(&left)),
+        "restart `shop.service` and wait until it is ready (limit 111s)"
+    );
+}
+
+#[test]
+fn what_left_nothing_to_take_back_is_in_nobodys_way() {
+    let deploy = Operation::Deploy {
+        release: ReleaseName::parse("v2").unwrap(),
+        from: "/tmp/v2".into(),
+    };
+    for left in [broken_off(0, 0, false), broken_off(7, 0, true)] {
+        assert!(admits(&left, &deploy));
+    }
+}

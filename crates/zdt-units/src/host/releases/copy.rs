@@ -11,9 +11,9 @@ use indicatif::HumanBytes;
 use nix::sys::statvfs::statvfs;
 use sha2::{Digest, Sha256};
 
-use super::partial::{self, Partial};
+use super::partial::Partial;
 use super::source::{Item, Source, What};
-use super::{Place, failed, sync, write_record};
+use super::{Place, failed, sweep, sync, write_record};
 use crate::host::Failure;
 use crate::model::{AbsolutePath, ReleaseName};
 use crate::release::{Entry, Manifest, Record};
@@ -34,7 +34,7 @@ pub(super) fn copy(
         return is_same(from, &source, place, name, ended);
     }
     place.make()?;
-    partial::sweep(&place.releases());
+    sweep(place);
     room(&place.releases(), &survey)?;
 
     let partial = Partial::new(&place.releases(), name).map_err(|error| {

@@ -67,22 +67,21 @@ impl Drop for Partial {
     }
 }
 
-/// Removes what processes left that are gone. What cannot be removed is in nobody's way.
-pub(super) fn sweep(releases: &Path) {
+/// Removes what processes left that are gone, after `first` was called with the name that it was, or was to be. What
+/// cannot be removed is in nobody's way.
+pub(super) fn sweep(releases: &Path, first: impl Fn(&ReleaseName)) {
     let Ok(entries) = fs::read_dir(releases) else {
         return;
     };
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let is_partial = name
-            .to_str()
-            .is_some_and(|name| name.starts_with('.') && name.contains(INFIX));
-        if !is_partial {
+        let Some(release) = name.to_str().and_then(release) else {
             continue;
-        }
+        };
         let path = entry.path();
         let unlocked = File::open(&path).is_ok_and(|held| held.try_lock().is_ok());
         if unlocked {
+            first(&release);
             let _ = remove_tree(&path);
         }
     }
@@ -93,6 +92,12 @@ const INFIX: &str = ".partial-";
 
 fn file_name(name: &ReleaseName) -> String {
     format!(".{name}{INFIX}{}", std::process::id())
+}
+
+/// What [`file_name`] was made from.
+fn release(file_name: &str) -> Option<ReleaseName> {
+    let (release, _) = file_name.strip_prefix('.')?.rsplit_once(INFIX)?;
+    ReleaseName::parse(release).ok()
 }
 
 /// Also if nobody may write to its directories, which stops everybody but root.

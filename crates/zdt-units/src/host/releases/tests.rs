@@ -400,9 +400,13 @@ fn litter_is_swept_and_what_is_held_is_not() {
     let site = Site::new();
     site.copy("v1").unwrap();
     let releases = site.place().releases();
-    let litter = releases.join(".v0.partial-1");
-    fs::create_dir_all(litter.join("bin")).unwrap();
-    fs::set_permissions(litter.join("bin"), Permissions::from_mode(0o555)).unwrap();
+    for litter in [".v0.partial-1", ".v1.partial-1"] {
+        let litter = releases.join(litter);
+        fs::create_dir_all(litter.join("bin")).unwrap();
+        fs::set_permissions(litter.join("bin"), Permissions::from_mode(0o555)).unwrap();
+    }
+    // Killed between the record and the name.
+    fs::write(site.place().record(&name("v0")), "{}").unwrap();
     let held = Partial::new(&releases, &name("v3")).unwrap();
     let hidden = held
         .path()
@@ -413,6 +417,7 @@ fn litter_is_swept_and_what_is_held_is_not() {
         .to_owned();
     site.copy("v2").unwrap();
     assert_eq!(site.names(), [hidden.as_str(), ".zdt", "v1", "v2"]);
+    assert_eq!(names(&site.place().records()), ["v1.json", "v2.json"]);
     assert_eq!(
         said(&site, site.copy("v3")),
         format!(

@@ -1,12 +1,12 @@
 //! The file of metrics, and the totals that it is made from.
 
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::event::Record;
+use crate::host::beside::beside;
 use crate::report::metrics::Totals;
 
 /// How long another process may be at it, in pauses of [`PAUSE`].
@@ -70,10 +70,7 @@ impl MetricsFile {
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let directory = path.parent().unwrap_or(Path::new("/"));
     fs::create_dir_all(directory)?;
-    let mut temporary = tempfile::Builder::new()
-        .prefix(".zdt-")
-        .permissions(Permissions::from_mode(0o644))
-        .tempfile_in(directory)?;
+    let mut temporary = beside(path, 0o644)?;
     temporary.write_all(text.as_bytes())?;
     temporary.as_file().sync_all()?;
     temporary.persist(path).map_err(|error| error.error)?;

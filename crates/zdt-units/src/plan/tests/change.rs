@@ -101,7 +101,8 @@ fn a_deployment_by_queue_goes_back_by_the_link_first() {
     12. note that `v2` serves (limit 60s)
     on failure of 1 to 4: it ends there, nothing was touched
     on failure of 5:
-       1. note that `v2` failed (limit 60s)
+       1. stop `shop-migrate.service` (limit 51s)
+       2. note that `v2` failed (limit 60s)
     on failure of 6:
        1. point `/srv/shop/current` to `v1` (limit 60s)
        2. run `shop-migrate-down.service` to its end (limit 310s)
@@ -215,9 +216,9 @@ fn the_first_release_has_nothing_to_go_back_to() {
     ");
 }
 
-/// What is known is that it began, not how far it came.
+/// What the mark says is that it began, not how far it came; a release that served knows more.
 #[test]
-fn a_migration_that_failed_is_run_again() {
+fn a_migration_is_run_again_until_its_release_served() {
     let migrates = |marks: &[Mark]| {
         let planned = deployed(&shop("queue", MIGRATE), |observed| {
             let mut record = Record::new(release("v2"), SystemTime::UNIX_EPOCH);
@@ -234,8 +235,9 @@ fn a_migration_that_failed_is_run_again() {
         planned.contains("run `shop-migrate.service` to its end")
     };
     assert!(migrates(&[]));
-    assert!(!migrates(&[Mark::Migrated]));
-    assert!(migrates(&[Mark::Migrated, Mark::Failed]));
+    assert!(migrates(&[Mark::Migrated]));
+    assert!(!migrates(&[Mark::Migrated, Mark::Served]));
+    assert!(migrates(&[Mark::Migrated, Mark::Served, Mark::Failed]));
 }
 
 #[test]
@@ -393,4 +395,27 @@ fn the_way_back_over_a_migration_takes_it_back_or_is_refused() {
     on failure of 9: that is told, and it goes on
     on another failure: nothing is taken back, and who serves goes on
     ");
+}
+
+/// What a migration that broke off changed, nobody knows; one of a release that served was done.
+#[test]
+fn only_a_release_that_served_does_not_migrate_again() {
+    let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
+    for served in [false, true] {
+        let mut record = Record::new(release("v2"), at(3));
+        record.mark(Mark::Migrated, at(4));
+        if served {
+            record.mark(Mark::Served, at(5));
+        }
+        let plan = deployed(&shop("queue", MIGRATE), |observed| {
+            let found = Found {
+                name: release("v2"),
+                kind: Kind::Ours(Box::new(record)),
+            };
+            let releases = observed.releases.as_mut();
+            releases.expect("there is `v1`").all.push(found);
+        });
+        let migrates = plan.contains("run `shop-migrate.service` to its end");
+        assert_eq!(migrates, !served, "{plan}");
+    }
 }
