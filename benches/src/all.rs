@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::page::{self, Page};
 use crate::statistics::least;
-use crate::{Result, floor, growth, reason, restart, start, throughput};
+use crate::{Result, floor, growth, plan, reason, restart, start, throughput};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut growth: growth::Args = defaults();
     let mut start: start::Args = defaults();
     let mut throughput: throughput::Args = defaults();
+    let mut plan: plan::Args = defaults();
     if args.quick {
         restart.restarts = 1;
         restart.rate = 400.0;
@@ -53,6 +54,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         start.starts = 5;
         throughput.rounds = 3;
         throughput.seconds = 0.3;
+        plan.rounds = 3;
     }
     if let Some(restarts) = args.restarts {
         restart.restarts = restarts;
@@ -61,6 +63,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         command: command(args),
         conditions: conditions(),
         throughput: told("throughput", throughput::measure(&throughput)),
+        plan: told("plan", plan::measure(&plan)),
         start: told("start", start::measure(&start)),
         floor: told("floor", floor::measure(&floor)),
         growth: told("growth", growth::measure(&growth)),
@@ -92,6 +95,7 @@ impl Page {
             self.growth.as_ref().err(),
             self.start.as_ref().err(),
             self.throughput.as_ref().err(),
+            self.plan.as_ref().err(),
         ]
         .into_iter()
         .flatten()

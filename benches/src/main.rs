@@ -14,6 +14,7 @@ mod floor;
 mod growth;
 mod next;
 mod page;
+mod plan;
 mod process;
 mod restart;
 mod server;
@@ -49,6 +50,8 @@ enum Command {
     Start(start::Args),
     /// Requests per second and CPU time of `zdt::serve`, against `axum::serve` and behind nginx.
     Throughput(throughput::Args),
+    /// What a file of many services costs to read, to generate from and to plan, a service.
+    Plan(plan::Args),
     /// All of them, as one page.
     All(all::Args),
     /// One of the servers, started by a benchmark.
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<()> {
         Command::Growth(args) => page::growth(&growth::measure(&args)?),
         Command::Start(args) => page::start(&start::measure(&args)?),
         Command::Throughput(args) => page::throughput(&throughput::measure(&args)?),
+        Command::Plan(args) => page::plan(&plan::measure(&args)?),
         Command::All(args) => return all::run(&args),
         Command::Server(args) => return server::run(&args),
     };

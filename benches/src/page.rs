@@ -5,9 +5,9 @@ mod restarts;
 mod table;
 mod worse;
 
-pub(crate) use self::costs::{floor, growth, start, throughput};
+pub(crate) use self::costs::{floor, growth, plan, start, throughput};
 pub(crate) use self::restarts::restart;
-use crate::{floor, growth, restart, start, throughput};
+use crate::{floor, growth, plan, restart, start, throughput};
 
 /// All that was measured, each question or the reason why not.
 pub(crate) struct Page {
@@ -18,6 +18,7 @@ pub(crate) struct Page {
     pub(crate) growth: Measured<growth::Measured>,
     pub(crate) start: Measured<start::Measured>,
     pub(crate) throughput: Measured<throughput::Measured>,
+    pub(crate) plan: Measured<plan::Measured>,
 }
 
 pub(crate) type Measured<T> = std::result::Result<T, String>;
@@ -42,6 +43,7 @@ pub(crate) fn page(page: &Page) -> String {
         section(&page.growth, "Growth", growth),
         section(&page.start, "Start", start),
         section(&page.throughput, "Throughput", throughput),
+        section(&page.plan, "Many services", plan),
     ];
     format!(
         "{HEAD}\n```sh\n{}\n```\n\n{}\n\n{short}{}\n{}",

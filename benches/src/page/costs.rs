@@ -4,7 +4,7 @@ use super::table::Table;
 use super::{NOT_MEASURED, count, wrap};
 use crate::server::Which;
 use crate::statistics::{least, median, most, quantile, ratios};
-use crate::{floor, growth, start, throughput};
+use crate::{floor, growth, plan, start, throughput};
 
 pub(crate) fn floor(measured: &floor::Measured) -> String {
     let mut table = Table::new(&["program", "restart", "ratio", "gap", "ratio", "lost"]);
@@ -175,4 +175,41 @@ fn spread(values: &[f64]) -> String {
         least(values),
         most(values)
     )
+}
+
+pub(crate) fn plan(measured: &plan::Measured) -> String {
+    let mut table = Table::new(&[
+        "services", "read", "render", "order", "plan", "all", "ratio",
+    ]);
+    for row in &measured.rows {
+        let times = |row: &plan::Row, of: fn(&plan::Parts) -> f64| -> Vec<f64> {
+            row.rounds.iter().map(of).collect()
+        };
+        let figure = |of| format!("{:.1} µs", median(&times(row, of)));
+        let [all, first] = [row, &measured.rows[0]].map(|row| times(row, plan::Parts::all));
+        let ratios = ratios(&all, &first);
+        table.row([
+            row.services.to_string(),
+            figure(|parts| parts.read),
+            figure(|parts| parts.render),
+            figure(|parts| parts.order),
+            figure(|parts| parts.plan),
+            figure(plan::Parts::all),
+            format!(
+                "{:.2} ({:.2} to {:.2})",
+                median(&ratios),
+                least(&ratios),
+                most(&ratios)
+            ),
+        ]);
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench plan`: {} of each, in turn. A `zdt.toml` in which each service needs the one before it and a \
+         database is read (`read`), its units are written in memory (`render`), its services are put in order and \
+         begun one after the other (`order`), and the restart of each is planned and printed (`plan`). Time a service, \
+         medians; the ratio of `all` is to the first row in the same round: median (least to most). One that stays \
+         the same is growth in line with the number of services.",
+        count("round", measured.rounds),
+    ));
+    format!("## Many services\n\n{lead}\n\n{table}")
 }

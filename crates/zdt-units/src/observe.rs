@@ -131,7 +131,9 @@ impl Observed {
                 .is_some_and(|serving| Some(serving) != seen.current.as_ref())
         });
         let files = self.files.as_ref().is_some_and(|files| files.are_newer);
-        self.service.serves() && self.newer.is_empty() && !self.program_is_newer && !files && !moved
+        // A unit of others may have no process: it holds other units together.
+        let runs = matches!(self.service.active, Active::Active | Active::Reloading);
+        runs && self.newer.is_empty() && !self.program_is_newer && !files && !moved
     }
 }
 
@@ -315,6 +317,28 @@ impl Claim {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_unit_without_a_process_is_unchanged_while_it_is_active() {
+        let unit = UnitName::parse("postgresql.service").unwrap();
+        let mut observed = Observed {
+            service: UnitState {
+                active: Active::Active,
+                sub: "exited".to_owned(),
+                ..UnitState::stopped(unit.clone())
+            },
+            beside: Vec::new(),
+            newer: Vec::new(),
+            program_is_newer: false,
+            sockets: Vec::new(),
+            files: None,
+            releases: None,
+            at: SystemTime::UNIX_EPOCH,
+        };
+        assert!(observed.is_unchanged());
+        observed.service = UnitState::stopped(unit);
+        assert!(!observed.is_unchanged());
+    }
 
     #[test]
     fn an_answer_is_told_apart_by_invocation_and_then_by_pid() {

@@ -11,6 +11,7 @@
 )]
 
 mod boot;
+mod chain;
 mod crash;
 mod drain;
 mod events;
@@ -195,6 +196,7 @@ fn main() -> ExitCode {
     let ignored = arguments.list && missing.is_some() && !required;
     let trials = TESTS
         .iter()
+        .chain(chain::tests())
         .chain(events::TESTS)
         .chain(gates::TESTS)
         .chain(look::TESTS)
@@ -248,6 +250,7 @@ fn builder() -> Builder {
     builder
         .program(env!("CARGO_BIN_EXE_stock"))
         .program(env!("CARGO_BIN_EXE_app"))
+        .program(env!("CARGO_BIN_EXE_chain"))
         .program(env!("CARGO_BIN_EXE_giver"))
         .program(env!("CARGO_BIN_EXE_perform"))
         .program(env!("CARGO_BIN_EXE_units"))

@@ -202,10 +202,10 @@ impl Job<'_> {
             return Ok(());
         }
         super::print(&plan.to_string())?;
-        super::print(&self.needed(plan))
+        super::print(&self.needed(&plan.restarts))
     }
 
-    fn needed(&self, plan: &install::Plan) -> String {
+    fn needed(&self, restarts: &[Name]) -> String {
         let user = match self.args.target.user {
             true => " --user",
             false => "",
@@ -215,13 +215,7 @@ impl Job<'_> {
                 "`{name}` runs on as it was started; all of it counts after `zdt-units restart{user} {name}`\n"
             )
         };
-        let first = |name: &Name| {
-            format!(
-                "`{name}` has no release yet; `zdt-units deploy{user} {name} --from PATH` starts it\n"
-            )
-        };
-        let restarts = plan.restarts.iter().map(line);
-        let lines: String = restarts.chain(plan.undeployed.iter().map(first)).collect();
+        let lines: String = restarts.iter().map(line).collect();
         match lines.is_empty() {
             true => lines,
             false => format!("\n{lines}"),
@@ -250,7 +244,7 @@ impl Job<'_> {
         interrupts: &mut Interrupts,
     ) -> Result<u8, Failed> {
         let Some(guard) = guard else {
-            self.said.talk(&self.needed(plan));
+            self.said.talk(&self.needed(&plan.restarts));
             return Ok(exit_code::DONE);
         };
         for name in &plan.restarts {

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use super::seen::{FileSeen, Loaded, Place, UnitSeen};
 use super::text::{UnitText, canonical};
-use crate::model::{Reach, UnitName};
+use crate::model::{Name, Reach, UnitName};
 use crate::observe::{Active, Load};
 
 /// One finding.
@@ -53,6 +53,10 @@ pub enum Drift {
     Outdated {
         unit: UnitName,
     },
+    /// There is nothing to start yet.
+    Undeployed {
+        service: Name,
+    },
     /// A unit of ours, of a service that this file does not have.
     Orphan {
         unit: UnitName,
@@ -65,7 +69,10 @@ impl Drift {
     pub fn is_wrong(&self) -> bool {
         !matches!(
             self,
-            Self::Hidden { .. } | Self::DropIn { .. } | Self::Orphan { .. }
+            Self::Hidden { .. }
+                | Self::DropIn { .. }
+                | Self::Orphan { .. }
+                | Self::Undeployed { .. }
         )
     }
 }
@@ -245,6 +252,11 @@ impl fmt::Display for Drift {
                     "`{unit}` runs since before the last change that counts for it"
                 )
             }
+            Self::Undeployed { service } => write!(
+                f,
+                "`{service}` is not started before it has a release: \
+                 `zdt-units deploy {service} --from PATH` brings one, and starts it"
+            ),
             Self::Orphan { unit, service } => write!(
                 f,
                 "`{unit}` is of a service that this file does not have; \

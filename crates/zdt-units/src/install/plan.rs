@@ -42,8 +42,6 @@ pub struct Plan {
     pub refused: Vec<Refusal>,
     /// Services whose process has not seen all of it.
     pub restarts: Vec<Name>,
-    /// Services that a deployment starts, once there is a release of them.
-    pub undeployed: Vec<Name>,
     /// Where clients will be refused for a while, to be announced and measured.
     pub gaps: Vec<Gap>,
     pub steps: Vec<Step>,
@@ -91,7 +89,6 @@ pub fn plan(request: &Request<'_>) -> Plan {
     let mut plan = Plan {
         drift: decide.drift(),
         restarts: decide.restarts(&units, &gone),
-        undeployed: request.seen.undeployed.clone(),
         refused,
         units,
         gaps: Vec::new(),
@@ -171,6 +168,8 @@ impl<'a> Decide<'a> {
                 found.extend(drift::of(seen, &text, &self.request.seen.place));
             }
         }
+        let undeployed = self.request.seen.undeployed.iter().cloned();
+        found.extend(undeployed.map(|service| Drift::Undeployed { service }));
         for seen in self.request.seen.ours() {
             let text = UnitText::read(seen.text().unwrap_or_default());
             let service = owner(seen.unit.as_str(), &text);

@@ -313,12 +313,11 @@ impl<'a> Compose<'a> {
             let before = self
                 .seen(unit)
                 .and_then(|seen| seen.state()?.instance.clone());
-            let is_deployed =
-                service.is_none_or(|service| !self.request.seen.undeployed.contains(&service.name));
-            let enabled =
-                is_deployed && !UnitText::read(&wanted.to_string()).wanted_in().is_empty();
+            let enabled = !UnitText::read(&wanted.to_string()).wanted_in().is_empty();
             let replaces = old.is_some() && self.is_active(unit);
-            if !enabled || (self.is_active(unit) && !again && !replaces) {
+            let undeployed =
+                service.is_some_and(|service| self.request.seen.undeployed.contains(&service.name));
+            if !enabled || undeployed || (self.is_active(unit) && !again && !replaces) {
                 continue;
             }
             let unit = unit.clone();

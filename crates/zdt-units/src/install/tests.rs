@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use super::*;
 use crate::model::{Address, Model, Name, UnitName};
 use crate::observe::{Active, Instance, Load, UnitState};
+use crate::plan::{Action, Step};
 use crate::render::{Target, render};
 use crate::unit_file::UnitFile;
 
@@ -151,21 +152,6 @@ fn the_first_time_everything_is_written_and_started() {
     4. start `shop.service` and wait until it is ready (limit 90s)
     5. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
     "#);
-}
-
-#[test]
-fn a_service_without_a_release_is_left_to_the_first_deployment() {
-    let text = SHOP.replace("/srv/shop", "{{release.path}}/shop");
-    let text = format!("{text}\nrelease = {{ root = \"/srv/shop\" }}\n");
-    let undeployed = Seen {
-        undeployed: vec![Name::parse("shop").unwrap()],
-        ..seen(Vec::new())
-    };
-    let plan = Wish::of(&text).plan(&undeployed);
-    assert_eq!(plan.undeployed, undeployed.undeployed);
-    let steps: Vec<String> = plan.steps.iter().map(ToString::to_string).collect();
-    assert_eq!(steps.len(), 3, "{steps:?}");
-    assert_eq!(steps[2], "open `shop.socket` (limit 30s)");
 }
 
 #[test]
@@ -328,6 +314,30 @@ fn units_of_another_file_are_left_alone() {
     let plan = Wish::of(SHOP).plan(&seen(there));
     assert!(plan.is_settled(), "{plan}");
     assert_eq!(plan.drift.len(), 2);
+}
+
+#[test]
+fn a_service_without_a_release_is_not_started() {
+    let deployed = SHOP.replace(
+        "exec = [",
+        "release = { root = \"/srv/shop\" }\nexec = [\"{{release.path}}/shop\", ",
+    );
+    let starts = |plan: &Plan| {
+        let starts = |step: &&Step| matches!(step.action, Action::StartUnit { .. });
+        plan.steps.iter().filter(starts).count()
+    };
+    let mut seen = seen(Vec::new());
+    assert_eq!(starts(&Wish::of(&deployed).plan(&seen)), 1);
+    seen.undeployed = vec![Name::parse("shop").unwrap()];
+    let plan = Wish::of(&deployed).plan(&seen);
+    assert_eq!(starts(&plan), 0, "{plan}");
+    let told = plan.drift.iter().map(Drift::to_string);
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            "`shop` is not started before it has a release: `zdt-units deploy shop --from PATH` brings one, and starts it"
+        ]
+    );
 }
 
 const THEIRS: &str = "[Service]\nExecStart=/srv/shop\n";
