@@ -1,6 +1,7 @@
 //! The command line. Doc comments are the help text.
 
 use std::ffi::OsString;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
@@ -468,8 +469,8 @@ pub struct HistoryArgs {
     pub user: bool,
 
     /// Of each service only the last N
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub last: usize,
+    #[arg(long, value_name = "N", default_value = "100")]
+    pub last: NonZeroUsize,
 
     /// Print it as JSON
     #[arg(long)]
@@ -500,6 +501,13 @@ impl Since {
             Self::Ago(ago) => now.checked_sub(ago).unwrap_or(SystemTime::UNIX_EPOCH),
             Self::At(moment) => moment,
         }
+    }
+}
+
+fn some_time(text: &str) -> Result<Duration, String> {
+    match humantime::parse_duration(text) {
+        Ok(Duration::ZERO) => Err("nothing runs in no time".to_owned()),
+        time => time.map_err(|error| error.to_string()),
     }
 }
 
@@ -559,7 +567,7 @@ pub struct HoldArgs {
     pub user: bool,
 
     /// How long the command may take: then it is terminated, and killed 5 s later
-    #[arg(long, value_name = "TIME", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", value_parser = some_time)]
     pub max: Duration,
 
     #[command(flatten)]

@@ -99,6 +99,8 @@ pub struct Beside {
     pub generation: Option<String>,
     /// By the records of restarts.
     pub started_by: Option<String>,
+    /// They are there, and cannot be read.
+    pub records_unread: bool,
 }
 
 /// When something was looked at.
@@ -151,7 +153,10 @@ impl ServiceStatus {
             up_seconds: shown.and_then(|unit| up(unit, moment.now)),
             started_by: shown
                 .filter(|unit| unit.state.instance.is_some())
-                .map(|unit| beside.started_by.unwrap_or_else(|| started_by(unit))),
+                .map(|unit| {
+                    let by = || started_by(unit, beside.records_unread);
+                    beside.started_by.unwrap_or_else(by)
+                }),
             health: beside.health,
             sockets: subject
                 .sockets
@@ -195,9 +200,10 @@ fn holds(queue: Queue, rate: Option<f64>) -> Option<f64> {
 }
 
 /// As far as the manager knows it.
-fn started_by(unit: &ServiceUnit) -> String {
+fn started_by(unit: &ServiceUnit, records_unread: bool) -> String {
     match unit.state.restarts {
         0 if unit.at_boot => "the boot".to_owned(),
+        0 if records_unread => "`zdt-units`, `systemctl`, or a connection".to_owned(),
         0 => "`systemctl`, or a connection".to_owned(),
         1 => "systemd, after it had ended by itself".to_owned(),
         more => format!("systemd, after it had ended by itself for the {more}th time"),

@@ -822,11 +822,15 @@ fn directory_with_events() -> tempfile::TempDir {
     directory
 }
 
+fn with_dir(directory: &tempfile::TempDir, arguments: &[&str]) -> String {
+    let shown = transcript(directory.path(), arguments);
+    shown.replace(&directory.path().display().to_string(), "DIR")
+}
+
 #[test]
 fn events_are_shown_in_the_order_in_which_they_came() {
     let directory = directory_with_events();
-    let shown =
-        |arguments: &[&str]| transcript(directory.path(), &[&["events"], arguments].concat());
+    let shown = |arguments: &[&str]| with_dir(&directory, &[&["events"], arguments].concat());
     insta::assert_snapshot!(shown(&[]), @"
     $ zdt-units events
     2026-11-20T20:29:15.000Z  deploy of `shop` to `v2` begins (strategy `queue`)
@@ -834,18 +838,21 @@ fn events_are_shown_in_the_order_in_which_they_came() {
     2026-11-20T20:29:16.500Z  deploy of `shop` to `v2`: rolled back, the release of before serves, after 1.5 s (it ended with status 1)
     2026-11-21T08:00:00.000Z  restart of `blog` begins (strategy `standby`)
     2026-11-21T08:00:02.000Z  restart of `blog`: done, after 2.0 s
+    stderr: note: 1 damaged line of `DIR/events.jsonl` left out, as a full disk or a power cut leaves them
     exit status 0
     ");
     insta::assert_snapshot!(shown(&["shop", "--kind", "failed", "--since", "2026-11-20"]), @"
     $ zdt-units events shop --kind failed --since 2026-11-20
     2026-11-20T20:29:15.100Z  deploy of `shop` to `v2`: step 2 failed: it ended with status 1
     2026-11-20T20:29:16.500Z  deploy of `shop` to `v2`: rolled back, the release of before serves, after 1.5 s (it ended with status 1)
+    stderr: note: 1 damaged line of `DIR/events.jsonl` left out, as a full disk or a power cut leaves them
     exit status 0
     ");
     insta::assert_snapshot!(shown(&["blog", "--json", "--since", "2026-11-21T08:00:00.05Z"]), @r#"
     $ zdt-units events blog --json --since 2026-11-21T08:00:00.05Z
     {"time":"2026-11-21T08:00:00.100Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":100.0,"kind":"beamed"}
     {"time":"2026-11-21T08:00:02.000Z","v":1,"restart_id":"b2","service":"blog","elapsed_ms":2000.0,"kind":"finished","outcome":"completed"}
+    stderr: note: 1 damaged line of `DIR/events.jsonl` left out, as a full disk or a power cut leaves them
     exit status 0
     "#);
     insta::assert_snapshot!(shown(&["--kind", "finishd"]), @"
@@ -860,15 +867,16 @@ fn events_are_shown_in_the_order_in_which_they_came() {
 #[test]
 fn history_counts_what_ended() {
     let directory = directory_with_events();
-    insta::assert_snapshot!(transcript(directory.path(), &["history"]), @"
+    insta::assert_snapshot!(with_dir(&directory, &["history"]), @"
     $ zdt-units history
     service  count    failed  rolled back  lossy    min    avg    p95    max  last
     blog         1         0            0      0  2.0 s  2.0 s  2.0 s  2.0 s  2026-11-21T08:00:02Z restart: completed
     shop         1  1 (100%)     1 (100%)      0  1.5 s  1.5 s  1.5 s  1.5 s  2026-11-20T20:29:16Z deploy v2: rolled back
     all          2   1 (50%)      1 (50%)      0  1.5 s  1.8 s  2.0 s  2.0 s  2026-11-21T08:00:02Z restart: completed
+    stderr: note: 1 damaged line of `DIR/events.jsonl` left out, as a full disk or a power cut leaves them
     exit status 0
     ");
-    insta::assert_snapshot!(transcript(directory.path(), &["history", "shop", "--json"]), @r#"
+    insta::assert_snapshot!(with_dir(&directory, &["history", "shop", "--json"]), @r#"
     $ zdt-units history shop --json
     {
       "services": [
@@ -914,13 +922,12 @@ fn history_counts_what_ended() {
         }
       }
     }
+    stderr: note: 1 damaged line of `DIR/events.jsonl` left out, as a full disk or a power cut leaves them
     exit status 0
     "#);
     fs::remove_file(directory.path().join("events.jsonl")).unwrap();
     fs::remove_file(directory.path().join("events.jsonl.1")).unwrap();
-    let nothing = transcript(directory.path(), &["history"]);
-    let nothing = nothing.replace(&directory.path().display().to_string(), "DIR");
-    insta::assert_snapshot!(nothing, @"
+    insta::assert_snapshot!(with_dir(&directory, &["history"]), @"
     $ zdt-units history
     stderr: note: no operation has ended yet in `DIR/events.jsonl`
     exit status 0
@@ -998,7 +1005,7 @@ fn releases_are_listed() {
     v1       2026-01-01T12:00:00Z  2.86 MiB  2026-01-01T12:00:00Z  previous, changed
     bad                         -         -                     -  damaged record
     theirs                      -         -                     -  not deployed
-    stderr: note: `/srv/shop/releases/.zdt/bad.json` is damaged: EOF while parsing an object at line 1 column 1
+    stderr: note: `/srv/shop/releases/.zdt/bad.json` is damaged: EOF while parsing an object at line 1 column 1; deploy the release under another name, and remove this one by hand
     stderr: note: `v1` is not what was deployed
     exit status 8
     ");

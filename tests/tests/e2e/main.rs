@@ -21,6 +21,7 @@ mod guard;
 mod handover;
 mod health;
 mod held;
+mod hostile;
 mod http2;
 mod install;
 mod look;
@@ -206,6 +207,7 @@ fn main() -> ExitCode {
         .chain(guard::tests())
         .chain(handover::TESTS)
         .chain(health::TESTS)
+        .chain(hostile::tests())
         .chain(overlap::tests())
         .chain(power::tests())
         .map(|&(name, test)| {

@@ -1,5 +1,6 @@
 //! `zdt-units deploy`: a new release, copied and then restarted with.
 
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::carry_out::Call;
@@ -17,16 +18,11 @@ use crate::release::{Releases, default_name};
 
 pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
-    let service = find(&read.model, &args.service)?;
     let named = args.release.as_deref().map(ReleaseName::parse);
-    let named = named.transpose().map_err(Failed::usage)?;
-    let from = std::path::absolute(&args.from).map_err(|error| {
-        let from = args.from.display();
-        Failed::said(
-            exit_code::STOPPED,
-            format!("failed to find `{from}`: {error}"),
-        )
-    })?;
+    let (service, (named, from)) = Failed::all(
+        find(&read.model, &args.service),
+        Failed::all(named.transpose().map_err(Failed::usage), source(&args.from)),
+    )?;
     let operation = |seen: &Releases, now| {
         let release = named.clone().unwrap_or_else(|| default_name(now, seen));
         let from = from.clone();
@@ -38,6 +34,15 @@ pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
         let done = change(&call, service, operation).await;
         call.finish().await;
         done
+    })
+}
+
+fn source(from: &Path) -> Result<PathBuf, Failed> {
+    let found = std::path::absolute(from).and_then(|path| path.metadata().map(|_| path));
+    found.map_err(|error| {
+        let what = format!("failed to find `{}`: {error}", from.display());
+        Failed::said(exit_code::STOPPED, what)
+            .hint("name a directory, an archive (`.tar`, `.tar.gz`) or one program")
     })
 }
 

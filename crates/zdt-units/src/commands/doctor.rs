@@ -8,8 +8,9 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::operation::{runtime, stopped};
+use super::restart::refuse_unknown;
 use super::scope::Scope;
-use super::{Failed, config_file, explain, install, print, status};
+use super::{Failed, config_file, install, print, status};
 use crate::cli::DoctorArgs;
 use crate::doctor::{Facts, Finding, Rate, Severity, Subject, examine};
 use crate::exit_code;
@@ -40,7 +41,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failed> {
         false => None,
     };
     if let Some(read) = &read {
-        explain::refuse_unknown(&read.model, &args.services)?;
+        refuse_unknown(&read.model, &args.services)?;
     }
     let scope = Scope::of(args.target.user)?;
     let facts = runtime()?.block_on(async {

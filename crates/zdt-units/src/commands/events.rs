@@ -6,7 +6,7 @@
 )]
 
 use std::io::{self, ErrorKind, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::operation::runtime;
@@ -31,19 +31,20 @@ pub(super) fn run(args: &EventsArgs) -> Result<u8, Failed> {
         records: Records::default(),
     };
     let mut reader = EventReader::new(path.clone());
+    let stored = read(&mut reader, &path, args.follow)?;
     if !args.follow && !path.exists() {
         super::note(&[format!(
             "nothing was written down yet: there is no `{}`",
             path.display()
         )]);
     }
-    if !shown.show(&read(&mut reader, &path)?)? || !args.follow {
+    if !shown.show(&stored)? || !args.follow {
         return Ok(exit_code::DONE);
     }
     runtime()?.block_on(async {
         loop {
             tokio::time::sleep(PAUSE).await;
-            if !shown.show(&read(&mut reader, &path)?)? {
+            if !shown.show(&read(&mut reader, &path, true)?)? {
                 return Ok(exit_code::DONE);
             }
         }
@@ -53,13 +54,13 @@ pub(super) fn run(args: &EventsArgs) -> Result<u8, Failed> {
 pub(super) fn history(args: &HistoryArgs) -> Result<u8, Failed> {
     let path = path(&args.config, args.user)?;
     let mut records = Records::default();
-    let stored = read(&mut EventReader::new(path.clone()), &path)?;
+    let stored = read(&mut EventReader::new(path.clone()), &path, false)?;
     let wanted = stored.into_iter().filter(|stored| {
         let service = args.service.as_deref();
         service.is_none_or(|service| service == stored.service())
     });
     let told = wanted.filter_map(|stored| Some(records.take(stored.event?, stored.time)));
-    let history = History::of(told, args.last);
+    let history = History::of(told, args.last.get());
     if args.json {
         let text = serde_json::to_string_pretty(&history)
             .map_err(|error| Failed::unexpected(error.to_string()))?;
@@ -67,10 +68,11 @@ pub(super) fn history(args: &HistoryArgs) -> Result<u8, Failed> {
     } else if let Some(history) = history {
         super::print(&history.table())?;
     } else {
-        super::note(&[format!(
-            "no operation has ended yet in `{}`",
-            path.display()
-        )]);
+        let path = path.display();
+        super::note(&[match &args.service {
+            Some(service) => format!("no operation on `{service}` has ended yet in `{path}`"),
+            None => format!("no operation has ended yet in `{path}`"),
+        }]);
     }
     Ok(exit_code::DONE)
 }
@@ -85,7 +87,7 @@ fn path(config: &ConfigArgs, user: bool) -> Result<PathBuf, Failed> {
     })
 }
 
-fn read(reader: &mut EventReader, path: &std::path::Path) -> Result<Vec<Stored>, Failed> {
+fn read(reader: &mut EventReader, path: &Path, follow: bool) -> Result<Vec<Stored>, Failed> {
     let lines = reader.read().map_err(|error| {
         let failed = Failed::unexpected(format!("failed to read `{}`: {error}", path.display()));
         match error.kind() {
@@ -93,7 +95,18 @@ fn read(reader: &mut EventReader, path: &std::path::Path) -> Result<Vec<Stored>,
             _ => failed,
         }
     })?;
-    Ok(lines.into_iter().filter_map(Stored::read).collect())
+    let count = lines.len();
+    let stored: Vec<Stored> = lines.into_iter().filter_map(Stored::read).collect();
+    let cut_off = usize::from(!follow && reader.is_amid_a_line());
+    match count - stored.len() + cut_off {
+        0 => {}
+        damaged => super::note(&[format!(
+            "{damaged} damaged {} of `{}` left out, as a full disk or a power cut leaves them",
+            if damaged == 1 { "line" } else { "lines" },
+            path.display()
+        )]),
+    }
+    Ok(stored)
 }
 
 /// What is shown of them.

@@ -12,7 +12,7 @@ use std::time::{Duration, SystemTime};
 use nix::unistd::{User, geteuid};
 use tokio::sync::oneshot;
 
-use super::operation::stopped;
+use super::operation::untouched;
 use super::scope::Scope;
 use super::{Failed, note};
 use crate::breaker::Permit;
@@ -74,7 +74,7 @@ impl Guard {
         for name in names {
             let lock = match Lock::take(&scope.runtime(), name, &holder) {
                 Ok(lock) => lock,
-                Err(Taken::Failed(failure)) => return Err(stopped(failure)),
+                Err(Taken::Failed(failure)) => return Err(untouched(failure)),
                 Err(Taken::By(by)) if wait == Wait::No => return Err(busy(name, by.as_ref())),
                 Err(Taken::By(by)) => {
                     note(&[format!("waiting for {}", who(by.as_ref()))]);
@@ -106,7 +106,7 @@ impl Guard {
         breaker: &Breaker,
         force: bool,
     ) -> Result<(), Failed> {
-        let left = Record::left(&self.state, service).map_err(stopped)?;
+        let left = Record::left(&self.state, service).map_err(untouched)?;
         if let Some(left) = left.filter(|left| !recover::admits(left, operation)) {
             return Err(Failed::said(
                 exit_code::REFUSED,
@@ -115,7 +115,7 @@ impl Guard {
             .hint(format!("`zdt-units recover {service}` takes it back")));
         }
         let now = SystemTime::now();
-        let history = state::history(&self.state, service).map_err(stopped)?;
+        let history = state::history(&self.state, service).map_err(untouched)?;
         match history.permit(breaker, now) {
             Permit::Open { until } if !force => Err(Failed::said(
                 exit_code::REFUSED,
@@ -136,7 +136,7 @@ impl Guard {
     pub(super) fn begin(&self, plan: &Plan) -> Result<UnderWay, Failed> {
         let record = Record::begin(&self.state, &self.restart_id, plan, SystemTime::now());
         Ok(UnderWay {
-            record: record.map_err(stopped)?,
+            record: record.map_err(untouched)?,
             failed: false,
         })
     }
@@ -208,7 +208,7 @@ impl Others<'_> {
         tokio::select! {
             taken = taken => match taken {
                 Ok(Ok(lock)) => Ok(lock),
-                Ok(Err(Taken::Failed(failure))) => Err(stopped(failure)),
+                Ok(Err(Taken::Failed(failure))) => Err(untouched(failure)),
                 Ok(Err(Taken::By(_))) | Err(_) => Err(busy(self.name, None)),
             },
             () = limit => {
@@ -216,7 +216,7 @@ impl Others<'_> {
                 Err(busy(self.name, by.as_ref()))
             }
             _ = tokio::signal::ctrl_c() => {
-                Err(stopped(Failure::new("interrupted while waiting; nothing was touched")))
+                Err(untouched(Failure::new("interrupted while waiting")))
             }
         }
     }

@@ -24,7 +24,7 @@ use crate::exit_code;
 
 /// What a shell returns for a program that it cannot run.
 const NOT_RUN: u8 = 126;
-const NOT_FOUND: u8 = 127;
+pub(super) const NOT_FOUND: u8 = 127;
 
 pub(super) fn run(args: &HeldArgs) -> Result<u8, Failed> {
     match args.command.split_first() {

@@ -30,6 +30,7 @@ const SLACK: Duration = Duration::from_secs(30);
 pub(super) fn run(args: &HoldArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let service = find(&read.model, &args.service)?;
+    command::look_for(args)?;
     let restart_id = restart_id()?;
     runtime()?.block_on(async {
         let scope = Scope::of(args.user)?;

@@ -118,6 +118,8 @@ fn stopped(failure: Failure) -> Failed {
 enum Failed {
     /// Already rendered, with places in the text.
     Mistakes(String),
+    /// None of them hides the others.
+    Several(Box<Failed>, Box<Failed>),
     Said {
         code: u8,
         message: String,
@@ -151,6 +153,15 @@ impl Failed {
         }
     }
 
+    /// Both, or all that is wrong with them.
+    fn all<A, B>(one: Result<A, Self>, other: Result<B, Self>) -> Result<(A, B), Self> {
+        match (one, other) {
+            (Ok(one), Ok(other)) => Ok((one, other)),
+            (Err(one), Err(other)) => Err(Self::Several(Box::new(one), Box::new(other))),
+            (Err(failed), Ok(_)) | (Ok(_), Err(failed)) => Err(failed),
+        }
+    }
+
     fn hint(mut self, text: impl Into<String>) -> Self {
         if let Self::Said { hint, .. } = &mut self {
             *hint = Some(text.into());
@@ -162,12 +173,14 @@ impl Failed {
     fn message(self) -> String {
         match self {
             Self::Mistakes(message) | Self::Said { message, .. } => message,
+            Self::Several(one, other) => format!("{}; {}", one.message(), other.message()),
         }
     }
 
     fn code(&self) -> u8 {
         match self {
             Self::Mistakes(_) => exit_code::CONFIG,
+            Self::Several(one, _) => one.code(),
             Self::Said { code, .. } => *code,
         }
     }
@@ -180,6 +193,7 @@ impl Failed {
     fn text(&self) -> String {
         match self {
             Self::Mistakes(text) => text.clone(),
+            Self::Several(one, other) => format!("{}\n{}", one.text(), other.text()),
             Self::Said { message, hint, .. } => match hint {
                 Some(hint) => format!("error: {message}\n\nhint: {hint}\n"),
                 None => format!("error: {message}\n"),

@@ -19,6 +19,7 @@ use crate::config::Colour;
 use crate::event::{Event, EventKind, Outcome, Record, Records};
 use crate::execute::Interrupts;
 use crate::exit_code;
+use crate::host::Failure;
 use crate::host::sinks::{Place, Sinks};
 use crate::model::Events;
 use crate::report::progress::Progress;
@@ -196,4 +197,10 @@ pub(super) fn code(outcome: Outcome) -> u8 {
         Outcome::RolledBack => exit_code::ROLLED_BACK,
         Outcome::LookNow => exit_code::LOOK_NOW,
     }
+}
+
+/// Before anything was done.
+pub(super) fn untouched(failure: Failure) -> Failed {
+    let reason = format!("{}; nothing was touched", failure.reason);
+    stopped(Failure { reason, ..failure })
 }

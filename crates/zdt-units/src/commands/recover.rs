@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use super::guard::{Guard, Wait};
-use super::operation::{Told, code, interrupts, restart_id, runtime, stopped};
-use super::restart::find;
+use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
+use super::restart::{find, refuse_unknown};
 use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RecoverArgs;
@@ -21,6 +21,7 @@ use crate::recover::{self, Settled, Unfinished, WayBack};
 
 pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
+    refuse_unknown(&read.model, &args.services)?;
     let services = match args.services.as_slice() {
         [] => read.model.services.iter().collect(),
         names => names
@@ -80,7 +81,7 @@ impl Recovery<'_> {
                 Some(Guard::take(self.scope, &names, &command, self.restart_id, Wait::No).await?)
             }
         };
-        let left = Record::left(&self.scope.state(), name).map_err(stopped)?;
+        let left = Record::left(&self.scope.state(), name).map_err(untouched)?;
         let Some(left) = left else {
             return self.look(service).await;
         };

@@ -5,17 +5,23 @@ use super::{Failed, config_file, note, operation, print};
 use crate::cli::ReleasesArgs;
 use crate::exit_code;
 use crate::host::releases::{checksum, look};
+use crate::model::Name;
 use crate::release::Kind;
 use crate::report::releases::{Listed, json, notes, table};
+
+/// The service knows no releases.
+pub(super) fn none_kept(service: &Name) -> Failed {
+    let what = format!("`zdt.toml` does not say where the releases of `{service}` are kept");
+    Failed::said(exit_code::USAGE, what)
+        .hint("add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`")
+}
 
 pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let service = find(&read.model, &args.service)?;
     let name = &service.name;
     let Some(release) = &service.release else {
-        let what = format!("`zdt.toml` does not say where the releases of `{name}` are kept");
-        return Err(Failed::said(exit_code::USAGE, what)
-            .hint("add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`"));
+        return Err(none_kept(name));
     };
     let releases = look(&release.root).map_err(operation::stopped)?;
     let mut checksums = Vec::new();
@@ -36,8 +42,9 @@ pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
         false => print(&table(&listed))?,
     }
     note(&notes(&listed));
+    let unproved = args.verify && listed.damaged().next().is_some();
     Ok(match listed.changed().next() {
-        Some(_) => exit_code::DIFFERS,
-        None => exit_code::DONE,
+        None if !unproved => exit_code::DONE,
+        _ => exit_code::DIFFERS,
     })
 }

@@ -62,27 +62,27 @@ pub(super) async fn prepare(
     Ok(plan(&Request::restart(service), &observed))
 }
 
-/// All that are unknown are told at once.
 fn names(model: &Model, wanted: &[String]) -> Result<BTreeSet<Name>, Failed> {
+    refuse_unknown(model, wanted)?;
+    let is_wanted = |name: &&Name| wanted.iter().any(|wanted| wanted == name.as_str());
+    Ok(all(model).filter(is_wanted).cloned().collect())
+}
+
+fn all(model: &Model) -> impl Iterator<Item = &Name> {
     let own = model.services.iter().map(|service| &service.name);
-    let all: Vec<&Name> = own
-        .chain(model.foreign.iter().map(|unit| &unit.name))
-        .collect();
-    let known: Vec<&str> = all.iter().map(|name| name.as_str()).collect();
-    let unknown: Vec<&String> = wanted
-        .iter()
-        .filter(|name| !known.contains(&name.as_str()))
-        .collect();
+    own.chain(model.foreign.iter().map(|unit| &unit.name))
+}
+
+/// All that are unknown are told at once.
+pub(super) fn refuse_unknown(model: &Model, wanted: &[String]) -> Result<(), Failed> {
+    let known: Vec<&str> = all(model).map(Name::as_str).collect();
+    let wanted = wanted.iter().map(String::as_str);
+    let unknown: Vec<&str> = wanted.filter(|name| !known.contains(name)).collect();
     match unknown.as_slice() {
-        [] => Ok(all
-            .into_iter()
-            .filter(|name| wanted.iter().any(|wanted| wanted == name.as_str()))
-            .cloned()
-            .collect()),
+        [] => Ok(()),
         [one] => Err(unknown_name(one, &known)),
         several => {
-            let several: Vec<&str> = several.iter().map(|name| name.as_str()).collect();
-            let what = format!("there are no services {} in `zdt.toml`", list(&several));
+            let what = format!("there are no services {} in `zdt.toml`", list(several));
             Err(Failed::said(exit_code::USAGE, what).hint(format!("there is {}", list(&known))))
         }
     }

@@ -3,6 +3,7 @@
 use super::carry_out::Call;
 use super::deploy::change;
 use super::operation::runtime;
+use super::releases::none_kept;
 use super::restart::find;
 use super::scope::Scope;
 use super::{Failed, config_file};
@@ -14,13 +15,16 @@ use crate::release::Releases;
 
 pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
-    let service = find(&read.model, &args.service)?;
     let named = args.release.as_deref().map(ReleaseName::parse);
-    let named = named.transpose().map_err(Failed::usage)?;
+    let (service, named) = Failed::all(
+        find(&read.model, &args.service),
+        named.transpose().map_err(Failed::usage),
+    )?;
     let operation = |seen: &Releases, _| match named.as_ref().or(seen.previous()) {
         Some(release) => Ok(Operation::RollBack {
             release: release.clone(),
         }),
+        None if service.release.is_none() => Err(none_kept(&service.name)),
         None => {
             let name = &service.name;
             let what = format!("`{name}` has no release that it could be rolled back to");

@@ -6,7 +6,7 @@
 )]
 
 use std::fs::File;
-use std::io::{self, IsTerminal, Read, Seek, SeekFrom};
+use std::io::{self, ErrorKind, IsTerminal, Read, Seek, SeekFrom};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -14,14 +14,15 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::operation::{runtime, stopped};
+use super::restart::refuse_unknown;
 use super::scope::Scope;
-use super::{Failed, config_file, explain, print};
+use super::{Failed, config_file, print};
 use crate::cli::StatusArgs;
 use crate::doctor::Subject;
 use crate::event::Event;
 use crate::exit_code;
 use crate::host::facts::{Looking, Records, ask_health, current_release};
-use crate::host::{Failure, diag};
+use crate::host::{Failure, diag, sinks};
 use crate::model::Model;
 use crate::report::status::{Look, text};
 use crate::sockets::Counters;
@@ -32,7 +33,7 @@ const BETWEEN: Duration = Duration::from_millis(500);
 
 pub(super) fn run(args: &StatusArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
-    explain::refuse_unknown(&read.model, &args.services)?;
+    refuse_unknown(&read.model, &args.services)?;
     let command = Command {
         args,
         model: &read.model,
@@ -102,7 +103,10 @@ impl Command<'_> {
             state: &state,
             runtime: &runtime,
         };
-        let recorded = recorded(&self.scope.log().join("events.jsonl"));
+        let events = sinks::file(&self.model.events, &self.scope.log());
+        let recorded = events.as_deref().map(recorded).transpose();
+        let unread = recorded.as_ref().err().map(Failure::to_string);
+        let recorded = recorded.ok().flatten().unwrap_or_default();
         let wanted = |name: &str| {
             self.args.services.is_empty() || self.args.services.iter().any(|known| known == name)
         };
@@ -112,6 +116,7 @@ impl Command<'_> {
                 let (subject, answered) = looking.service(service, records).await?;
                 let link = service.release.as_ref();
                 let mut beside = Beside {
+                    records_unread: unread.is_some(),
                     release: link.and_then(|release| current_release(&release.root)),
                     ..Beside::default()
                 };
@@ -173,6 +178,7 @@ impl Command<'_> {
                         unseen.what, unseen.why, unseen.fix
                     )
                 })
+                .chain(unread)
                 .collect(),
         })
     }
@@ -202,8 +208,8 @@ pub(super) async fn rate(before: &mut Counted) -> Option<f64> {
         .map(|opened| f64::from(opened) / seconds)
 }
 
-/// The last of the records, oldest first; none where they cannot be read.
-fn recorded(path: &Path) -> Vec<(String, Event)> {
+/// The last of the records, oldest first.
+fn recorded(path: &Path) -> Result<Vec<(String, Event)>, Failure> {
     #[derive(Deserialize)]
     struct Stamped {
         time: String,
@@ -219,12 +225,16 @@ fn recorded(path: &Path) -> Vec<(String, Event)> {
         file.take(LAST).read_to_end(&mut bytes)?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     };
-    let text = read().unwrap_or_default();
+    let text = match read() {
+        Err(error) if error.kind() == ErrorKind::NotFound => String::new(),
+        text => text.map_err(|error| Failure::io("read", path, &error))?,
+    };
     // A kind that is not known, and the half of a line at the beginning, are skipped.
-    text.lines()
+    Ok(text
+        .lines()
         .filter_map(|line| serde_json::from_str::<Stamped>(line).ok())
         .map(|stamped| (stamped.time, stamped.event))
-        .collect()
+        .collect())
 }
 
 /// Of the terminal that is written to.

@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
-use super::Failure;
 use super::beside::beside;
+use super::{Effect, Failure};
 use crate::plan::{self, Link};
 
 /// Writes `files` and makes `links`. Until every file is on disk under
@@ -127,10 +127,9 @@ fn is_of_links(directory: &Path) -> bool {
 }
 
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::new(format!("failed to {what} `{}`: {error}", path.display()));
-    match error.kind() {
-        ErrorKind::PermissionDenied => failure.hint("run it as root"),
-        _ => failure,
+    Failure {
+        effect: Effect::Possible,
+        ..Failure::io(what, path, error)
     }
 }
 
@@ -138,7 +137,6 @@ fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
 #[expect(clippy::disallowed_methods, reason = "writes files to be replaced")]
 mod tests {
     use super::*;
-    use crate::host::Effect;
 
     #[test]
     fn a_failure_before_the_end_of_staging_changes_nothing() {

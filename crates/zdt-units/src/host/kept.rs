@@ -35,9 +35,7 @@ pub(super) fn restore(copies: &[UnitCopy], added: &[PathBuf]) -> Result<(), Fail
 
 /// What is kept in `place`; `None` where nothing ever was.
 pub(super) fn read(place: &Path) -> Result<Option<Vec<UnitCopy>>, Failure> {
-    let failed = |path: &Path, error: &io::Error| {
-        Failure::new(format!("failed to read `{}`: {error}", path.display())).without_effect()
-    };
+    let failed = |path: &Path, error: &io::Error| Failure::io("read", path, error);
     let mut copies = Vec::new();
     let mut directories = vec![place.to_owned()];
     while let Some(directory) = directories.pop() {

@@ -118,11 +118,7 @@ fn written(mut file: &File) -> Option<Holder> {
 }
 
 fn failed(path: &Path, error: &io::Error) -> Taken {
-    let failure = Failure::new(format!("failed to lock `{}`: {error}", path.display()));
-    Taken::Failed(match error.kind() {
-        io::ErrorKind::PermissionDenied => failure.hint("run it as root"),
-        _ => failure,
-    })
+    Taken::Failed(Failure::io("lock", path, error))
 }
 
 impl fmt::Display for Holder {

@@ -23,6 +23,8 @@ pub mod supervisor;
 pub mod systemd;
 
 use std::fmt;
+use std::io::{self, ErrorKind};
+use std::path::Path;
 
 use crate::event::EventKind;
 use crate::model::UnitName;
@@ -76,6 +78,26 @@ impl Failure {
         }
     }
 
+    /// What the system refused, with the way out. Nothing that counts was changed by it.
+    pub(crate) fn io(what: &str, path: &Path, error: &io::Error) -> Self {
+        let text = error.to_string();
+        // `tempfile` adds the name of a file that nobody ever sees.
+        let why = text.split(" at path \"").next().unwrap_or_default();
+        let failure = Self::new(format!("failed to {what} `{}`: {why}", path.display()));
+        let hint = match error.kind() {
+            ErrorKind::PermissionDenied => "run it as root",
+            ErrorKind::ReadOnlyFilesystem => {
+                "see `findmnt --target` with this path for who mounted it so"
+            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "make room there",
+            ErrorKind::AlreadyExists | ErrorKind::IsADirectory | ErrorKind::NotADirectory => {
+                "something else has this name, or that of a directory above: move it away"
+            }
+            _ => return failure.without_effect(),
+        };
+        failure.hint(hint).without_effect()
+    }
+
     pub fn without_effect(mut self) -> Self {
         self.effect = Effect::None;
         self
@@ -89,6 +111,14 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
+    }
+
+    /// Where nothing better is known.
+    pub(crate) fn or_hint(self, hint: impl Into<String>) -> Self {
+        match self.hint {
+            Some(_) => self,
+            None => self.hint(hint),
+        }
     }
 }
 

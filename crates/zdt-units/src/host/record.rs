@@ -63,7 +63,7 @@ impl Record {
     pub fn left(state: &Path, service: &Name) -> Result<Option<Unfinished>, Failure> {
         let path = path(state, service);
         let damaged = |failure: Failure| {
-            failure.hint(format!(
+            failure.or_hint(format!(
                 "see what runs with `zdt-units explain {service}` and `systemctl status`; \
                  `rm {}` forgets what broke off",
                 path.display()

@@ -294,18 +294,16 @@ fn sync(directory: &Path) -> io::Result<()> {
 
 /// Nothing that anybody sees has changed.
 fn failed(what: &str, path: &Path, error: &io::Error) -> Failure {
-    let failure = Failure::new(format!("failed to {what} `{}`: {error}", path.display()));
-    let hint = match error.kind() {
-        ErrorKind::PermissionDenied => "run it as root, or as the owner of these files",
-        ErrorKind::ReadOnlyFilesystem => {
-            "see `findmnt --target` with this path for who mounted it so"
+    let failure = Failure::io(what, path, error);
+    match error.kind() {
+        ErrorKind::PermissionDenied => {
+            failure.hint("run it as root, or as the owner of these files")
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "make room, or keep fewer releases: `keep` in `zdt.toml`"
+            failure.hint("make room, or keep fewer releases: `keep` in `zdt.toml`")
         }
-        _ => return failure.without_effect(),
-    };
-    failure.hint(hint).without_effect()
+        _ => failure,
+    }
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::model::Name;
 pub fn history(state: &Path, service: &Name) -> Result<History, Failure> {
     let path = breaker(state, service);
     let read = read(&path).map_err(|failure| {
-        failure.hint(format!("`rm {}` forgets those failures", path.display()))
+        failure.or_hint(format!("`rm {}` forgets those failures", path.display()))
     })?;
     Ok(read.unwrap_or_default())
 }
@@ -38,7 +38,7 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failur
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(failed("read", path, &error)),
+        Err(error) => return Err(Failure::io("read", path, &error)),
     };
     serde_json::from_slice(&text).map(Some).map_err(|error| {
         Failure::new(format!("`{}` is damaged: {error}", path.display())).without_effect()
@@ -58,7 +58,7 @@ pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), Failur
         file.persist(path).map_err(|error| error.error)?;
         File::open(parent)?.sync_all()
     })();
-    written.map_err(|error| failed("write", path, &error))
+    written.map_err(|error| Failure::io("write", path, &error))
 }
 
 /// No file any more; one that is not there is no failure.
@@ -71,15 +71,5 @@ pub(crate) fn remove(path: &Path) -> Result<(), Failure> {
         Some(parent) => File::open(parent)?.sync_all(),
         None => Ok(()),
     });
-    synced.map_err(|error| failed("remove", path, &error))
-}
-
-fn failed(what: &str, path: &Path, error: &std::io::Error) -> Failure {
-    let failure = Failure::new(format!("failed to {what} `{}`: {error}", path.display()));
-    let failure = match error.kind() {
-        ErrorKind::PermissionDenied => failure.hint("run it as root"),
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => failure.hint("make room there"),
-        _ => failure,
-    };
-    failure.without_effect()
+    synced.map_err(|error| Failure::io("remove", path, &error))
 }

@@ -140,7 +140,7 @@ fn row(name: &str, summary: &Summary) -> [String; HEAD.len()] {
         format!(
             "{} {}{release}: {}",
             last.time,
-            last.operation,
+            last.operation.replace('_', " "),
             outcome.replace('_', " ")
         ),
     ]

@@ -33,6 +33,16 @@ impl Listed<'_> {
             .map(|(found, _)| &found.name)
     }
 
+    /// Releases that nobody knows what they should be, as their records are damaged.
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = &ReleaseName> {
+        let damaged = |found: &&Found| matches!(found.kind, Kind::Damaged(_));
+        self.releases
+            .all
+            .iter()
+            .filter(damaged)
+            .map(|found| &found.name)
+    }
+
     fn states(&self, found: &Found, checksum: Option<&str>) -> Vec<&'static str> {
         let releases = self.releases;
         let is = |name: Option<&ReleaseName>| name == Some(&found.name);
@@ -123,7 +133,9 @@ pub(crate) fn notes(listed: &Listed<'_>) -> Vec<String> {
         format!("`current` leads to `{current}`, and what proved itself last is `{serving}`")
     }));
     notes.extend(releases.all.iter().filter_map(|found| match &found.kind {
-        Kind::Damaged(why) => Some(why.clone()),
+        Kind::Damaged(why) => Some(format!(
+            "{why}; deploy the release under another name, and remove this one by hand"
+        )),
         Kind::Ours(_) | Kind::Foreign => None,
     }));
     notes.extend(

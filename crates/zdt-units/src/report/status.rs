@@ -17,16 +17,24 @@ const HEAD: [&str; 8] = [
     "SERVICE", "STATE", "RELEASE", "PID", "UP", "LIVE", "QUEUE", "HEALTH",
 ];
 const STATE: usize = 1;
+const NOTHING: &str = "-";
 
 /// The whole text; every line ends with a line break.
 pub fn text(status: &Status, look: Look) -> String {
     let mut text = format!("{}\n\n", status.manager);
     let rows: Vec<[String; 8]> = status.services.iter().map(row).collect();
-    let widths: [usize; 8] = std::array::from_fn(|column| {
+    let mut widths: [usize; 8] = std::array::from_fn(|column| {
         let cells = rows.iter().map(|row| row[column].chars().count());
         cells.chain([HEAD[column].len()]).max().unwrap_or_default()
     });
-    if widths.iter().sum::<usize>() + 2 * (widths.len() - 1) <= look.width {
+    if !fits(&widths, look.width) {
+        for (column, width) in widths.iter_mut().enumerate() {
+            if rows.iter().all(|row| row[column] == NOTHING) {
+                *width = 0;
+            }
+        }
+    }
+    if fits(&widths, look.width) {
         line(&mut text, &HEAD.map(str::to_owned), &widths, None);
         for (row, service) in rows.iter().zip(&status.services) {
             line(&mut text, row, &widths, Some(style(service, look)));
@@ -51,7 +59,7 @@ pub fn text(status: &Status, look: Look) -> String {
 }
 
 fn row(service: &ServiceStatus) -> [String; 8] {
-    let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+    let or_dash = |text: Option<String>| text.unwrap_or_else(|| NOTHING.to_owned());
     let mut state = service.state.word().to_owned();
     if let Some((serving, wanted)) = service.instances {
         state = format!("{state} {serving}/{wanted}");
@@ -111,9 +119,16 @@ fn painted(word: &str, style: Style, look: Look) -> String {
     }
 }
 
+/// Two spaces are between columns; one of no width is left out.
+fn fits(widths: &[usize; 8], room: usize) -> bool {
+    let shown = widths.iter().filter(|width| **width > 0);
+    shown.map(|width| width + 2).sum::<usize>() <= room + 2
+}
+
 fn line(text: &mut String, cells: &[String; 8], widths: &[usize; 8], state: Option<Style>) {
     let mut line = String::new();
-    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+    let cells = cells.iter().zip(widths).enumerate();
+    for (column, (cell, width)) in cells.filter(|(_, (_, width))| **width > 0) {
         if column > 0 {
             line.push_str("  ");
         }
@@ -138,7 +153,7 @@ fn list(text: &mut String, rows: &[[String; 8]], status: &Status, look: Look) {
                 STATE => painted(cell, style(service, look), look),
                 _ => cell.clone(),
             };
-            if cell != "-" {
+            if cell != NOTHING {
                 writeln!(text, "{head:<7}  {cell}").expect("a string takes all");
             }
         }
@@ -255,6 +270,70 @@ mod tests {
         shop: started by the boot; its queue holds 4.1 s at 1000/s, all new connections of this machine
         problem: `api@1.service` has failed (exit-code): …
         note: no limits of queues
+        ");
+    }
+
+    fn twenty() -> Status {
+        let long = ["a".repeat(31)];
+        let names = (1..20).map(|number| format!("worker-{number:02}"));
+        let services = names.chain(long).map(|name| ServiceStatus {
+            unit: format!("{name}.service"),
+            name,
+            state: State::Serving,
+            pid: Some(4_194_303),
+            up_seconds: Some(9000),
+            sockets: vec![SocketStatus {
+                waiting: Some(0),
+                waiting_limit: Some(4096),
+                ..SocketStatus::default()
+            }],
+            ..ServiceStatus::default()
+        });
+        Status {
+            manager: "systemd 252 of this machine".to_owned(),
+            new_connections: None,
+            services: services.collect(),
+            notes: Vec::new(),
+        }
+    }
+
+    fn seen(columns: usize, lines: std::ops::Range<usize>) -> String {
+        let look = Look {
+            width: columns,
+            colour: false,
+        };
+        let text = text(&twenty(), look);
+        let widest = text.lines().map(|line| line.chars().count()).max();
+        assert!(widest.unwrap() <= columns, "{text}");
+        let lines: Vec<&str> = text.lines().skip(lines.start).take(lines.len()).collect();
+        lines.join("\n")
+    }
+
+    #[test]
+    fn many_services_and_a_long_name_fit_a_terminal_without_empty_columns() {
+        insta::assert_snapshot!(seen(80, 20..23), @r"
+        worker-18                        serving  4194303  2 h  0     0/4096
+        worker-19                        serving  4194303  2 h  0     0/4096
+        aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa  serving  4194303  2 h  0     0/4096
+        ");
+    }
+
+    #[test]
+    fn many_services_and_a_long_name_fit_half_a_terminal() {
+        insta::assert_snapshot!(seen(40, 128..141), @r"
+        SERVICE  worker-19
+        STATE    serving
+        PID      4194303
+        UP       2 h
+        LIVE     0
+        QUEUE    0/4096
+
+        SERVICE  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa
+        STATE    serving
+        PID      4194303
+        UP       2 h
+        LIVE     0
+        QUEUE    0/4096
         ");
     }
 

@@ -5,7 +5,7 @@
 use std::fmt;
 use std::io::{self, IsTerminal};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
@@ -15,6 +15,8 @@ use nix::unistd::{Pid, getpgrp, tcsetpgrp};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
+use super::super::Failed;
+use super::super::held::NOT_FOUND;
 use crate::cli::HoldArgs;
 use crate::execute::Interrupts;
 use crate::exit_code;
@@ -67,6 +69,28 @@ impl fmt::Display for Ended {
             }
             Self::Interrupted(_) => f.write_str("was interrupted"),
         }
+    }
+}
+
+/// Whether there is such a program, before the service is stopped for it.
+pub(super) fn look_for(args: &HoldArgs) -> Result<(), Failed> {
+    let program = PathBuf::from(args.command.first().cloned().unwrap_or_default());
+    let is_there = match program.components().count() {
+        1 if program.is_relative() => {
+            let path = std::env::var_os("PATH").unwrap_or_default();
+            std::env::split_paths(&path).any(|directory| directory.join(&program).is_file())
+        }
+        _ => program.is_file(),
+    };
+    match is_there {
+        true => Ok(()),
+        false => Err(Failed::said(
+            NOT_FOUND,
+            format!(
+                "there is no program `{}`; nothing was touched",
+                program.display()
+            ),
+        )),
     }
 }
 

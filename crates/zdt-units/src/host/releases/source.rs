@@ -52,9 +52,10 @@ type Visit<'v> = dyn FnMut(Item<'_>) -> Result<(), Failure> + 'v;
 
 impl Source {
     pub(super) fn of(path: &Path, releases: &Path) -> Result<Self, Failure> {
+        const SOURCES: &str = "name a directory, an archive (`.tar`, `.tar.gz`) or one program";
         let about = path
             .metadata()
-            .map_err(|error| failed("read", path, &error))?;
+            .map_err(|error| failed("read", path, &error).or_hint(SOURCES))?;
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let ends = |suffixes: &[&str]| suffixes.iter().any(|suffix| name.ends_with(suffix));
         let path = path.to_owned();
@@ -63,7 +64,7 @@ impl Source {
             Ok(Self::Directory { path, releases })
         } else if !about.is_file() {
             let text = format!("`{}` is neither a directory nor a file", path.display());
-            Err(Failure::new(text).without_effect())
+            Err(Failure::new(text).hint(SOURCES).without_effect())
         } else if ends(&[".tar"]) {
             Ok(Self::Archive { path, gzip: false })
         } else if ends(&[".tar.gz", ".tgz"]) {
@@ -101,6 +102,12 @@ impl Source {
 fn directory(top: &Path, releases: Option<&Path>, visit: &mut Visit<'_>) -> Result<(), Failure> {
     let place = |about: Metadata| (about.dev(), about.ino());
     let releases = releases.and_then(|releases| releases.metadata().ok().map(place));
+    if releases.is_some() && top.metadata().ok().map(place) == releases {
+        let text = format!("`{}` is where the releases are kept", top.display());
+        return Err(Failure::new(text)
+            .hint("name one of those in it")
+            .without_effect());
+    }
     for entry in WalkDir::new(top).min_depth(1) {
         let entry = entry.map_err(|error| {
             let path = error.path().unwrap_or(top).to_owned();

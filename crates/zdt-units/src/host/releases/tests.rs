@@ -266,7 +266,8 @@ fn what_no_release_can_have_is_told_at_once_and_nothing_is_there() {
     let above = site.from.parent().unwrap();
     assert_eq!(
         check(&above.join("gone")),
-        "failed to read `/gone`: No such file or directory (os error 2)"
+        "failed to read `/gone`: No such file or directory (os error 2): \
+         name a directory, an archive (`.tar`, `.tar.gz`) or one program"
     );
     assert!(!Path::new(site.root.as_str()).exists());
 }
@@ -284,6 +285,12 @@ fn a_release_is_not_copied_into_itself() {
         );
         assert_eq!(site.names(), [".zdt"]);
     }
+    let said = said(&site, site.copy_from(&site.place().releases(), "v1"));
+    assert_eq!(
+        said,
+        "`/shop/releases` is where the releases are kept: name one of those in it"
+    );
+    assert_eq!(site.names(), [".zdt"]);
 }
 
 #[test]

@@ -51,6 +51,11 @@ impl EventReader {
         Ok(lines)
     }
 
+    /// Whether the last line has no end: it is being written, or was cut off.
+    pub fn is_amid_a_line(&self) -> bool {
+        !self.unfinished.is_empty()
+    }
+
     /// Oldest first. They are opened again if one was put aside meanwhile.
     fn files(&self) -> io::Result<Vec<(u64, File)>> {
         loop {

@@ -21,6 +21,9 @@ use crate::observe::Instance;
 const LIMIT: Duration = Duration::from_secs(2);
 const SYNC_LIMIT: Duration = Duration::from_secs(1);
 
+/// Of a line, in characters.
+const LONGEST: usize = 400;
+
 /// Which lines are wanted.
 struct Run {
     invocation: String,
@@ -76,7 +79,15 @@ async fn last_words(unit: &UnitName, run: &Run) -> Vec<String> {
     match said.await {
         Err(_) => none("`journalctl` takes too long"),
         Ok(Err(why)) => none(&why),
-        Ok(Ok(text)) => text.lines().map(str::to_owned).collect(),
+        Ok(Ok(text)) => text.lines().map(short).collect(),
+    }
+}
+
+/// The beginning of a line: some programs write megabytes into one.
+fn short(line: &str) -> String {
+    match line.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => line.to_owned(),
     }
 }
 
@@ -116,4 +127,17 @@ async fn journalctl(arguments: &[String]) -> Result<String, String> {
         return Err(said.trim().to_owned());
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_lines_are_cut_between_characters() {
+        assert_eq!(short("it failed"), "it failed");
+        let whole = "ä".repeat(LONGEST);
+        assert_eq!(short(&whole), whole);
+        assert_eq!(short(&"ä".repeat(10_000)), format!("{whole}…"));
+    }
 }
