@@ -2,6 +2,7 @@
 //! `chain api` over HTTP. With `plain` behind that they are as they would be without zdt.
 
 use std::error::Error;
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,7 +30,6 @@ const PATIENCE: Duration = Duration::from_secs(15);
 const PAUSE: Duration = Duration::from_millis(20);
 
 #[tokio::main]
-#[expect(clippy::disallowed_methods, reason = "the edge: reads its arguments")]
 async fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
@@ -74,7 +74,10 @@ async fn plain(address: &str, app: Router) -> Result<(), Box<dyn Error>> {
 
 fn api(database: Arc<Database>) -> Router {
     let answer = || async move {
-        let said = database.ask_patiently().await.map_err(unavailable)?;
+        let said = database
+            .ask_patiently()
+            .await
+            .map_err(|error| unavailable(&error))?;
         Ok::<_, Failed>(format!("{said} api {}", std::process::id()))
     };
     Router::new().route("/", get(answer))
@@ -83,14 +86,20 @@ fn api(database: Arc<Database>) -> Router {
 fn web() -> Router {
     let client: Client<HttpConnector, Body> = Client::builder(TokioExecutor::new()).build_http();
     let answer = || async move {
-        let uri = format!("http://{API}/").parse().map_err(unavailable)?;
-        let answer = client.get(uri).await.map_err(unavailable)?;
+        let uri = format!("http://{API}/")
+            .parse()
+            .map_err(|error| unavailable(&error))?;
+        let answer = client.get(uri).await.map_err(|error| unavailable(&error))?;
         let status = answer.status();
-        let body = answer.into_body().collect().await.map_err(unavailable)?;
+        let body = answer
+            .into_body()
+            .collect()
+            .await
+            .map_err(|error| unavailable(&error))?;
         let said = String::from_utf8_lossy(&body.to_bytes()).into_owned();
         match status.is_success() {
             true => Ok(format!("{said} web {}\n", std::process::id())),
-            false => Err(unavailable(said)),
+            false => Err(unavailable(&said)),
         }
     };
     Router::new().route("/", get(answer))
@@ -98,7 +107,7 @@ fn web() -> Router {
 
 type Failed = (StatusCode, String);
 
-fn unavailable(error: impl ToString) -> Failed {
+fn unavailable(error: &dyn Display) -> Failed {
     (StatusCode::BAD_GATEWAY, error.to_string())
 }
 
