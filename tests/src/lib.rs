@@ -3,6 +3,7 @@
 
 pub mod browser;
 pub mod client;
+pub mod fault;
 pub mod idle;
 pub mod load;
 pub mod machine;

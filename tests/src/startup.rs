@@ -4,6 +4,8 @@
 
 use std::time::Duration;
 
+use crate::fault::Fault;
+
 /// The release is broken: it cannot start.
 #[derive(Debug)]
 pub struct Crash;
@@ -16,6 +18,11 @@ const BROKEN: &str = "/etc/app.broken";
 /// `CRASH=warm`.
 pub async fn start_up() -> Result<(), Crash> {
     let crash = std::env::var("CRASH").unwrap_or_default();
+    match Fault::here() {
+        Some(Fault::Exit) => return Err(Crash),
+        Some(Fault::Hang) => std::future::pending().await,
+        _ => {}
+    }
     if crash == "1" || std::path::Path::new(BROKEN).exists() {
         return Err(Crash);
     }

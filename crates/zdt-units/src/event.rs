@@ -173,6 +173,8 @@ pub enum EventKind {
     ByHand {
         commands: Vec<String>,
     },
+    /// The way back was interrupted, and can be gone again from its beginning.
+    BrokenOff,
     /// Nothing was done, because nothing has changed since the process was started.
     Unchanged,
     /// Not begun, because another service failed before.

@@ -66,6 +66,7 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         emit: &mut emit,
         changed: false,
         left: Vec::new(),
+        broken_off: false,
     };
     let outcome = match walk
         .there_and_back(&run.plan.steps, &run.plan.rollback)
@@ -78,9 +79,13 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
     if outcome == Outcome::LookNow || (outcome == Outcome::RolledBack && others) {
         walk.tell_how_it_was_left(run.plan).await;
     }
-    if outcome == Outcome::LookNow {
+    if walk.broken_off {
+        emit(EventKind::BrokenOff);
+    } else if outcome == Outcome::LookNow {
         let commands = by_hand(&walk.left, run.systemctl);
-        emit(EventKind::ByHand { commands });
+        if !commands.is_empty() {
+            emit(EventKind::ByHand { commands });
+        }
     }
     emit(EventKind::Finished { outcome });
     outcome
@@ -105,6 +110,7 @@ pub async fn carry_out<H: Host>(
         emit: &mut emit,
         changed: false,
         left: Vec::new(),
+        broken_off: false,
     };
     match walk.there_and_back(steps, rollback).await {
         Outcome::Completed if killed => Outcome::Lossy,
@@ -120,6 +126,8 @@ struct Walk<'w, H> {
     changed: bool,
     /// What was not done of the list that failed last, from the failure on.
     left: Vec<Step>,
+    /// The way back was interrupted.
+    broken_off: bool,
 }
 
 impl<H: Host> Walk<'_, H> {
@@ -149,7 +157,7 @@ impl<H: Host> Walk<'_, H> {
                 text: step.action.to_string(),
                 limit_ms: step.limit,
             });
-            let Err(failure) = self.step(step).await else {
+            let Err(failure) = self.step(phase, step).await else {
                 self.changed |= step.action.changes();
                 (self.emit)(EventKind::StepCompleted {
                     phase,
@@ -178,14 +186,17 @@ impl<H: Host> Walk<'_, H> {
     }
 
     /// The failure of a step that ran out of time or was interrupted may have changed anything.
-    async fn step(&mut self, step: &Step) -> Result<(), Failure> {
+    async fn step(&mut self, phase: Phase, step: &Step) -> Result<(), Failure> {
         let limit = step.limit + step.action.time_to_tell();
         let performed = timeout(limit, self.host.perform(&step.action, self.emit));
         tokio::select! {
             done = performed => done.unwrap_or_else(|_| {
                 Err(Failure::new(format!("it took longer than {}", span(step.limit))))
             }),
-            () = self.interrupts.next() => Err(Failure::new("it was interrupted")),
+            () = self.interrupts.next() => {
+                self.broken_off = phase == Phase::Rollback;
+                Err(Failure::new("it was interrupted"))
+            }
         }
     }
 

@@ -38,6 +38,7 @@
 //! | `ZDT_HANDOVER` | `1`: connections go to the next process through the manager's descriptor store; `0`: never. Else as `FDSTORE` says (systemd 254) |
 //! | `ZDT_HANDOVER_DIR` | where processes that serve at the same time hand over to each other |
 //! | `ZDT_RELOAD` | `1`: SIGHUP starts the program again, and the new process takes over |
+//! | `ZDT_RELOAD_LIMIT` | how long that new process may take until it is ready; then this one goes on. 60 s |
 //! | `ZDT_ALLOW_BIND` | `1`: bind even where systemd should have passed a socket |
 //! | `ZDT_RELEASE`, `ZDT_GENERATION` | named in the [`Instance`] |
 //!

@@ -4,12 +4,15 @@ use std::convert::Infallible;
 use std::error::Error;
 use std::future::IntoFuture as _;
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use axum::Router;
 use axum::response::sse::{Event, Sse};
 use axum::routing::get;
 use futures_util::stream::{self, Stream};
 use zdt::{Drain, Health, ListenError, Listener, Watch};
+use zdt_e2e::fault::Fault;
 use zdt_e2e::router::router;
 use zdt_e2e::startup::{Crash, start_up};
 
@@ -47,14 +50,19 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     health = health.check("warm", zdt::Check::default(), || async {
         Ok::<(), Infallible>(())
     });
+    let fault = Fault::here();
+    if fault == Some(Fault::Unwell) {
+        health = unwell_once_ready(health);
+    }
     let warming = health.clone();
     let warm_up = tokio::spawn(async move {
-        let started = start_up().await;
         // A release that cannot start must not say that it is ready.
-        if started.is_ok() {
-            warming.ready();
+        start_up().await?;
+        warming.ready();
+        if let Some(fault) = fault {
+            fault.show().await;
         }
-        started
+        Ok(())
     });
     let mut serving = zdt::serve(listener, app).health(health).drain(&drain);
     if let Some(admin) = admin {
@@ -72,6 +80,25 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
             Ok(ExitCode::SUCCESS)
         }
     }
+}
+
+/// A check that passes until it has let the process get ready.
+fn unwell_once_ready(health: Health) -> Health {
+    let often = zdt::Check {
+        interval: Duration::from_millis(10),
+        ..zdt::Check::default()
+    };
+    let seen = health.clone();
+    let gone = AtomicBool::new(false);
+    health.check("backend", often, move || {
+        let is_gone = gone.fetch_or(seen.is_ready(), Ordering::Relaxed);
+        async move {
+            match is_gone {
+                true => Err("the backend is gone"),
+                false => Ok(()),
+            }
+        }
+    })
 }
 
 #[expect(clippy::disallowed_methods, reason = "the edge: reads the environment")]
@@ -110,7 +137,10 @@ fn listeners() -> Result<Passed, ListenError> {
             health,
         });
     };
-    let without = std::env::var("WITHOUT").unwrap_or_default();
+    let without = match Fault::here() {
+        Some(Fault::Mute) => "health".to_owned(),
+        _ => std::env::var("WITHOUT").unwrap_or_default(),
+    };
     for name in passed.names() {
         if name == without || name == "zdt-handover" {
             continue;

@@ -10,6 +10,7 @@
     reason = "the edge: reads the environment, prints what it measured"
 )]
 
+mod bad;
 mod boot;
 mod chain;
 mod crash;
@@ -209,6 +210,7 @@ fn main() -> ExitCode {
         .chain(health::TESTS)
         .chain(hostile::tests())
         .chain(overlap::tests())
+        .chain(bad::tests())
         .chain(power::tests())
         .map(|&(name, test)| {
             let missing = missing.clone();

@@ -328,9 +328,12 @@ async fn the_way_back_runs_in_its_own_order() {
 #[tokio::test(start_paused = true)]
 async fn a_second_interrupt_ends_the_way_back_too() {
     let after = [Duration::from_secs(1), Duration::from_secs(1)];
-    let (asked, _, outcome) = run(&with_rollback(), &[Done, Hangs, Hangs], &after).await;
+    let (asked, read, outcome) = run(&with_rollback(), &[Done, Hangs, Hangs], &after).await;
     assert_eq!(asked, ["restart_unit", "confirm_instance", "restart_unit"]);
     assert_eq!(outcome, Outcome::LookNow);
+    let last: Vec<&str> = read.lines().rev().take(3).collect();
+    let recover = "the way back was interrupted; `zdt-units recover shop` goes it again";
+    assert_eq!(last[2], recover, "{read}");
 }
 
 #[tokio::test(start_paused = true)]

@@ -12,11 +12,12 @@ use crate::recover::{Reached, Unfinished};
 /// The version of the format.
 const VERSION: u32 = 1;
 
-/// On disk from before the first step until the last one is done.
+/// On disk from before the first step until the last one is done, or until the way back that was interrupted is.
 #[derive(Debug)]
 pub struct Record {
     path: PathBuf,
     under_way: Unfinished,
+    broken_off: bool,
 }
 
 impl Record {
@@ -36,6 +37,7 @@ impl Record {
                 reached: Reached::default(),
                 plan: plan.clone(),
             },
+            broken_off: false,
         };
         state::replace(&record.path, &record.under_way)?;
         Ok(record)
@@ -53,6 +55,11 @@ impl Record {
                 phase: Phase::Forward,
                 step,
             } if *step == self.under_way.plan.steps.len() => reached.done = true,
+            EventKind::BrokenOff => {
+                self.broken_off = true;
+                return Ok(());
+            }
+            EventKind::Finished { .. } if self.broken_off => return Ok(()),
             EventKind::Finished { .. } => return state::remove(&self.path),
             _ => return Ok(()),
         }

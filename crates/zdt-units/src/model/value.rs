@@ -405,6 +405,7 @@ const RESERVED: &[(&str, &str)] = &[
     ("ZDT_HANDOVER", "set `handover` instead"),
     ("ZDT_HANDOVER_DIR", "set `handover` instead"),
     ("ZDT_RELOAD", "set `strategy = \"reload\"` instead"),
+    ("ZDT_RELOAD_LIMIT", "set `start_timeout` instead"),
     ("FDSTORE", "the service manager sets it"),
     ("LISTEN_FDS", "the service manager sets it"),
     ("LISTEN_FDNAMES", "the service manager sets it"),

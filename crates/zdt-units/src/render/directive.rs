@@ -123,6 +123,12 @@ const DIRECTIVES: &[Directive] = &[
     ),
     row("ExecStartPost", 236, Takes::Restart, "what follows a start"),
     row(
+        "ExecStop",
+        236,
+        Takes::Reload,
+        "tells the process to stop, and waits for it",
+    ),
+    row(
         "FileDescriptorName",
         236,
         Takes::Restart,

@@ -130,6 +130,11 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
             .comment("the pause lets `RELOADING=1` arrive; the reload then waits for `READY=1`")
             .set("ExecReload", RELOAD);
     }
+    if reload {
+        section
+            .comment("else systemd kills at once a process that it has not started by itself")
+            .set("ExecStop", STOP);
+    }
     if !finds_its_sockets(service, name) {
         let sockets = service.sockets.iter().map(|socket| &socket.unit);
         section.set("Sockets", Value::units(sockets));
@@ -162,6 +167,10 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
 
 /// `SIGHUP`, on a machine that may have no `kill` but the shell's.
 const RELOAD: &str = "/bin/sh -c \"kill -HUP $$MAINPID && exec sleep 0.2\"";
+
+/// `SIGTERM`, and the wait for the end. systemd does not wait for a main process that was not its child when it
+/// became that (`MAINPID=`): where nothing else runs in the unit, `SIGKILL` follows at once.
+const STOP: &str = "-/bin/sh -c \"exec 2>/dev/null; kill -TERM $$MAINPID && while kill -0 $$MAINPID; do sleep 0.05; done\"";
 
 /// With root's rights, which it takes to look into another process. A machine without the program goes on without.
 const SWEEP: &str = "-+zdt-units sweep $MAINPID";
@@ -202,7 +211,12 @@ fn environment(service: &Service, section: &mut Section) {
         section.set("Environment", Value::instance());
     }
     if service.strategy == Strategy::Reload {
-        section.set("Environment", "ZDT_RELOAD=1");
+        let limit = Text::literal(span(service.start_timeout));
+        let limit = Value::assignment("ZDT_RELOAD_LIMIT", &limit);
+        section
+            .set("Environment", "ZDT_RELOAD=1")
+            .comment("systemd gives a reload up after the same time")
+            .set("Environment", limit);
     }
     if service.handover {
         section.set("Environment", "ZDT_HANDOVER=1");

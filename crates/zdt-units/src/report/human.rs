@@ -133,6 +133,10 @@ fn lines_at(event: &Event, at: &str) -> String {
                 lines.concat()
             )
         }
+        EventKind::BrokenOff => format!(
+            "\nthe way back was interrupted; `zdt-units recover {}` goes it again\n\n",
+            event.service
+        ),
         EventKind::Unchanged => format!("`{}` is unchanged, and is left alone\n", event.service),
         EventKind::Skipped => format!(
             "`{}` was not begun, because another one failed\n",
@@ -204,7 +208,7 @@ fn left(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -
             "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
              `systemctl reset-failed {unit}; systemctl restart {unit}`\n"
         ),
-        (false, [], Active::Active) => format!(
+        (false, [], Active::Active | Active::Reloading) => format!(
             "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"
         ),
         (false, [], _) => format!(

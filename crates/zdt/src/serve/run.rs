@@ -25,9 +25,6 @@ use crate::listen::{Listeners, listeners};
 use crate::notify;
 use crate::signal::{Asked, Signals};
 
-/// How long a new process may take until it could serve in place of this one.
-const REPLACE_LIMIT: Duration = Duration::from_secs(60);
-
 impl Serve {
     pub(super) async fn run(mut self) -> Result<Served, ServeError> {
         if self.environment {
@@ -36,6 +33,10 @@ impl Serve {
         raise_descriptor_limit();
         let room = Inbox::make_room();
         let parent = Parent::find();
+        let replace_limit = match self.environment {
+            true => environment::replace_limit()?,
+            false => environment::REPLACE_LIMIT,
+        };
         let replaces = self.replace || (self.environment && environment::replaces());
         let mut stop = Signals::new(self.signals, replaces).map_err(ServeError::Signal)?;
         let ways = match self.handover {
@@ -106,7 +107,7 @@ impl Serve {
             announce(&addresses, taken);
             Inbox::of_process().open();
             if is_main {
-                match until_stopped(&watch, &mut stop).await {
+                match until_stopped(&watch, &mut stop, replace_limit).await {
                     Asked::Drain => {}
                     Asked::End => return Ok(stop::end(&registry, &self.drain, Duration::ZERO)),
                     // The new process answers probes.
@@ -161,7 +162,7 @@ async fn until_told(stop: &mut Signals) -> Asked {
 }
 
 /// Feeds the watchdog until the stop, or until another process took over.
-async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
+async fn until_stopped(watch: &Watch, stop: &mut Signals, replace_limit: Duration) -> Asked {
     let draining = watch.draining();
     tokio::pin!(draining);
     let mut pings = notify::watchdog_limit().map(|limit| every(limit / 3));
@@ -169,7 +170,7 @@ async fn until_stopped(watch: &Watch, stop: &mut Signals) -> Asked {
         tokio::select! {
             () = &mut draining => return Asked::Drain,
             asked = stop.asked() => match asked {
-                Asked::Replace => if successor::replace(REPLACE_LIMIT).await.is_ok() {
+                Asked::Replace => if successor::replace(replace_limit).await.is_ok() {
                     return Asked::Replace;
                 },
                 asked => return asked,

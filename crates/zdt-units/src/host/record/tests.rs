@@ -135,6 +135,23 @@ fn each_step_is_on_disk_before_it_is_done_and_the_end_leaves_nothing() {
 }
 
 #[test]
+fn a_way_back_that_was_interrupted_is_not_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let plan = planned(&shop("", ":80"), Active::Active, Active::Inactive, 7);
+    let mut record = Record::begin(directory.path(), "5f0c", &plan, NOW).unwrap();
+    let outcome = crate::event::Outcome::LookNow;
+    let last = [EventKind::BrokenOff, EventKind::Finished { outcome }];
+    for kind in [begins(Phase::Forward, 2), begins(Phase::Rollback, 1)]
+        .into_iter()
+        .chain(last.map(event))
+    {
+        record.take(&kind).unwrap();
+    }
+    let left = Record::left(directory.path(), &plan.service).unwrap();
+    assert_eq!(left.map(|left| left.reached.back), Some(1));
+}
+
+#[test]
 fn a_damaged_record_is_told_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let plan = planned(&shop("", ":80"), Active::Active, Active::Inactive, 7);

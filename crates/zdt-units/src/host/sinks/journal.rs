@@ -120,6 +120,7 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("left_as", "88dfb372ae0f900b1a00c3c23423b5bf"),
     ("finished", "85b890ddfe271ed47c796aeef7448a71"),
     ("by_hand", "0500bdc884caa66ed78da32ce9dcd2fe"),
+    ("broken_off", "4ae7fa30d056476f9660709e719bdd95"),
     ("unchanged", "920d15a6faf217b990bfa6208f32489a"),
     ("skipped", "b6edd7190ea0f37470ec4a59a9c9b683"),
 ];

@@ -1,11 +1,19 @@
 //! The proof that another process serves in a unit.
 
+use std::time::Duration;
+
+use tokio::time::{Instant as Moment, sleep};
+
 use super::{Systemd, unread};
 use crate::event::EventKind;
 use crate::host::check::{self, Check, Unwell};
 use crate::host::{Failure, handover, journal_hint};
 use crate::model::UnitName;
-use crate::observe::{Active, Instance, WatchedSocket};
+use crate::observe::{Active, Instance, UnitState, WatchedSocket};
+
+/// Below the limit of the step, which knows less.
+const GIVES_UP: Duration = Duration::from_secs(5);
+const SOON: Duration = Duration::from_millis(50);
 
 /// Whose place another process is to have taken.
 #[derive(Clone, Copy)]
@@ -35,10 +43,7 @@ impl Systemd {
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
         let look = journal_hint(unit);
-        let state = self
-            .state(unit)
-            .await
-            .map_err(|error| unread(unit, &error))?;
+        let state = self.settled(unit).await?;
         if !state.status.is_empty() {
             tell(EventKind::Status {
                 unit: unit.to_string(),
@@ -97,6 +102,19 @@ impl Systemd {
             }
         }
         Ok(())
+    }
+
+    /// A reload that is being given up ends soon; its process serves meanwhile.
+    async fn settled(&self, unit: &UnitName) -> Result<UnitState, Failure> {
+        let end = Moment::now() + GIVES_UP;
+        loop {
+            let state = self.state(unit).await;
+            let state = state.map_err(|error| unread(unit, &error))?;
+            if state.active != Active::Reloading || Moment::now() >= end {
+                return Ok(state);
+            }
+            sleep(SOON).await;
+        }
     }
 
     pub(super) async fn check(
