@@ -294,9 +294,9 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
         check.stdout
     );
 
-    // A restart asks it first, and touches nothing.
+    // A restart asks it first, and touches nothing, whatever else it does not look at.
     let pid = machine.show("app.service", "MainPID")?;
-    let stopped = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    let stopped = machine.run(&["/opt/zdt/bin/units", "restart", "app", "--force"])?;
     assert_eq!(stopped.code, Some(5), "{}", stopped.stderr);
     assert!(stopped.stderr.contains(words[1]), "{}", stopped.stderr);
     assert_eq!(machine.show("app.service", "MainPID")?, pid);
@@ -304,13 +304,13 @@ check = { command = ["/bin/sh", "-c", "echo checking; echo line 7: no such upstr
     let passes = config.replace("exit 3", "exit 0");
     machine.write_file("/etc/zdt/zdt.toml", &passes, 0o644)?;
     units::zdt(machine, &passes)?;
-    let late = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    let late = machine.run(&["/opt/zdt/bin/units", "restart", "app", "--force"])?;
     println!("{}", why(&late));
     let said = "error: `app.service` was not well within 600ms: status 200, without `nobody` in the body (";
     assert!(late.stderr.contains(said), "{}", late.stderr);
 
     machine.write_file("/etc/app.env", "CRASH=1\n", 0o644)?;
-    let broken = machine.run(&["/opt/zdt/bin/units", "restart", "app"])?;
+    let broken = machine.run(&["/opt/zdt/bin/units", "restart", "app", "--force"])?;
     let words: Vec<&str> = broken.stderr.lines().map(without_time).collect();
     let words = words.iter().filter(|line| line.starts_with("| "));
     println!("{}", words.copied().collect::<Vec<_>>().join("\n"));

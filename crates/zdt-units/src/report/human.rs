@@ -12,11 +12,16 @@ pub fn lines(event: &Event) -> String {
     lines_at(event, &format!("{:>9.3}s", event.elapsed.as_secs_f64()))
 }
 
-/// The same with the service in front of each, where several are told of at once.
+/// The same with the service in front of each that does not name it, where several are told of at once.
 pub fn lines_of_many(event: &Event) -> String {
     let lines = lines(event);
+    let is_named = matches!(
+        event.kind,
+        EventKind::Planned { .. } | EventKind::Unchanged | EventKind::Skipped
+    );
     match event.service.as_str() {
         "" => lines,
+        _ if is_named => lines,
         service => lines
             .lines()
             .map(|line| format!("{service}: {line}\n"))

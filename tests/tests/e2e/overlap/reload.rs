@@ -84,9 +84,10 @@ fn reload(machine: &Machine, target: &str) -> Result<(), Box<dyn Error>> {
         }
         machine.systemctl(&["daemon-reload"])?.ok()?;
         let restarted = restart(machine)?.ok()?;
-        let said = restarted.stderr.lines().nth(1).unwrap_or_default();
-        println!("{said}");
-        assert!(said.contains("a reload would not apply it"), "{said}");
+        let mut notes = restarted.stderr.lines();
+        let said = notes.find(|line| line.contains("a reload would not apply it"));
+        println!("{said:?}");
+        let said = said.ok_or(restarted.stderr.as_str())?;
         assert!(said.contains(change), "{said}");
         let [pid, invocation] = run(machine)?;
         assert_ne!([&pid, &invocation], [&before[0], &before[1]]);
