@@ -60,8 +60,7 @@ impl<'m> App<'m> {
             .ok()?;
         // Whoever looks whether a port is open starts what is not there yet. systemd may pass through
         // `final-sigkill` when that is stopped, and nobody was served by it.
-        let first = app.deploy("v1")?;
-        assert!(matches!(first.code, Some(0 | 9)), "{}", first.stderr);
+        app.deploy("v1")?.ok()?;
         app.serves("v1")?;
         Ok(app)
     }

@@ -66,6 +66,10 @@ impl Systemd {
         let mut follow = Follow {
             unit,
             last: (before.active, before.sub),
+            served: !matches!(
+                before.active,
+                Active::Activating | Active::Inactive | Active::Failed
+            ),
         };
         let lost = || Failure::new("the connection to systemd was lost");
         loop {
@@ -160,6 +164,8 @@ fn refused(unit: &UnitName, error: &zbus::Error) -> Failure {
 struct Follow<'a> {
     unit: &'a UnitName,
     last: (Active, String),
+    /// A process of it was ready, so that there may be requests in it.
+    served: bool,
 }
 
 impl Follow<'_> {
@@ -180,10 +186,16 @@ impl Follow<'_> {
             active,
             sub: sub.clone(),
         });
-        if matches!(
+        match active {
+            Active::Active | Active::Reloading => self.served = true,
+            Active::Activating => self.served = false,
+            _ => {}
+        }
+        let is_killed = matches!(
             sub.as_str(),
             "stop-sigkill" | "final-sigkill" | "stop-watchdog"
-        ) {
+        );
+        if is_killed && self.served {
             tell(EventKind::Killed {
                 unit: self.unit.to_string(),
             });
