@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Service, Task};
-use crate::observe::{Observed, UnitState};
+use crate::observe::{Instance, Observed, UnitState};
 use crate::plan::{
     Action, OnFailure, Operation, Options, Plan, Refused, ReleaseAct, Request, Step, plan,
 };
+use crate::release::ReleaseLink;
 use crate::stamp;
 
 /// An operation under way, or what is left of one.
@@ -76,6 +77,34 @@ pub fn way_back(left: &Unfinished) -> WayBack {
         return WayBack::Steps(std::iter::once(ended).chain(back).collect());
     }
     from(&left.plan, rest)
+}
+
+/// The same, with `running` as the process of the service. After a boot it is of the release that was not proved,
+/// if the link led there: then all of it is taken back, and not only what stood beside.
+pub fn way_back_from(left: &Unfinished, running: Option<&Instance>) -> WayBack {
+    let plan = &left.plan;
+    let begun = &plan.steps[..left.reached.step.min(plan.steps.len())];
+    let switches = |step: &Step| match &step.action {
+        Action::Release(ReleaseAct::Point { link, .. }) => *link == ReleaseLink::Current,
+        _ => false,
+    };
+    let beside = matches!(
+        begun.last().map(|step| &step.on_failure),
+        Some(OnFailure::TakeBack(_))
+    );
+    let is_old = plan.steps.iter().any(|step| match &step.action {
+        Action::ConfirmInstance { unit, before, .. } => {
+            *unit == plan.watched.service && before.is_some() && before.as_ref() == running
+        }
+        _ => false,
+    });
+    let is_new = beside && !is_old && begun.iter().any(switches);
+    match way_back(left) {
+        WayBack::Steps(_) if is_new && !plan.rollback.is_empty() => {
+            WayBack::Steps(plan.rollback.iter().map(again).collect())
+        }
+        way_back => way_back,
+    }
 }
 
 /// The way back of a plan of which `rest` was not done, or not known to be.

@@ -85,7 +85,10 @@ impl Recovery<'_> {
         let Some(left) = left else {
             return self.look(service).await;
         };
-        match recover::way_back(&left) {
+        let watched = Watched::of(service);
+        let observed = self.systemd.observe(&watched).await.map_err(stopped)?;
+        let running = observed.service.instance.as_ref();
+        match recover::way_back_from(&left, running) {
             WayBack::Nothing(why) => {
                 let why = match why {
                     Settled::Untouched => "nothing was touched by then",
