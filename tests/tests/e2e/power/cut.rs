@@ -48,7 +48,7 @@ fn one(
         assert!(is_named(machine)?, "{moment}");
         let status = zdt(machine, &["status"])?.ok()?;
         assert!(status.stdout.contains("broke off"), "{}", status.stdout);
-        if step % 3 == 0 {
+        if step.is_multiple_of(3) {
             // Once more, in the middle of that.
             let moment = dice.moment(At::Step(1), WITHIN);
             again = cut_at(machine, &["recover"], moment)?;
