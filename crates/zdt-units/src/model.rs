@@ -7,6 +7,7 @@ mod cross;
 mod events;
 mod health;
 mod mistake;
+mod process;
 mod text;
 mod value;
 
@@ -18,6 +19,7 @@ pub use address::{Address, Reach, TcpAddress};
 pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
+pub use process::{Companion, Kind, Launcher, Memory, Output, Ports, Ready, Restarts, Stop};
 pub use text::{Piece, Slot, Text};
 pub use value::{
     AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, ReleaseName, Task, UnitName,
@@ -35,6 +37,7 @@ pub struct Model {
     pub breaker: Breaker,
     /// Where it is written down what was done.
     pub events: Events,
+    pub launcher: Launcher,
 }
 
 /// When operations of a service that failed are no longer tried.
@@ -61,10 +64,11 @@ pub struct Foreign {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Service {
     pub name: Name,
+    pub kind: Kind,
     pub exec: Exec,
     /// Where its operators read more.
     pub documentation: Vec<DocUri>,
-    /// Never empty; the main one first, the health listener last.
+    /// The main one first, the health listener last; empty for none but [`Kind::Web`].
     pub sockets: Vec<Socket>,
     pub health: Option<Health>,
     pub drain: Drain,
@@ -81,14 +85,18 @@ pub struct Service {
     pub sandbox: Sandbox,
     /// How long a new process may take until it says that it is ready.
     pub start_timeout: Duration,
-    /// The pause before a crashed process is started again.
-    pub restart_pause: Duration,
+    pub ready: Ready,
+    pub stop: Stop,
+    pub restarts: Restarts,
+    pub memory: Option<Memory>,
+    pub ports: Option<Ports>,
     pub watchdog: Option<Duration>,
     /// How many files the process may have open.
     pub open_files: u64,
     /// Whether the program gives its connections to the next process.
     pub handover: bool,
     pub release: Option<Release>,
+    pub companion: Option<Companion>,
     pub check: Option<Errand>,
     pub migrate: Option<Migrate>,
     pub warm: Option<Errand>,

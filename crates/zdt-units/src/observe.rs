@@ -138,7 +138,7 @@ impl Observed {
 }
 
 /// One unit, as its manager sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct UnitState {
     pub unit: UnitName,
     pub load: Load,
@@ -200,7 +200,8 @@ impl UnitState {
 }
 
 /// Whether the manager could read the unit's file.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Load {
     Loaded,
     NotFound,

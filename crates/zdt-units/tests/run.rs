@@ -243,7 +243,7 @@ async fn a_crash_loop_keeps_the_port_open_and_then_serves() {
         mended.display()
     );
     let mut broken = shell(&script);
-    broken.restart_pause = Duration::from_millis(10);
+    broken.restarts.pause = Duration::from_millis(10);
     let mut service = start(broken);
 
     let mut waiting = Vec::new();
@@ -356,7 +356,7 @@ async fn a_process_that_asks_for_time_may_take_longer() {
 async fn a_process_that_is_not_ready_in_time_is_killed() {
     let mut launch = shell("exec sleep 1000");
     launch.start_timeout = Duration::from_millis(100);
-    launch.restart_pause = Duration::from_millis(10);
+    launch.restarts.pause = Duration::from_millis(10);
     let mut service = start(launch);
     for _ in 0..2 {
         let late = |event: &Event| {
@@ -377,7 +377,7 @@ async fn a_process_that_is_not_ready_in_time_is_killed() {
 async fn a_process_that_hangs_is_killed_by_the_watchdog() {
     let mut launch = Part::Deaf.launch();
     launch.watchdog = Some(Duration::from_millis(100));
-    launch.restart_pause = Duration::from_millis(10);
+    launch.restarts.pause = Duration::from_millis(10);
     let mut service = start(launch);
     let pid = service.until_ready().await;
     let hung = |event: &Event| {

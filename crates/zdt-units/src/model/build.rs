@@ -17,8 +17,8 @@ use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
 use self::text::{ReleaseLink, Values, all_or_nothing};
 use super::{
-    Address, DocUri, Foreign, Model, Name, Reach, Sandbox, Service, Socket, Strategy, UnitName,
-    User, UserName, cross,
+    Address, DocUri, Foreign, Kind, Launcher, Model, Name, Reach, Ready, Restarts, Sandbox,
+    Service, Socket, Stop, Strategy, UnitName, User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
 
@@ -56,6 +56,7 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         foreign,
         breaker,
         events: events.unwrap_or_default(),
+        launcher: Launcher::default(),
     };
     cross::check(
         &config.services,
@@ -205,7 +206,17 @@ impl Build {
             working_directory: given.working_directory,
             sandbox: sandbox?,
             start_timeout: start_timeout?,
-            restart_pause: restart_pause?,
+            kind: Kind::default(),
+            ready: Ready::default(),
+            stop: Stop::default(),
+            restarts: Restarts {
+                pause: restart_pause?,
+                longest: Restarts::default().longest.max(restart_pause?),
+                ..Restarts::default()
+            },
+            memory: None,
+            ports: None,
+            companion: None,
             watchdog: all_or_nothing(watchdog)?,
             open_files: open_files?.unsigned_abs(),
             handover: config.handover.as_ref().is_some_and(|wanted| wanted.value),

@@ -1,8 +1,6 @@
 //! The units that run a service: the process, and the settings without which a
 //! restart could lose something.
 
-use std::time::Duration;
-
 use super::{Manager, Target, header, sandbox};
 use crate::model::{EnvironmentFile, Service, Strategy, Text, UnitName, span};
 use crate::unit_file::{Section, UnitFile, Value};
@@ -249,15 +247,12 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
             section
                 .set("Restart", "always")
                 .comment("not below 250ms: more than 20 starts in 2 s would close the port")
-                .set("RestartSec", service.restart_pause);
+                .set("RestartSec", service.restarts.pause);
             if target.systemd >= RESTART_STEPS {
                 section
                     .comment("a crash loop slows down, and connections wait that much longer")
                     .set("RestartSteps", "5")
-                    .set(
-                        "RestartMaxDelaySec",
-                        SLOWEST_RESTART.max(service.restart_pause),
-                    );
+                    .set("RestartMaxDelaySec", service.restarts.longest);
             }
         }
         Part::Standby => {
@@ -297,7 +292,6 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
 /// The release that can slow a crash loop down. An older one keeps its pace,
 /// which is not a loss worth a word.
 const RESTART_STEPS: u32 = 254;
-const SLOWEST_RESTART: Duration = Duration::from_secs(10);
 
 fn install(service: &Service, target: Target) -> Section {
     let mut section = Section::new("Install");

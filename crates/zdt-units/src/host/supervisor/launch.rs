@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::state::Limits;
 pub use super::state::Readiness;
 use super::store;
-use crate::model::{Drain, EnvironmentFile, Name, Service};
+use crate::model::{Drain, EnvironmentFile, Name, Restarts, Service};
 
 /// How one process after the other is started and stopped.
 #[derive(Clone, Debug)]
@@ -27,8 +27,7 @@ pub struct Launch {
     pub start_timeout: Duration,
     /// From `SIGTERM` to `SIGKILL`.
     pub stop_timeout: Duration,
-    /// After a crash; it grows with each one that follows.
-    pub restart_pause: Duration,
+    pub restarts: Restarts,
     pub watchdog: Option<Duration>,
     /// `None`: as many as this process.
     pub open_files: Option<u64>,
@@ -58,7 +57,7 @@ impl Launch {
             readiness: Readiness::Notify,
             start_timeout: Duration::from_secs(60),
             stop_timeout: drain.stop_timeout(),
-            restart_pause: Duration::from_millis(500),
+            restarts: Restarts::default(),
             watchdog: None,
             open_files: None,
             handover: true,
@@ -88,7 +87,7 @@ impl Launch {
             drain: service.drain,
             start_timeout: service.start_timeout,
             stop_timeout: service.stop_timeout(),
-            restart_pause: service.restart_pause,
+            restarts: service.restarts,
             watchdog: service.watchdog,
             open_files: Some(service.open_files),
             handover: service.handover,
@@ -109,7 +108,7 @@ impl Launch {
         Limits {
             start: self.start_timeout,
             stop: self.stop_timeout,
-            pause: self.restart_pause,
+            pause: self.restarts.pause,
             watchdog: self.watchdog,
             ready: self.readiness,
         }

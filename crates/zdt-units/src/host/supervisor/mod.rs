@@ -26,6 +26,7 @@ mod launch;
 mod message;
 mod notify;
 mod process;
+pub mod protocol;
 pub(super) mod sockets;
 mod state;
 mod store;
