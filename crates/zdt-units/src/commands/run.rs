@@ -10,8 +10,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use super::{Failed, config_file, listen};
 use crate::cli::RunArgs;
 use crate::exit_code;
-use crate::host::supervisor::{Events, Held, Launch, Readiness, Supervisor};
-use crate::model::{Model, Name, Service, Socket, Strategy, User};
+use crate::host::supervisor::{Events, Held, Launch, Part, Supervisor};
+use crate::model::{Model, Name, Ready, Service, Socket, Strategy, User};
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
     let (mut launch, sockets) = match args.listen.is_empty() {
@@ -19,7 +19,7 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
         false => from_flags(args)?,
     };
     if args.no_notify {
-        launch.readiness = Readiness::Started;
+        launch.readiness = Ready::Started;
     }
     let name = launch.service.clone();
     let held = Held::bind(&sockets)
@@ -72,7 +72,7 @@ fn from_file(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
         }
         _ => {}
     }
-    Ok((Launch::of(service), service.sockets.clone()))
+    Ok((Launch::of(service, Part::Main), service.sockets.clone()))
 }
 
 fn is_account(uid: Uid, name: &str) -> bool {

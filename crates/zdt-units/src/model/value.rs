@@ -167,6 +167,12 @@ impl UnitName {
         Self(format!("{name}@{number}.service"))
     }
 
+    /// 3 for `shop@3.service`.
+    pub fn number(&self) -> Option<u32> {
+        let (_, instance) = self.0.strip_suffix(".service")?.split_once('@')?;
+        instance.parse().ok()
+    }
+
     /// What all instances are made from.
     pub fn template(name: &Name) -> Self {
         Self(format!("{name}@.service"))

@@ -1,10 +1,11 @@
 //! What the supervisor has seen of a program, beside its clients. Pure.
 
 use super::result::Check;
-use crate::host::supervisor::{Event, Exit, Readiness, WhyKilled};
+use crate::host::supervisor::{Event, Exit, WhyKilled};
+use crate::model::Ready;
 
 /// The checks of a program that the supervisor has started, from all that it told.
-pub(crate) fn checks(events: &[Event], readiness: Readiness, answers: bool) -> Vec<Check> {
+pub(crate) fn checks(events: &[Event], readiness: Ready, answers: bool) -> Vec<Check> {
     vec![
         socket(answers),
         ready(readiness),
@@ -32,10 +33,10 @@ fn socket(answers: bool) -> Check {
     check("socket", Some(answers), says)
 }
 
-fn ready(readiness: Readiness) -> Check {
+fn ready(readiness: Ready) -> Check {
     match readiness {
-        Readiness::Notify => check("ready", Some(true), "it says `READY=1` when it serves"),
-        Readiness::Started => check(
+        Ready::Notify => check("ready", Some(true), "it says `READY=1` when it serves"),
+        Ready::Started => check(
             "ready",
             None,
             "not asked for `READY=1`; the first answer counted as ready",
@@ -184,7 +185,7 @@ mod tests {
     fn what_is_left_behind_is_told() {
         let events = [Event::LeftBehind { pid: 7 }];
         let passed = |events| {
-            let checks = checks(events, Readiness::Started, true);
+            let checks = checks(events, Ready::Started, true);
             checks.iter().map(|check| check.passed).collect::<Vec<_>>()
         };
         assert_eq!(passed(&events), [Some(true), None, None, Some(false)]);

@@ -10,8 +10,9 @@ use super::super::{Failed, listen, run};
 use super::{about, answers, say, tell};
 use crate::cli::VerifyArgs;
 use crate::exit_code;
-use crate::host::supervisor::{BindErrors, Event, Events, Held, Launch, Readiness, Supervisor};
+use crate::host::supervisor::{BindErrors, Event, Events, Held, Launch, Supervisor};
 use crate::model::Listen;
+use crate::model::Ready;
 use crate::probe::{Address, Target};
 use crate::verify::result::{Host, PhaseKind, Subject, Verified};
 use crate::verify::{Options, Restarted, Restarts, checks, judge, measure};
@@ -23,7 +24,7 @@ const READY_AFTER_ANSWER: Duration = Duration::from_secs(3);
 struct Program {
     supervisor: Supervisor,
     events: JoinHandle<Vec<Event>>,
-    readiness: Readiness,
+    readiness: Ready,
     target: Target,
     path: String,
     start_timeout: Duration,
@@ -69,7 +70,7 @@ fn launch(args: &VerifyArgs) -> Launch {
     let mut launch = run::launch(&args.program);
     launch.stdout_to_stderr = true;
     if args.no_notify {
-        launch.readiness = Readiness::Started;
+        launch.readiness = Ready::Started;
     }
     if let Some(limit) = args.stop_timeout {
         launch.stop_timeout = limit;
@@ -130,8 +131,8 @@ impl Program {
         }
         // One that says so has had its time.
         let limit = match launch.readiness {
-            Readiness::Notify => options.timeout,
-            Readiness::Started => launch.start_timeout,
+            Ready::Notify => options.timeout,
+            Ready::Started => launch.start_timeout,
         };
         until_answered(&mut events, &mut seen, &target, &options.path, limit).await?;
         say(&format!("ready on {}", target.address));
@@ -228,7 +229,7 @@ impl Restarts for Program {
         };
         let mut ended = report.stop + report.start;
         let mut failed = None;
-        if self.readiness == Readiness::Started {
+        if self.readiness == Ready::Started {
             let answered = answers(&self.target, &self.path, self.start_timeout).await;
             failed = (!answered).then(|| "the new process does not answer".to_owned());
             ended = began.elapsed();

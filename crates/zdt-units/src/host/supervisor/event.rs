@@ -3,6 +3,10 @@
 use std::fmt;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
+use super::state::Hook;
+
 /// Something that happened to the service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -27,6 +31,32 @@ pub enum Event {
     Restarted(RestartReport),
     /// The new process of a restart did not serve; it is tried again and again.
     RestartFailed {
+        why: String,
+    },
+    /// The process is told to replace itself.
+    Reloading {
+        pid: u32,
+    },
+    Reloaded {
+        before: u32,
+        now: u32,
+    },
+    /// The process that was told to replace itself goes on as it was.
+    ReloadFailed {
+        why: String,
+    },
+    /// It ended by itself more often than it may, and is not started again until somebody asks for it.
+    GaveUp {
+        why: String,
+        restarts: u32,
+    },
+    /// It was there for as long as it may be.
+    Expired {
+        pid: u32,
+    },
+    /// A command of the stop sequence failed; what follows it is done all the same.
+    HookFailed {
+        hook: Hook,
         why: String,
     },
     /// The process is told to drain, and none follows.
@@ -103,7 +133,7 @@ pub struct RestartReport {
 }
 
 /// How a process ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
     Code(i32),
     Signal(i32),
@@ -120,6 +150,8 @@ pub enum WhyKilled {
     Stop(Duration),
     /// No `WATCHDOG=1` in time.
     Watchdog(Duration),
+    /// A task that did not end in time.
+    Task(Duration),
     Asked,
 }
 
@@ -141,6 +173,35 @@ impl fmt::Display for Event {
             Self::Restarted(report) => report.fmt(f),
             Self::RestartFailed { why } => {
                 write!(f, "the restart failed: {why}; the sockets stay open")
+            }
+            Self::Reloading { pid } => {
+                write!(f, "reloading: process {pid} starts the one after it")
+            }
+            Self::Reloaded { before, now } if before == now => {
+                write!(f, "process {now} has reloaded")
+            }
+            Self::Reloaded { before, now } => {
+                write!(f, "reloaded: process {now} serves in the place of {before}")
+            }
+            Self::ReloadFailed { why } => write!(f, "the reload failed: {why}"),
+            Self::GaveUp { why, restarts: 0 } => {
+                write!(
+                    f,
+                    "{why}; it is not started again, and its sockets stay open"
+                )
+            }
+            Self::GaveUp { why, restarts } => write!(
+                f,
+                "{why}; it was started again {restarts} times (`restart.limit`) and is not any more, until somebody asks for it; its sockets stay open"
+            ),
+            Self::Expired { pid } => write!(f, "process {pid} was there for as long as it may be"),
+            Self::HookFailed { hook, why } => {
+                let name = match hook {
+                    Hook::Quiet => "quiet",
+                    Hook::Drain => "drain",
+                    Hook::Stop => "command",
+                };
+                write!(f, "`stop.{name}`: {why}; the stop goes on")
             }
             Self::Stopping { pid } => write!(f, "stopping: process {pid} drains"),
             Self::Leaving { pid } => write!(f, "process {pid} stops by itself"),
@@ -233,6 +294,7 @@ impl fmt::Display for WhyKilled {
             Self::Watchdog(limit) => {
                 write!(f, "it did not say `WATCHDOG=1` within {}", time(*limit))
             }
+            Self::Task(limit) => write!(f, "it did not end within {}", time(*limit)),
             Self::Asked => f.write_str("asked to; what it still served is lost"),
         }
     }

@@ -4,10 +4,13 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::state::Limits;
-pub use super::state::Readiness;
+use super::output::Sink;
+use super::state::{Limits, Sequence};
 use super::store;
-use crate::model::{Drain, EnvironmentFile, Name, Restarts, Service};
+use crate::model::{
+    Drain, EnvironmentFile, Name, Ports, Ready, Restarts, Service, Stop, Strategy, Task, UnitName,
+    User, UserName, span,
+};
 
 /// How one process after the other is started and stopped.
 #[derive(Clone, Debug)]
@@ -20,23 +23,95 @@ pub struct Launch {
     pub environment: Vec<(String, String)>,
     /// Read again at each start; they win over `environment`.
     pub environment_files: Vec<EnvironmentFile>,
+    /// Which of several equal ones, from 1.
+    pub number: u32,
+    /// `None`: that of this process.
+    pub user: Option<UserName>,
+    /// Leads to the release that is started.
+    pub current: Option<PathBuf>,
+    /// One of these that is free is the process's own.
+    pub ports: Option<Ports>,
+    /// Where processes that serve at the same time find each other.
+    pub handover_directory: Option<PathBuf>,
+    /// It goes on if this process is killed, for another one to take it up.
+    pub outlives: bool,
+    /// It does one thing and ends.
+    pub task: bool,
     /// `None`: that of this process.
     pub working_directory: Option<PathBuf>,
     pub drain: Drain,
-    pub readiness: Readiness,
+    pub readiness: Ready,
     pub start_timeout: Duration,
-    /// From `SIGTERM` to `SIGKILL`.
+    /// From the signal to `SIGKILL`.
     pub stop_timeout: Duration,
+    pub stop: Stop,
+    /// It is stopped when it was ready for so long.
+    pub life: Option<Duration>,
     pub restarts: Restarts,
     pub watchdog: Option<Duration>,
     /// `None`: as many as this process.
     pub open_files: Option<u64>,
     /// Whether it may leave descriptors for the next process.
     pub handover: bool,
+    pub(super) sink: Sink,
+    /// So many lines of what it printed are kept.
+    pub lines: usize,
     /// What it prints goes to the standard error of this process, whose own output is data.
     pub stdout_to_stderr: bool,
     /// The `zdt-units` that tells the process its own id, by its `exec` command.
     pub helper: PathBuf,
+}
+
+/// One of the units of a service that have processes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// `NAME.service`.
+    Main,
+    /// `NAME@1.service` and so on.
+    Instance(u32),
+    /// `NAME-standby.service`.
+    Standby,
+    /// `NAME-migrate.service` and the like.
+    Task(Task),
+}
+
+impl Part {
+    /// Which part of `service` has this name.
+    pub fn find(service: &Service, unit: &UnitName) -> Option<Self> {
+        let name = &service.name;
+        match service.strategy {
+            Strategy::Rolling { .. } => {
+                let number = unit.number().filter(|number| *number > 0);
+                let own = number.filter(|number| UnitName::instance(name, *number) == *unit);
+                if let Some(number) = own {
+                    return Some(Self::Instance(number));
+                }
+            }
+            _ if *unit == UnitName::service(name) => return Some(Self::Main),
+            Strategy::Standby if *unit == UnitName::standby(name) => return Some(Self::Standby),
+            _ => {}
+        }
+        let tasks = Task::ALL.into_iter();
+        let mut own =
+            tasks.filter(|task| service.has(*task) && UnitName::task(name, *task) == *unit);
+        own.next().map(Self::Task)
+    }
+
+    fn number(self) -> u32 {
+        match self {
+            Self::Instance(number) => number,
+            Self::Main | Self::Standby | Self::Task(_) => 1,
+        }
+    }
+}
+
+/// As `TimeoutStopSec=` of the generated units of tasks.
+const TASK_STOP: Duration = Duration::from_secs(10);
+
+/// The link to the release that is started, if the service has releases.
+fn link(service: &Service, name: &str) -> Option<PathBuf> {
+    let release = service.release.as_ref()?;
+    Some(PathBuf::from(release.root.as_str()).join(name))
 }
 
 /// This very program, even if its file was replaced meanwhile.
@@ -52,53 +127,132 @@ impl Launch {
             arguments: Vec::new(),
             environment: Vec::new(),
             environment_files: Vec::new(),
+            number: 1,
+            user: None,
+            current: None,
+            ports: None,
+            handover_directory: None,
+            outlives: false,
+            task: false,
             working_directory: None,
             drain,
-            readiness: Readiness::Notify,
+            readiness: Ready::Notify,
             start_timeout: Duration::from_secs(60),
             stop_timeout: drain.stop_timeout(),
+            stop: Stop::default(),
+            life: None,
             restarts: Restarts::default(),
             watchdog: None,
             open_files: None,
             handover: true,
+            sink: Sink::Prefixed,
+            lines: 50,
             stdout_to_stderr: false,
             helper: OWN_PROGRAM.into(),
         }
     }
 
-    pub fn of(service: &Service) -> Self {
+    /// What `part` of `service` is.
+    pub fn of(service: &Service, part: Part) -> Self {
+        match part {
+            Part::Main | Part::Instance(_) | Part::Standby => Self::of_process(service, part),
+            Part::Task(task) => Self::of_task(service, task),
+        }
+    }
+
+    fn of_process(service: &Service, part: Part) -> Self {
+        let number = part.number();
         let exec = &service.exec;
+        let mut environment: Vec<(String, String)> = Vec::new();
+        if let Strategy::Rolling { instances, .. } = service.strategy {
+            environment.push(("ZDT_INSTANCE".to_owned(), number.to_string()));
+            environment.push(("ZDT_INSTANCES".to_owned(), instances.to_string()));
+        }
+        if service.strategy == Strategy::Reload {
+            let limit = span(service.start_timeout);
+            environment.push(("ZDT_RELOAD".to_owned(), "1".to_owned()));
+            environment.push(("ZDT_RELOAD_LIMIT".to_owned(), limit));
+        }
+        let own = service.environment.iter();
+        environment.extend(own.map(|(name, value)| (name.clone(), value.of_instance(number))));
+        let standby = part == Part::Standby;
         Self {
             arguments: exec
                 .arguments()
                 .iter()
-                .map(|text| text.of_instance(1).into())
+                .map(|text| text.of_instance(number).into())
                 .collect(),
-            environment: service
+            environment,
+            environment_files: service.environment_files.clone(),
+            number,
+            user: match &service.user {
+                User::Named(user) => Some(user.clone()),
+                User::Dynamic(_) | User::Root => None,
+            },
+            working_directory: service
+                .working_directory
+                .as_ref()
+                .map(|path| path.text().of_instance(number).into()),
+            current: link(service, "current"),
+            drain: service.drain,
+            readiness: service.ready,
+            start_timeout: service.start_timeout,
+            stop_timeout: service.stop_timeout(),
+            stop: service.stop.clone(),
+            life: standby.then(|| service.standby_timeout()),
+            restarts: match standby {
+                // One that fails is not missed.
+                true => Restarts {
+                    limit: Some(0),
+                    ..service.restarts
+                },
+                false => service.restarts,
+            },
+            watchdog: service.watchdog,
+            open_files: Some(service.open_files),
+            handover: service.handover,
+            ports: service.ports,
+            ..Self::new(service.name.clone(), exec.program().of_instance(number))
+        }
+    }
+
+    /// A unit that does one thing and ends, with what a process of the next release is given.
+    fn of_task(service: &Service, task: Task) -> Self {
+        let errand = service.errand(task);
+        let given = &service.given_next;
+        let command = errand.as_ref().map(|errand| &errand.command);
+        let words = command.into_iter().flat_map(|exec| exec.arguments());
+        let program = command.map(|exec| exec.program().of_instance(1));
+        Self {
+            arguments: words.map(|text| text.of_instance(1).into()).collect(),
+            environment: given
                 .environment
                 .iter()
                 .map(|(name, value)| (name.clone(), value.of_instance(1)))
                 .collect(),
-            environment_files: service.environment_files.clone(),
-            working_directory: service
+            environment_files: given.environment_files.clone(),
+            working_directory: given
                 .working_directory
                 .as_ref()
                 .map(|path| path.text().of_instance(1).into()),
-            drain: service.drain,
-            start_timeout: service.start_timeout,
-            stop_timeout: service.stop_timeout(),
-            restarts: service.restarts,
-            watchdog: service.watchdog,
+            current: link(service, "next"),
+            user: match &service.user {
+                User::Named(user) => Some(user.clone()),
+                User::Dynamic(_) | User::Root => None,
+            },
+            task: true,
+            start_timeout: service.task_timeout(task),
+            stop_timeout: TASK_STOP,
+            handover: false,
             open_files: Some(service.open_files),
-            handover: service.handover,
-            ..Self::new(service.name.clone(), exec.program().of_instance(1))
+            ..Self::new(service.name.clone(), program.unwrap_or_default())
         }
     }
 
     /// How many descriptors it may leave for the next process. One that does not say when it is ready does not say
     /// either when it has taken them.
     pub(super) fn room(&self) -> usize {
-        match self.handover && self.readiness == Readiness::Notify {
+        match self.handover && self.readiness == Ready::Notify {
             true => store::MOST,
             false => 0,
         }
@@ -108,9 +262,17 @@ impl Launch {
         Limits {
             start: self.start_timeout,
             stop: self.stop_timeout,
-            pause: self.restarts.pause,
+            sequence: Sequence {
+                quiet: self.stop.quiet.is_some(),
+                drain: self.stop.drain.is_some(),
+                drain_limit: self.stop.drain_limit,
+                command: self.stop.command.is_some(),
+            },
+            restarts: self.restarts,
             watchdog: self.watchdog,
             ready: self.readiness,
+            task: self.task,
+            life: self.life,
         }
     }
 }

@@ -6,6 +6,8 @@ use std::time::Duration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Word {
     Ready,
+    /// `READY=1` follows when that is done.
+    Reloading,
     Stopping,
     Status(String),
     Extend(Duration),
@@ -64,6 +66,7 @@ fn word(line: &[u8]) -> Option<Word> {
     let (key, value) = std::str::from_utf8(line).ok()?.split_once('=')?;
     match (key, value) {
         ("READY", "1") => Some(Word::Ready),
+        ("RELOADING", "1") => Some(Word::Reloading),
         ("STOPPING", "1") => Some(Word::Stopping),
         ("STATUS", text) => Some(Word::Status(printable(text))),
         ("EXTEND_TIMEOUT_USEC", time) => time

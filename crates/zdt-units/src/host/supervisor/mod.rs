@@ -7,10 +7,10 @@
 //! ```no_run
 //! # use zdt_units::model::Service;
 //! # async fn example(service: Service) -> Result<(), Box<dyn std::error::Error>> {
-//! use zdt_units::host::supervisor::{Held, Launch, Supervisor};
+//! use zdt_units::host::supervisor::{Held, Launch, Part, Supervisor};
 //!
 //! let held = Held::bind(&service.sockets)?;
-//! let (supervisor, mut events) = Supervisor::start(Launch::of(&service), held)?;
+//! let (supervisor, mut events) = Supervisor::start(Launch::of(&service, Part::Main), held)?;
 //! println!("{}", supervisor.restart().await?);
 //! let code = supervisor.stop().await;
 //! while let Some(event) = events.next().await {
@@ -19,37 +19,43 @@
 //! # Ok(()) }
 //! ```
 
-mod drive;
 mod environment;
 mod event;
+mod hook;
 mod launch;
 mod message;
 mod notify;
+mod output;
 mod process;
 pub mod protocol;
 pub(super) mod sockets;
 mod state;
 mod store;
+mod unit;
 
 use std::io;
 
+use std::sync::Arc;
+
 use tokio::sync::{mpsc, oneshot, watch};
 
-use self::drive::{Ask, Driver};
 pub use self::event::{Event, Exit, RestartReport, WhyKilled};
-pub use self::launch::{Launch, OWN_PROGRAM, Readiness};
+pub use self::launch::{Launch, OWN_PROGRAM, Part};
 pub use self::sockets::{BindErrors, Held};
+pub use self::state::Hook;
+use self::unit::{Ask, Definition, Lasts, Unit};
+use crate::model::UnitName;
 
 /// A running service. Without any handle left its process is killed.
 #[derive(Clone, Debug)]
 pub struct Supervisor {
-    asks: mpsc::UnboundedSender<Ask>,
+    unit: Unit,
     ended: watch::Receiver<Option<u8>>,
 }
 
 /// What happens to the service, in order.
 #[derive(Debug)]
-pub struct Events(mpsc::UnboundedReceiver<Event>);
+pub struct Events(mpsc::UnboundedReceiver<(UnitName, Event)>);
 
 /// Why a restart did not end with a process that serves.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -68,28 +74,40 @@ impl Supervisor {
     /// so that what a service leaves behind can be waited for.
     pub fn start(launch: Launch, held: Held) -> io::Result<(Self, Events)> {
         nix::sys::prctl::set_child_subreaper(true)?;
-        let (asks, asked) = mpsc::unbounded_channel();
-        let (told, events) = mpsc::unbounded_channel();
+        let (told, mut seen) = mpsc::unbounded_channel();
+        let (pass_on, events) = mpsc::unbounded_channel();
         let (end, ended) = watch::channel(None);
-        let driver = Driver::new(launch, held, asked, told)?;
+        let name = UnitName::service(&launch.service);
+        let definition = Definition {
+            launch: Arc::new(launch),
+            held: Arc::new(held),
+        };
+        let unit = Unit::new(name, definition, Lasts::UntilStopped, told)?;
+        unit.ask(Ask::Start(oneshot::channel().0));
         tokio::spawn(async move {
-            let code = driver.run().await;
-            end.send_replace(Some(code));
+            let mut last = None;
+            while let Some((unit, event)) = seen.recv().await {
+                if let Event::Ended { code } = event {
+                    last = Some(code);
+                }
+                let _ = pass_on.send((unit, event));
+            }
+            end.send_replace(last);
         });
-        Ok((Self { asks, ended }, Events(events)))
+        Ok((Self { unit, ended }, Events(events)))
     }
 
     /// Replaces the process, and returns when the new one is ready. During
     /// another restart: when the one after it is.
     pub async fn restart(&self) -> Result<RestartReport, RestartError> {
         let (answer, answered) = oneshot::channel();
-        let _ = self.asks.send(Ask::Restart(Some(answer)));
+        self.unit.ask(Ask::Restart(Some(answer)));
         answered.await.unwrap_or(Err(RestartError::Stopping))
     }
 
     /// As [`restart`](Self::restart), without waiting.
     pub fn begin_restart(&self) {
-        let _ = self.asks.send(Ask::Restart(None));
+        self.unit.ask(Ask::Restart(None));
     }
 
     /// Lets the process drain and end, and returns what to exit with: its own
@@ -101,12 +119,12 @@ impl Supervisor {
 
     /// As [`stop`](Self::stop), without waiting.
     pub fn begin_stop(&self) {
-        let _ = self.asks.send(Ask::Stop);
+        self.unit.ask(Ask::Stop(None));
     }
 
     /// Ends everything at once; what is being served is lost.
     pub fn kill(&self) {
-        let _ = self.asks.send(Ask::Kill);
+        self.unit.ask(Ask::Kill);
     }
 
     /// Returns when the service was stopped.
@@ -122,7 +140,7 @@ impl Supervisor {
 impl Events {
     /// The next event; `None` after the last.
     pub async fn next(&mut self) -> Option<Event> {
-        self.0.recv().await
+        Some(self.0.recv().await?.1)
     }
 
     /// Returns when a process is ready, with its number, or `None` if none will be.

@@ -53,6 +53,9 @@ pub(super) struct Start<'a> {
     pub(super) store: &'a Store,
     pub(super) notify_socket: &'a Path,
     pub(super) generation: u64,
+    pub(super) invocation: &'a str,
+    pub(super) port: Option<u16>,
+    pub(super) output: &'a super::output::Output,
 }
 
 #[derive(Debug)]
@@ -203,9 +206,9 @@ impl Process {
         known
     }
 
-    pub(super) fn terminate(&self) {
+    pub(super) fn signal(&self, signal: Signal) {
         // One that has ended meanwhile is reported by `exited`.
-        let _ = kill(self.main, Signal::SIGTERM);
+        let _ = kill(self.main, signal);
     }
 
     pub(super) fn kill(&self) {

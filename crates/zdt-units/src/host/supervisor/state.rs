@@ -1,42 +1,57 @@
-//! Decides what a supervisor does next: an input comes in, actions go out.
+//! Decides what a unit does next: an input comes in, actions go out.
 //! Pure: no I/O, no clock; every time is handed in, counted from the start.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::event::{Event, Exit, RestartReport, WhyKilled};
+use crate::model::{Ready, Restarts};
+use crate::observe::Active;
 
-/// A process that was ready for so long was no failed start.
-const HEALTHY: Duration = Duration::from_secs(10);
-
-/// The longest pause between two starts.
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-
-/// How long what may take.
+/// How long what may take, and what a stop is made of.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
     pub(super) start: Duration,
+    /// From the signal to `SIGKILL`.
     pub(super) stop: Duration,
-    /// After the first failure; it doubles with each one.
-    pub(super) pause: Duration,
+    pub(super) sequence: Sequence,
+    pub(super) restarts: Restarts,
     pub(super) watchdog: Option<Duration>,
-    pub(super) ready: Readiness,
+    pub(super) ready: Ready,
+    /// It does one thing and ends, with 0 if that went well.
+    pub(super) task: bool,
+    /// It is stopped when it was ready for so long.
+    pub(super) life: Option<Duration>,
 }
 
-/// How a process becomes ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Readiness {
-    /// It says `READY=1`.
-    Notify,
-    /// It counts as ready once it was started.
-    Started,
+/// What comes before the signal.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Sequence {
+    pub(super) quiet: bool,
+    pub(super) drain: bool,
+    /// Of the drain, or of the wait for an end without one; zero: there is neither.
+    pub(super) drain_limit: Duration,
+    /// In the place of the signal.
+    pub(super) command: bool,
+}
+
+/// A command of the stop sequence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Hook {
+    Quiet,
+    Drain,
+    Stop,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Input {
-    /// The answer to [`Action::Start`].
+    /// The answer to [`Action::Launch`].
     Started(u32),
     NotStarted(String),
     Ready,
+    Reloading,
     Stopping,
     Status(String),
     MainPid(u32),
@@ -47,18 +62,28 @@ pub(super) enum Input {
     /// The process says that it is not well.
     WatchdogTrigger,
     Exited(Exit),
+    /// The command of the stop sequence has ended, well or not.
+    HookEnded,
     /// The deadline has passed.
     Due,
+    Start,
     Restart,
+    Reload,
     Stop,
     Kill,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Action {
-    Start,
-    /// `SIGTERM` to the main process.
+    Launch,
+    /// Runs a command of the stop sequence, and kills it after the limit.
+    Run(Hook, Duration),
+    /// Kills such a command, if one runs.
+    EndHook,
+    /// The stop signal to the main process.
     Terminate,
+    /// `SIGHUP` to the main process.
+    Hangup,
     /// `SIGKILL` to the main process and its group.
     Kill,
     /// `SIGKILL` to what the main process left behind.
@@ -66,13 +91,21 @@ pub(super) enum Action {
     /// The process is ready, and whatever it was handed and did not take it never will.
     CloseUntaken,
     Tell(Event),
+    /// Whoever asked is answered: for a start, a restart or a reload with what it did.
+    Settle(Result<RestartReport, String>),
+    /// Comes too late: it is being stopped.
     Refuse,
+    /// No process is left and none follows; what a program that stands for it would exit with.
     End(u8),
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
-    /// Between [`Action::Start`] and its answer.
+    /// Nothing was started, or it was stopped.
+    Inactive,
+    /// It ended by itself more often than it may.
+    Failed,
+    /// Between [`Action::Launch`] and its answer.
     Launching,
     Starting {
         since: Duration,
@@ -82,28 +115,44 @@ enum Phase {
         since: Duration,
         fed_until: Option<Duration>,
     },
+    Reloading {
+        ready_since: Duration,
+        until: Duration,
+        /// It said `RELOADING=1`.
+        begun: bool,
+    },
     Stopping {
-        /// `None`: it was killed, and there is nothing more to do to it.
-        until: Option<Duration>,
+        stage: Stage,
+        until: Duration,
         then: Then,
     },
     Pausing {
         until: Duration,
     },
-    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum Stage {
+    Quiet,
+    Drain,
+    /// It was told to end.
+    Told,
+    /// It was killed, and there is nothing more to do to it.
+    Killed,
 }
 
 /// What follows the end of a process that stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 enum Then {
     Start,
     Pause,
     End,
 }
 
-/// A restart from its signal to `READY=1`.
-#[derive(Clone, Debug)]
-struct Restart {
+/// What somebody waits for.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Job {
+    kind: JobKind,
     old_pid: Option<u32>,
     began: Duration,
     stop: Duration,
@@ -111,34 +160,104 @@ struct Restart {
     status: Option<String>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+enum JobKind {
+    Start,
+    Restart,
+    Reload,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
+    #[serde(skip, default = "no_limits")]
     limits: Limits,
     phase: Phase,
     pid: u32,
     launched: Duration,
+    /// From the launch to its readiness.
+    start_took: Option<Duration>,
     generation: u64,
     /// Starts that failed in a row.
     failures: u32,
-    restart: Option<Restart>,
+    /// When it was started again by itself, as far as that counts.
+    again: VecDeque<Duration>,
+    restarts: u32,
+    job: Option<Job>,
     queued: bool,
     status: Option<String>,
+    last_exit: Option<Exit>,
+    result: Outcome,
+    /// A process of it was ready and may have requests in it.
+    served: bool,
+}
+
+/// How the last process ended, in the words of systemd.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+enum Outcome {
+    #[default]
+    Success,
+    ExitCode,
+    Signal,
+    Timeout,
+    Watchdog,
+    NotStarted,
+    /// As `start-limit-hit`.
+    Limit,
+}
+
+fn no_limits() -> Limits {
+    Limits {
+        start: Duration::ZERO,
+        stop: Duration::ZERO,
+        sequence: Sequence::default(),
+        restarts: Restarts::default(),
+        watchdog: None,
+        ready: Ready::Notify,
+        task: false,
+        life: None,
+    }
 }
 
 impl Machine {
-    /// Waits for the answer to a first [`Action::Start`].
+    /// Nothing runs until it is told to start.
     pub(super) fn new(limits: Limits) -> Self {
         Self {
             limits,
-            phase: Phase::Launching,
+            phase: Phase::Inactive,
             pid: 0,
             launched: Duration::ZERO,
-            generation: 1,
+            start_took: None,
+            generation: 0,
             failures: 0,
-            restart: None,
+            again: VecDeque::new(),
+            restarts: 0,
+            job: None,
             queued: false,
             status: None,
+            last_exit: None,
+            result: Outcome::Success,
+            served: false,
         }
+    }
+
+    /// A process that was ready before this machine was there.
+    pub(super) fn of_ready(limits: Limits, pid: u32, generation: u64) -> Self {
+        let fed_until = limits.watchdog;
+        Self {
+            phase: Phase::Ready {
+                since: Duration::ZERO,
+                fed_until,
+            },
+            pid,
+            generation,
+            served: true,
+            ..Self::new(limits)
+        }
+    }
+
+    /// For what is begun from now on.
+    pub(super) fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
     }
 
     /// How often a process was started, the one being started included.
@@ -146,13 +265,85 @@ impl Machine {
         self.generation
     }
 
+    pub(super) fn start_took(&self) -> Option<Duration> {
+        self.start_took
+    }
+
+    /// How often it was started again by itself.
+    pub(super) fn restarts(&self) -> u32 {
+        self.restarts
+    }
+
+    pub(super) fn status(&self) -> &str {
+        self.status.as_deref().unwrap_or_default()
+    }
+
+    pub(super) fn has_served(&self) -> bool {
+        self.served
+    }
+
+    /// Nothing is going on, and nobody waits for anything.
+    pub(super) fn is_settled(&self) -> bool {
+        let rests = matches!(
+            self.phase,
+            Phase::Inactive | Phase::Failed | Phase::Ready { .. } | Phase::Pausing { .. }
+        );
+        rests && self.job.is_none() && !self.queued
+    }
+
+    /// The exit status of the last process that ended.
+    pub(super) fn exit_status(&self) -> i32 {
+        match self.last_exit {
+            Some(Exit::Code(code) | Exit::Signal(code)) => code,
+            Some(Exit::Unknown) | None => 0,
+        }
+    }
+
+    /// In systemd's words: the coarse state, the finer one, and how the last process ended.
+    pub(super) fn state(&self) -> (Active, &'static str, &'static str) {
+        let (active, sub) = match self.phase {
+            Phase::Inactive => match self.result {
+                Outcome::Success => (Active::Inactive, "dead"),
+                _ => (Active::Failed, "failed"),
+            },
+            Phase::Failed => (Active::Failed, "failed"),
+            Phase::Launching | Phase::Starting { .. } => (Active::Activating, "start"),
+            Phase::Ready { .. } => (Active::Active, "running"),
+            Phase::Reloading { .. } => (Active::Reloading, "reload"),
+            Phase::Stopping { stage, .. } => (
+                Active::Deactivating,
+                match stage {
+                    Stage::Quiet | Stage::Drain => "stop",
+                    Stage::Told => "stop-sigterm",
+                    Stage::Killed => "stop-sigkill",
+                },
+            ),
+            Phase::Pausing { .. } => (Active::Activating, "auto-restart"),
+        };
+        let result = match self.result {
+            Outcome::Success => "success",
+            Outcome::ExitCode => "exit-code",
+            Outcome::Signal => "signal",
+            Outcome::Timeout => "timeout",
+            Outcome::Watchdog => "watchdog",
+            Outcome::NotStarted => "resources",
+            Outcome::Limit => "start-limit-hit",
+        };
+        (active, sub, result)
+    }
+
     /// When [`Input::Due`] is wanted.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.phase {
-            Phase::Starting { until, .. } | Phase::Pausing { until } => Some(until),
-            Phase::Ready { fed_until, .. } => fed_until,
-            Phase::Stopping { until, .. } => until,
-            Phase::Launching | Phase::Ended => None,
+            Phase::Starting { until, .. }
+            | Phase::Pausing { until }
+            | Phase::Reloading { until, .. } => Some(until),
+            Phase::Ready { since, fed_until } => {
+                let life = self.limits.life.map(|life| since + life);
+                fed_until.into_iter().chain(life).min()
+            }
+            Phase::Stopping { stage, until, .. } => (stage != Stage::Killed).then_some(until),
+            Phase::Inactive | Phase::Failed | Phase::Launching => None,
         }
     }
 
@@ -160,10 +351,17 @@ impl Machine {
         match input {
             Input::Started(pid) => self.started(now, pid),
             Input::NotStarted(why) => {
+                self.result = Outcome::NotStarted;
                 let told = Action::Tell(Event::NotStarted { why: why.clone() });
                 [vec![told], self.failed(now, why)].concat()
             }
             Input::Ready => self.ready(now),
+            Input::Reloading => {
+                if let Phase::Reloading { begun, .. } = &mut self.phase {
+                    *begun = true;
+                }
+                Vec::new()
+            }
             Input::Stopping => self.leaving(now),
             Input::Status(text) => {
                 self.status = Some(text);
@@ -190,10 +388,13 @@ impl Machine {
                 _ => Vec::new(),
             },
             Input::Exited(exit) => self.exited(now, exit),
+            Input::HookEnded => self.hook_ended(now),
             Input::Due => self.due(now),
+            Input::Start => self.start(now),
             Input::Restart => self.restart(now),
+            Input::Reload => self.reload(now),
             Input::Stop => self.stop(now),
-            Input::Kill => self.kill_now(),
+            Input::Kill => self.kill_now(now),
         }
     }
 
@@ -201,6 +402,8 @@ impl Machine {
         self.pid = pid;
         self.launched = now;
         self.status = None;
+        self.start_took = None;
+        self.served = false;
         self.phase = Phase::Starting {
             since: now,
             until: now + self.limits.start,
@@ -210,40 +413,80 @@ impl Machine {
             generation: self.generation,
         })];
         match self.limits.ready {
-            Readiness::Notify => told,
-            Readiness::Started => [told, self.ready(now)].concat(),
+            Ready::Started if !self.limits.task => [told, self.ready(now)].concat(),
+            Ready::Started | Ready::Notify => told,
         }
     }
 
     fn ready(&mut self, now: Duration) -> Vec<Action> {
-        let Phase::Starting { since, .. } = self.phase else {
-            return Vec::new();
-        };
+        match self.phase {
+            Phase::Starting { since, .. } if !self.limits.task => self.serves(now, now - since),
+            Phase::Reloading {
+                ready_since,
+                begun: true,
+                ..
+            } => self.reloaded(now, ready_since),
+            _ => Vec::new(),
+        }
+    }
+
+    fn serves(&mut self, now: Duration, after: Duration) -> Vec<Action> {
         self.phase = Phase::Ready {
             since: now,
             fed_until: self.limits.watchdog.map(|limit| now + limit),
         };
-        let after = now - since;
+        self.start_took = Some(after);
+        self.served = true;
+        self.result = Outcome::Success;
         let ready = Action::Tell(Event::Ready {
             pid: self.pid,
             after,
             status: self.status.clone(),
         });
         let mut actions = vec![ready, Action::CloseUntaken];
-        if let Some(restart) = self.restart.take() {
-            actions.push(Action::Tell(Event::Restarted(RestartReport {
-                old_pid: restart.old_pid,
-                new_pid: self.pid,
-                stop: restart.stop,
-                start: after,
-                killed: restart.killed,
-                status: restart.status,
-            })));
-        }
+        actions.extend(self.job_done(after));
         if std::mem::take(&mut self.queued) {
             actions.extend(self.begin_restart(now));
         }
         actions
+    }
+
+    fn job_done(&mut self, start: Duration) -> Vec<Action> {
+        let Some(job) = self.job.take() else {
+            return Vec::new();
+        };
+        let report = RestartReport {
+            old_pid: job.old_pid,
+            new_pid: self.pid,
+            stop: job.stop,
+            start,
+            killed: job.killed,
+            status: job.status,
+        };
+        let told = match job.kind {
+            JobKind::Start => None,
+            JobKind::Restart => Some(Event::Restarted(report.clone())),
+            JobKind::Reload => Some(Event::Reloaded {
+                before: job.old_pid.unwrap_or_default(),
+                now: self.pid,
+            }),
+        };
+        let told = told.map(Action::Tell).into_iter();
+        told.chain([Action::Settle(Ok(report))]).collect()
+    }
+
+    fn job_failed(&mut self, why: &str) -> Vec<Action> {
+        // The next start serves a queued restart as well.
+        let queued = std::mem::take(&mut self.queued);
+        let job = self.job.take();
+        if job.is_none() && !queued {
+            return Vec::new();
+        }
+        let is_restart = queued || job.is_some_and(|job| job.kind == JobKind::Restart);
+        let why = why.to_owned();
+        let told = is_restart.then(|| Action::Tell(Event::RestartFailed { why: why.clone() }));
+        let settled = Action::Settle(Err(why));
+        told.into_iter().chain([settled]).collect()
     }
 
     /// The process stops without having been told to.
@@ -254,7 +497,8 @@ impl Machine {
             _ => return Vec::new(),
         }
         self.phase = Phase::Stopping {
-            until: Some(now + self.limits.stop),
+            stage: Stage::Told,
+            until: now + self.limits.stop,
             then: Then::Pause,
         };
         vec![Action::Tell(Event::Leaving { pid: self.pid })]
@@ -262,9 +506,12 @@ impl Machine {
 
     fn extend(&mut self, to: Duration) {
         match &mut self.phase {
-            Phase::Starting { until, .. } => *until = to.max(*until),
-            Phase::Stopping {
-                until: Some(until), ..
+            Phase::Starting { until, .. }
+            | Phase::Reloading { until, .. }
+            | Phase::Stopping {
+                stage: Stage::Told | Stage::Drain,
+                until,
+                ..
             } => *until = to.max(*until),
             _ => {}
         }
@@ -272,6 +519,7 @@ impl Machine {
 
     fn exited(&mut self, now: Duration, exit: Exit) -> Vec<Action> {
         let status = self.status.take();
+        self.last_exit = Some(exit);
         let mut actions = vec![
             Action::Tell(Event::Exited {
                 pid: self.pid,
@@ -280,29 +528,85 @@ impl Machine {
             }),
             Action::KillRest,
         ];
+        let pid = self.pid;
         actions.extend(match self.phase {
-            Phase::Ready { since, .. } => {
+            Phase::Ready { since, .. }
+            | Phase::Reloading {
+                ready_since: since, ..
+            } => {
                 self.note_health(now, since);
-                self.failed(now, format!("process {} {exit}", self.pid))
+                self.result = outcome(exit);
+                self.failed(now, format!("process {pid} {exit}"))
             }
-            Phase::Starting { .. } => self.failed(
-                now,
-                format!("process {} {exit} before it was ready", self.pid),
-            ),
-            Phase::Stopping { then, .. } => match then {
-                Then::Start => {
-                    if let Some(restart) = &mut self.restart {
-                        restart.stop = now - restart.began;
-                        restart.status = status;
+            Phase::Starting { since, .. } if self.limits.task => {
+                self.result = outcome(exit);
+                self.start_took = Some(now - since);
+                match exit {
+                    Exit::Code(0) => [self.job_done(now - since), self.end(0)].concat(),
+                    _ => {
+                        let failed = self.job_failed(&format!("process {pid} {exit}"));
+                        [failed, self.end(code(exit))].concat()
                     }
-                    self.launch()
                 }
-                Then::Pause => self.failed(now, format!("process {} {exit}", self.pid)),
-                Then::End => self.end(code(exit)),
-            },
-            Phase::Launching | Phase::Pausing { .. } | Phase::Ended => Vec::new(),
+            }
+            Phase::Starting { .. } => {
+                self.result = outcome(exit);
+                self.failed(now, format!("process {pid} {exit} before it was ready"))
+            }
+            Phase::Stopping { stage, then, .. } => {
+                let hook = matches!(stage, Stage::Quiet | Stage::Drain | Stage::Told);
+                let mut actions = Vec::new();
+                if hook && self.limits.sequence.has_hooks() {
+                    actions.push(Action::EndHook);
+                }
+                actions.extend(self.stopped(now, then, exit, status));
+                actions
+            }
+            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
+                Vec::new()
+            }
         });
         actions
+    }
+
+    fn stopped(
+        &mut self,
+        now: Duration,
+        then: Then,
+        exit: Exit,
+        status: Option<String>,
+    ) -> Vec<Action> {
+        match then {
+            Then::Start => {
+                if let Some(job) = &mut self.job {
+                    job.stop = now - job.began;
+                    job.status = status;
+                }
+                self.launch()
+            }
+            Then::Pause => {
+                if self.result == Outcome::Success {
+                    self.result = outcome(exit);
+                }
+                self.failed(now, format!("process {} {exit}", self.pid))
+            }
+            Then::End => {
+                // It was told to: however it did that, it is stopped.
+                self.result = Outcome::Success;
+                self.end(code(exit))
+            }
+        }
+    }
+
+    fn hook_ended(&mut self, now: Duration) -> Vec<Action> {
+        match self.phase {
+            Phase::Stopping {
+                stage: stage @ (Stage::Quiet | Stage::Drain),
+                then,
+                ..
+            } => self.next_stage(now, stage, then),
+            _ => Vec::new(),
+        }
     }
 
     fn due(&mut self, now: Duration) -> Vec<Action> {
@@ -310,21 +614,90 @@ impl Machine {
             return Vec::new();
         }
         match self.phase {
-            Phase::Starting { .. } => self.kill(now, now, WhyKilled::Start(now - self.launched)),
-            Phase::Ready { since, .. } => {
+            Phase::Starting { .. } if self.limits.task => {
+                self.result = Outcome::Timeout;
+                let why = WhyKilled::Task(now - self.launched);
+                self.phase = Phase::Stopping {
+                    stage: Stage::Killed,
+                    until: now,
+                    then: Then::Pause,
+                };
+                self.killed(why)
+            }
+            Phase::Starting { .. } => {
+                self.result = Outcome::Timeout;
+                self.kill(now, now, WhyKilled::Start(now - self.launched))
+            }
+            Phase::Ready { since, fed_until } => {
+                if fed_until.is_none_or(|until| now < until) {
+                    let told = Action::Tell(Event::Expired { pid: self.pid });
+                    return [vec![told], self.stop(now)].concat();
+                }
+                self.result = Outcome::Watchdog;
                 let limit = self.limits.watchdog.unwrap_or_default();
                 self.kill(now, since, WhyKilled::Watchdog(limit))
             }
-            Phase::Stopping { then, .. } => {
-                self.phase = Phase::Stopping { until: None, then };
-                if let Some(restart) = &mut self.restart {
-                    restart.killed = true;
-                }
-                let why = WhyKilled::Stop(self.limits.stop);
-                self.killed(why)
+            Phase::Reloading { ready_since, .. } => {
+                self.phase = Phase::Ready {
+                    since: ready_since,
+                    fed_until: self.limits.watchdog.map(|limit| now + limit),
+                };
+                let why = format!("process {} did not finish its reload in time", self.pid);
+                let told = Action::Tell(Event::ReloadFailed { why: why.clone() });
+                [vec![told], self.job_failed(&why)].concat()
             }
-            Phase::Pausing { .. } => self.launch(),
-            Phase::Launching | Phase::Ended => Vec::new(),
+            Phase::Stopping { stage, then, .. } => match stage {
+                Stage::Quiet | Stage::Drain => {
+                    let next = self.next_stage(now, stage, then);
+                    [vec![Action::EndHook], next].concat()
+                }
+                Stage::Told | Stage::Killed => {
+                    self.phase = Phase::Stopping {
+                        stage: Stage::Killed,
+                        until: now,
+                        then,
+                    };
+                    if let Some(job) = &mut self.job {
+                        job.killed = true;
+                    }
+                    let hook = self.limits.sequence.command.then_some(Action::EndHook);
+                    let killed = self.killed(WhyKilled::Stop(self.limits.stop));
+                    hook.into_iter().chain(killed).collect()
+                }
+            },
+            Phase::Pausing { .. } => {
+                self.restarts += 1;
+                self.launch()
+            }
+            Phase::Inactive | Phase::Failed | Phase::Launching => Vec::new(),
+        }
+    }
+
+    fn start(&mut self, now: Duration) -> Vec<Action> {
+        match self.phase {
+            Phase::Stopping {
+                then: Then::End, ..
+            } => vec![Action::Refuse],
+            Phase::Ready { .. } | Phase::Reloading { .. } => {
+                self.note_job(now, JobKind::Start, None);
+                self.job_done(Duration::ZERO)
+            }
+            Phase::Inactive | Phase::Failed => {
+                self.forget_failures();
+                self.note_job(now, JobKind::Start, None);
+                self.launch()
+            }
+            Phase::Pausing { .. } => {
+                self.note_job(now, JobKind::Start, None);
+                self.launch()
+            }
+            // Whoever asked waits for what is going on.
+            Phase::Launching | Phase::Starting { .. } | Phase::Stopping { .. } => {
+                if self.job.is_none() {
+                    self.note_job(now, JobKind::Start, None);
+                }
+                Vec::new()
+            }
         }
     }
 
@@ -332,21 +705,28 @@ impl Machine {
         match self.phase {
             Phase::Stopping {
                 then: Then::End, ..
-            }
-            | Phase::Ended => vec![Action::Refuse],
-            _ if self.restart.is_some() => {
+            } => vec![Action::Refuse],
+            _ if self
+                .job
+                .as_ref()
+                .is_some_and(|job| job.kind != JobKind::Start) =>
+            {
                 self.queued = true;
                 vec![Action::Tell(Event::Queued)]
             }
-            Phase::Starting { .. } | Phase::Ready { .. } => self.begin_restart(now),
-            Phase::Stopping { until, .. } => {
+            Phase::Starting { .. } | Phase::Ready { .. } | Phase::Reloading { .. } => {
+                self.begin_restart(now)
+            }
+            Phase::Stopping { stage, until, .. } => {
                 self.phase = Phase::Stopping {
+                    stage,
                     until,
                     then: Then::Start,
                 };
                 self.note_restart(now, Some(self.pid))
             }
-            Phase::Pausing { .. } => {
+            Phase::Inactive | Phase::Failed | Phase::Pausing { .. } => {
+                self.forget_failures();
                 let told = self.note_restart(now, None);
                 [told, self.launch()].concat()
             }
@@ -358,53 +738,132 @@ impl Machine {
         if let Phase::Ready { since, .. } = self.phase {
             self.note_health(now, since);
         }
-        self.phase = Phase::Stopping {
-            until: Some(now + self.limits.stop),
-            then: Then::Start,
-        };
         let mut actions = self.note_restart(now, Some(self.pid));
-        actions.push(Action::Terminate);
+        actions.extend(self.begin_stop(now, Then::Start));
         actions
     }
 
     fn note_restart(&mut self, now: Duration, old_pid: Option<u32>) -> Vec<Action> {
-        self.restart = Some(Restart {
+        self.note_job(now, JobKind::Restart, old_pid);
+        vec![Action::Tell(Event::Restarting { pid: old_pid })]
+    }
+
+    fn note_job(&mut self, now: Duration, kind: JobKind, old_pid: Option<u32>) {
+        self.job = Some(Job {
+            kind,
             old_pid,
             began: now,
             stop: Duration::ZERO,
             killed: false,
             status: None,
         });
-        vec![Action::Tell(Event::Restarting { pid: old_pid })]
+    }
+
+    fn reload(&mut self, now: Duration) -> Vec<Action> {
+        let Phase::Ready { since, .. } = self.phase else {
+            return vec![Action::Refuse];
+        };
+        self.phase = Phase::Reloading {
+            ready_since: since,
+            until: now + self.limits.start,
+            begun: false,
+        };
+        self.note_job(now, JobKind::Reload, Some(self.pid));
+        vec![
+            Action::Tell(Event::Reloading { pid: self.pid }),
+            Action::Hangup,
+        ]
+    }
+
+    fn reloaded(&mut self, now: Duration, since: Duration) -> Vec<Action> {
+        self.phase = Phase::Ready {
+            since,
+            fed_until: self.limits.watchdog.map(|limit| now + limit),
+        };
+        self.job_done(Duration::ZERO)
+    }
+
+    fn begin_stop(&mut self, now: Duration, then: Then) -> Vec<Action> {
+        let sequence = self.limits.sequence;
+        if sequence.quiet {
+            self.phase = Phase::Stopping {
+                stage: Stage::Quiet,
+                until: now + self.limits.stop,
+                then,
+            };
+            return vec![Action::Run(Hook::Quiet, self.limits.stop)];
+        }
+        self.next_stage(now, Stage::Quiet, then)
+    }
+
+    fn next_stage(&mut self, now: Duration, after: Stage, then: Then) -> Vec<Action> {
+        let sequence = self.limits.sequence;
+        if after == Stage::Quiet && !sequence.drain_limit.is_zero() {
+            self.phase = Phase::Stopping {
+                stage: Stage::Drain,
+                until: now + sequence.drain_limit,
+                then,
+            };
+            return match sequence.drain {
+                true => vec![Action::Run(Hook::Drain, sequence.drain_limit)],
+                false => Vec::new(),
+            };
+        }
+        self.phase = Phase::Stopping {
+            stage: Stage::Told,
+            until: now + self.limits.stop,
+            then,
+        };
+        match sequence.command {
+            true => vec![Action::Run(Hook::Stop, self.limits.stop)],
+            false => vec![Action::Terminate],
+        }
     }
 
     fn stop(&mut self, now: Duration) -> Vec<Action> {
-        let (until, signal) = match self.phase {
-            Phase::Launching | Phase::Pausing { .. } => return self.end(0),
-            Phase::Ended
-            | Phase::Stopping {
-                then: Then::End, ..
-            } => return Vec::new(),
-            Phase::Stopping { until, .. } => (until, None),
-            Phase::Starting { .. } | Phase::Ready { .. } => {
-                (Some(now + self.limits.stop), Some(Action::Terminate))
+        let mut actions = Vec::new();
+        if std::mem::take(&mut self.queued) | self.job.take().is_some() {
+            actions.push(Action::Settle(Err("it is being stopped".to_owned())));
+        }
+        let pid = self.pid;
+        let told = Action::Tell(Event::Stopping { pid });
+        match self.phase {
+            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
+                self.result = Outcome::Success;
+                actions.extend(self.end(0));
             }
-        };
-        self.phase = Phase::Stopping {
-            until,
-            then: Then::End,
-        };
-        let told = Action::Tell(Event::Stopping { pid: self.pid });
-        [told].into_iter().chain(signal).collect()
+            Phase::Stopping {
+                then: Then::End, ..
+            } => {}
+            Phase::Stopping { stage, until, .. } => {
+                self.phase = Phase::Stopping {
+                    stage,
+                    until,
+                    then: Then::End,
+                };
+                actions.push(told);
+            }
+            Phase::Starting { .. } | Phase::Ready { .. } | Phase::Reloading { .. } => {
+                actions.push(told);
+                actions.extend(match self.limits.task {
+                    // It knows no drain.
+                    true => self.kill_now(now),
+                    false => self.begin_stop(now, Then::End),
+                });
+            }
+        }
+        actions
     }
 
-    fn kill_now(&mut self) -> Vec<Action> {
+    fn kill_now(&mut self, now: Duration) -> Vec<Action> {
         match self.phase {
-            Phase::Launching | Phase::Pausing { .. } => self.end(0),
-            Phase::Ended => Vec::new(),
+            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
+                self.end(0)
+            }
             _ => {
                 self.phase = Phase::Stopping {
-                    until: None,
+                    stage: Stage::Killed,
+                    until: now,
                     then: Then::End,
                 };
                 self.killed(WhyKilled::Asked)
@@ -415,7 +874,8 @@ impl Machine {
     fn kill(&mut self, now: Duration, ready_since: Duration, why: WhyKilled) -> Vec<Action> {
         self.note_health(now, ready_since);
         self.phase = Phase::Stopping {
-            until: None,
+            stage: Stage::Killed,
+            until: now,
             then: Then::Pause,
         };
         self.killed(why)
@@ -427,24 +887,51 @@ impl Machine {
     }
 
     fn note_health(&mut self, now: Duration, ready_since: Duration) {
-        if now - ready_since >= HEALTHY {
-            self.failures = 0;
+        if now - ready_since >= self.limits.restarts.healthy {
+            self.forget_failures();
         }
     }
 
-    /// Nothing serves now; tries again after a pause.
+    fn forget_failures(&mut self) {
+        self.failures = 0;
+        self.again.clear();
+    }
+
+    /// Nothing serves now; tries again after a pause, unless that was done too often.
     fn failed(&mut self, now: Duration, why: String) -> Vec<Action> {
-        let factor = 1 << self.failures.min(16);
-        let longest = LONGEST_PAUSE.max(self.limits.pause);
-        let pause = (self.limits.pause * factor).min(longest);
+        if self.limits.task {
+            let failed = self.job_failed(&why);
+            return [failed, self.end(1)].concat();
+        }
+        let mut actions = self.job_failed(&why);
+        let policy = self.limits.restarts;
+        if let Some(within) = policy.within {
+            let counts = |at: &Duration| now.saturating_sub(*at) < within;
+            self.again.retain(counts);
+        }
+        if let Some(limit) = policy.limit
+            && self.again.len() >= usize::try_from(limit).unwrap_or(usize::MAX)
+        {
+            self.phase = Phase::Failed;
+            if limit > 0 {
+                self.result = Outcome::Limit;
+            }
+            let code = self.last_exit.map_or(1, code);
+            actions.push(Action::Tell(Event::GaveUp {
+                why,
+                restarts: limit,
+            }));
+            actions.push(Action::End(code));
+            return actions;
+        }
+        if policy.limit.is_some() {
+            self.again.push_back(now);
+        }
+        let factor = policy.factor.saturating_pow(self.failures);
+        let pause = policy.pause.saturating_mul(factor).min(policy.longest);
+        let pause = pause.max(policy.pause.min(policy.longest));
         self.failures += 1;
         self.phase = Phase::Pausing { until: now + pause };
-        let mut actions = Vec::new();
-        // The next start serves a queued restart as well.
-        let queued = std::mem::take(&mut self.queued);
-        if self.restart.take().is_some() || queued {
-            actions.push(Action::Tell(Event::RestartFailed { why }));
-        }
         actions.push(Action::Tell(Event::Pausing { pause }));
         actions
     }
@@ -452,12 +939,27 @@ impl Machine {
     fn launch(&mut self) -> Vec<Action> {
         self.phase = Phase::Launching;
         self.generation += 1;
-        vec![Action::Start]
+        vec![Action::Launch]
     }
 
     fn end(&mut self, code: u8) -> Vec<Action> {
-        self.phase = Phase::Ended;
+        self.phase = Phase::Inactive;
+        self.served = false;
         vec![Action::Tell(Event::Ended { code }), Action::End(code)]
+    }
+}
+
+impl Sequence {
+    fn has_hooks(self) -> bool {
+        self.quiet || self.drain || self.command
+    }
+}
+
+fn outcome(exit: Exit) -> Outcome {
+    match exit {
+        Exit::Code(0) | Exit::Unknown => Outcome::Success,
+        Exit::Code(_) => Outcome::ExitCode,
+        Exit::Signal(_) => Outcome::Signal,
     }
 }
 

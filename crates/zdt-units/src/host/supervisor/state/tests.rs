@@ -12,9 +12,11 @@ fn limits() -> Limits {
     Limits {
         start: ms(60_000),
         stop: ms(41_000),
-        pause: ms(PAUSE),
-        watchdog: None,
-        ready: Readiness::Notify,
+        restarts: Restarts {
+            pause: ms(PAUSE),
+            ..Restarts::default()
+        },
+        ..no_limits()
     }
 }
 
@@ -30,6 +32,7 @@ impl Run {
             machine: Machine::new(limits),
             now: 0,
         };
+        assert_eq!(run.put(0, Input::Start), "launch");
         run.put(0, Input::Started(1));
         run
     }
@@ -49,6 +52,13 @@ impl Run {
             .map(|action| match action {
                 Action::Tell(event) => word(event),
                 Action::End(code) => format!("end {code}"),
+                Action::Settle(done) => match done {
+                    Ok(_) => "done".to_owned(),
+                    Err(_) => "not done".to_owned(),
+                },
+                Action::Run(hook, limit) => {
+                    format!("run {hook:?} {}", limit.as_millis()).to_lowercase()
+                }
                 other => format!("{other:?}").to_lowercase(),
             })
             .collect();
@@ -93,12 +103,12 @@ fn a_restart_stops_and_then_starts() {
     assert_eq!(run.put(5, Input::Restart), "(restarting), terminate");
     assert_eq!(
         run.put(300, Input::Exited(Exit::Code(0))),
-        "(exited), killrest, start"
+        "(exited), killrest, launch"
     );
     assert_eq!(run.put(1, Input::Started(2)), "(started 2)");
     assert_eq!(
         run.put(20, Input::Ready),
-        "(ready), closeuntaken, (restarted 1 to 2, 300 + 20)"
+        "(ready), closeuntaken, (restarted 1 to 2, 300 + 20), done"
     );
     assert_eq!(run.machine.generation(), 2);
     assert_eq!(run.machine.deadline(), None);
@@ -115,13 +125,13 @@ fn restarts_asked_for_during_a_restart_become_one_more() {
     assert_eq!(run.put(0, Input::Restart), "(queued)");
     assert_eq!(
         run.put(7, Input::Ready),
-        "(ready), closeuntaken, (restarted 1 to 2, 0 + 7), (restarting), terminate"
+        "(ready), closeuntaken, (restarted 1 to 2, 0 + 7), done, (restarting), terminate"
     );
     run.put(0, Input::Exited(Exit::Code(0)));
     run.put(0, Input::Started(3));
     assert_eq!(
         run.put(1, Input::Ready),
-        "(ready), closeuntaken, (restarted 2 to 3, 0 + 1)"
+        "(ready), closeuntaken, (restarted 2 to 3, 0 + 1), done"
     );
 }
 
@@ -134,12 +144,12 @@ fn a_process_that_does_not_end_is_killed_at_the_limit() {
     assert_eq!(run.machine.deadline(), None);
     assert_eq!(
         run.put(1, Input::Exited(Exit::Signal(9))),
-        "(exited), killrest, start"
+        "(exited), killrest, launch"
     );
     run.put(0, Input::Started(2));
     assert_eq!(
         run.put(1, Input::Ready),
-        "(ready), closeuntaken, (restarted 1 to 2, 41001 + 1, killed)"
+        "(ready), closeuntaken, (restarted 1 to 2, 41001 + 1, killed), done"
     );
 }
 
@@ -162,8 +172,10 @@ fn a_crash_is_followed_by_longer_and_longer_pauses() {
     let mut pauses = Vec::new();
     for _ in 0..7 {
         let said = run.put(1, failed());
+        // Whoever asked for the first start is told that it failed.
+        let said = said.replace("not done, ", "");
         pauses.push(said.replace("(exited), killrest, ", ""));
-        assert_eq!(run.due(), "start");
+        assert_eq!(run.due(), "launch");
         run.put(0, Input::Started(2));
     }
     assert_eq!(
@@ -188,10 +200,17 @@ fn a_crash_is_followed_by_longer_and_longer_pauses() {
 #[test]
 fn a_pause_longer_than_the_longest_stays_as_written() {
     let mut run = Run::new(Limits {
-        pause: ms(30_000),
+        restarts: Restarts {
+            pause: ms(30_000),
+            longest: ms(30_000),
+            ..Restarts::default()
+        },
         ..limits()
     });
-    assert_eq!(run.put(1, failed()), "(exited), killrest, (pausing 30000)");
+    assert_eq!(
+        run.put(1, failed()),
+        "(exited), killrest, not done, (pausing 30000)"
+    );
     run.due();
     run.put(0, Input::Started(2));
     assert_eq!(run.put(1, failed()), "(exited), killrest, (pausing 30000)");
@@ -201,11 +220,11 @@ fn a_pause_longer_than_the_longest_stays_as_written() {
 fn a_restart_ends_the_pause() {
     let mut run = Run::new(limits());
     run.put(1, failed());
-    assert_eq!(run.put(1, Input::Restart), "(restarting), start");
+    assert_eq!(run.put(1, Input::Restart), "(restarting), launch");
     run.put(0, Input::Started(2));
     assert_eq!(
         run.put(5, Input::Ready),
-        "(ready), closeuntaken, (restarted 0 to 2, 0 + 5)"
+        "(ready), closeuntaken, (restarted 0 to 2, 0 + 5), done"
     );
 }
 
@@ -218,9 +237,9 @@ fn a_restart_whose_process_fails_says_so_and_goes_on_trying() {
     run.put(0, Input::Started(2));
     assert_eq!(
         run.put(1, failed()),
-        "(exited), killrest, (restartfailed), (pausing 500)"
+        "(exited), killrest, (restartfailed), not done, (pausing 500)"
     );
-    assert_eq!(run.due(), "start");
+    assert_eq!(run.due(), "launch");
     run.put(0, Input::Started(3));
     assert_eq!(run.put(1, Input::Ready), "(ready), closeuntaken");
 }
@@ -232,9 +251,9 @@ fn what_cannot_be_started_is_tried_again() {
     run.put(0, Input::Exited(Exit::Code(0)));
     assert_eq!(
         run.put(0, Input::NotStarted("no such file".to_owned())),
-        "(notstarted), (restartfailed), (pausing 500)"
+        "(notstarted), (restartfailed), not done, (pausing 500)"
     );
-    assert_eq!(run.due(), "start");
+    assert_eq!(run.due(), "launch");
 }
 
 #[test]
@@ -243,14 +262,14 @@ fn a_process_that_is_not_ready_in_time_is_killed_and_started_again() {
     assert_eq!(run.due(), "(killed), kill");
     assert_eq!(
         run.put(1, Input::Exited(Exit::Signal(9))),
-        "(exited), killrest, (pausing 500)"
+        "(exited), killrest, not done, (pausing 500)"
     );
 }
 
 #[test]
 fn a_start_without_notify_is_ready_at_once() {
     let mut run = Run::new(Limits {
-        ready: Readiness::Started,
+        ready: Ready::Started,
         ..limits()
     });
     assert_eq!(run.machine.deadline(), None);
@@ -258,7 +277,7 @@ fn a_start_without_notify_is_ready_at_once() {
     run.put(0, Input::Exited(Exit::Signal(15)));
     assert_eq!(
         run.put(0, Input::Started(2)),
-        "(started 2), (ready), closeuntaken, (restarted 1 to 2, 0 + 0)"
+        "(started 2), (ready), closeuntaken, (restarted 1 to 2, 0 + 0), done"
     );
 }
 
@@ -283,7 +302,7 @@ fn a_stop_ends_with_what_the_process_ended_with() {
 fn a_stop_during_a_restart_starts_nothing() {
     let mut run = Run::ready(limits());
     run.put(0, Input::Restart);
-    assert_eq!(run.put(0, Input::Stop), "(stopping)");
+    assert_eq!(run.put(0, Input::Stop), "not done, (stopping)");
     assert_eq!(
         run.put(0, Input::Exited(Exit::Code(0))),
         "(exited), killrest, (ended), end 0"
@@ -355,6 +374,198 @@ fn a_restart_of_a_process_that_stops_by_itself_skips_the_pause() {
     assert_eq!(run.put(0, Input::Restart), "(restarting)");
     assert_eq!(
         run.put(0, Input::Exited(Exit::Code(0))),
-        "(exited), killrest, start"
+        "(exited), killrest, launch"
     );
+}
+
+#[test]
+fn a_stopped_unit_starts_again_when_it_is_asked_to() {
+    let mut run = Run::ready(limits());
+    run.put(0, Input::Stop);
+    run.put(1, Input::Exited(Exit::Code(0)));
+    assert_eq!(run.machine.state(), (Active::Inactive, "dead", "success"));
+    for input in [Input::Start, Input::Restart] {
+        assert!(run.put(1, input).ends_with("launch"));
+        run.put(0, Input::Started(2));
+        assert!(run.put(1, Input::Ready).ends_with("done"));
+        run.put(0, Input::Stop);
+        run.put(1, Input::Exited(Exit::Code(0)));
+    }
+}
+
+#[test]
+fn a_stop_is_quiet_drain_signal_and_kill() {
+    let sequence = Sequence {
+        quiet: true,
+        drain: true,
+        drain_limit: ms(5_000),
+        command: false,
+    };
+    let mut run = Run::ready(Limits {
+        sequence,
+        ..limits()
+    });
+    assert_eq!(run.put(0, Input::Stop), "(stopping), run quiet 41000");
+    assert_eq!(run.machine.state().1, "stop");
+    assert_eq!(run.put(100, Input::HookEnded), "run drain 5000");
+    assert_eq!(run.put(5_000, Input::Due), "endhook, terminate");
+    assert_eq!(run.due(), "(killed), kill");
+    assert_eq!(
+        run.put(1, Input::Exited(Exit::Signal(9))),
+        "(exited), killrest, (ended), end 137"
+    );
+}
+
+#[test]
+fn a_process_that_ends_while_it_is_quieted_is_told_nothing_more() {
+    let mut run = Run::ready(Limits {
+        sequence: Sequence {
+            quiet: true,
+            ..Sequence::default()
+        },
+        ..limits()
+    });
+    run.put(0, Input::Restart);
+    assert_eq!(
+        run.put(1, Input::Exited(Exit::Code(0))),
+        "(exited), killrest, endhook, launch"
+    );
+    // The word of the command that was ended comes late.
+    assert_eq!(run.put(0, Input::HookEnded), "");
+}
+
+#[test]
+fn a_drain_without_a_command_waits_for_the_end() {
+    let sequence = Sequence {
+        drain_limit: ms(5_000),
+        command: true,
+        ..Sequence::default()
+    };
+    let mut run = Run::ready(Limits {
+        sequence,
+        ..limits()
+    });
+    assert_eq!(run.put(0, Input::Stop), "(stopping)");
+    assert_eq!(run.due(), "endhook, run stop 41000");
+    assert_eq!(run.put(1, Input::HookEnded), "");
+    assert_eq!(run.due(), "endhook, (killed), kill");
+}
+
+#[test]
+fn what_fails_too_often_is_left_until_somebody_asks() {
+    let mut run = Run::new(Limits {
+        restarts: Restarts {
+            limit: Some(2),
+            within: Some(ms(60_000)),
+            factor: 1,
+            ..Restarts::default()
+        },
+        ..limits()
+    });
+    for _ in 0..2 {
+        assert!(run.put(1, failed()).ends_with("(pausing 500)"));
+        run.due();
+        run.put(0, Input::Started(2));
+    }
+    assert_eq!(run.put(1, failed()), "(exited), killrest, (gaveup), end 1");
+    assert_eq!(
+        run.machine.state(),
+        (Active::Failed, "failed", "start-limit-hit")
+    );
+    assert_eq!(run.machine.deadline(), None);
+    assert_eq!(run.put(1, Input::Restart), "(restarting), launch");
+    run.put(0, Input::Started(3));
+    // What was counted before is forgotten.
+    assert!(run.put(1, failed()).ends_with("(pausing 500)"));
+}
+
+#[test]
+fn failures_that_are_far_apart_do_not_add_up() {
+    let mut run = Run::ready(Limits {
+        restarts: Restarts {
+            limit: Some(1),
+            within: Some(ms(1_000)),
+            ..Restarts::default()
+        },
+        ..limits()
+    });
+    for _ in 0..5 {
+        assert!(run.put(2_000, failed()).contains("(pausing"));
+        run.due();
+        run.put(0, Input::Started(2));
+        run.put(1, Input::Ready);
+    }
+}
+
+#[test]
+fn a_reload_is_done_when_the_process_says_so() {
+    let mut run = Run::ready(limits());
+    assert_eq!(run.put(0, Input::Reload), "(reloading), hangup");
+    // Without `RELOADING=1` before it that is of something else.
+    assert_eq!(run.put(1, Input::Ready), "");
+    run.put(1, Input::Reloading);
+    assert_eq!(run.machine.state().0, Active::Reloading);
+    run.put(1, Input::MainPid(2));
+    assert_eq!(run.put(1, Input::Ready), "(reloaded), done");
+    assert_eq!(run.machine.state().0, Active::Active);
+}
+
+#[test]
+fn a_reload_that_is_never_done_leaves_the_process_serving() {
+    let mut run = Run::ready(limits());
+    run.put(0, Input::Reload);
+    assert_eq!(run.due(), "(reloadfailed), not done");
+    assert_eq!(run.machine.state().0, Active::Active);
+    assert_eq!(run.machine.deadline(), None);
+}
+
+#[test]
+fn a_task_is_done_when_it_ends_well() {
+    let task = || {
+        Run::new(Limits {
+            task: true,
+            ..limits()
+        })
+    };
+    let mut run = task();
+    assert_eq!(run.put(1, Input::Ready), "");
+    assert_eq!(
+        run.put(1, Input::Exited(Exit::Code(0))),
+        "(exited), killrest, done, (ended), end 0"
+    );
+    assert_eq!(run.machine.state().0, Active::Inactive);
+    let mut run = task();
+    assert_eq!(
+        run.put(1, failed()),
+        "(exited), killrest, not done, (ended), end 1"
+    );
+    assert_eq!(run.machine.state(), (Active::Failed, "failed", "exit-code"));
+    let mut run = task();
+    assert_eq!(run.due(), "(killed), kill");
+    assert_eq!(
+        run.put(1, Input::Exited(Exit::Signal(9))),
+        "(exited), killrest, not done, (ended), end 1"
+    );
+    assert_eq!(run.machine.state(), (Active::Failed, "failed", "timeout"));
+}
+
+#[test]
+fn what_may_live_for_a_while_is_stopped_then() {
+    let mut run = Run::ready(Limits {
+        life: Some(ms(1_000)),
+        ..limits()
+    });
+    assert_eq!(run.due(), "(expired), (stopping), terminate");
+    assert_eq!(run.now, 1_010);
+}
+
+#[test]
+fn a_machine_goes_on_after_it_was_written_down() {
+    let mut run = Run::ready(limits());
+    run.put(0, Input::Restart);
+    let text = serde_json::to_string(&run.machine).unwrap();
+    let mut machine: Machine = serde_json::from_str(&text).unwrap();
+    machine.set_limits(limits());
+    run.machine = machine;
+    assert_eq!(run.due(), "(killed), kill");
 }

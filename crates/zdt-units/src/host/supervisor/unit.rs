@@ -1,0 +1,542 @@
+//! One unit: carries inputs to its state machine and the machine's actions to the world. It waits,
+//! starts and signals; it decides nothing.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "the id of a run comes from the kernel, and its beginning from the clock"
+)]
+
+use std::future::pending;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::AbortHandle;
+use tokio::time::{Instant, sleep_until};
+
+use super::RestartError;
+use super::event::{Event, Exit, RestartReport};
+use super::hook::{self, HookFailed};
+use super::launch::Launch;
+use super::message::{self, Word};
+use super::notify::{NotifySocket, Received};
+use super::output::Output;
+use super::process::{Process, Start};
+use super::sockets::Held;
+use super::state::{Action, Hook, Input, Machine};
+use super::store::Store;
+use crate::event::EventKind;
+use crate::model::UnitName;
+use crate::observe::{Active, Instance, UnitState};
+
+/// What is asked of a unit.
+#[derive(Debug)]
+pub(super) enum Ask {
+    Start(Answer),
+    Restart(Option<Answer>),
+    Reload(Answer),
+    Stop(Option<oneshot::Sender<u8>>),
+    Kill,
+    /// For what is started from now on.
+    Define(Definition),
+}
+
+pub(super) type Answer = oneshot::Sender<Result<RestartReport, RestartError>>;
+
+/// What its processes are, and what they are given.
+#[derive(Clone, Debug)]
+pub(super) struct Definition {
+    pub(super) launch: Arc<Launch>,
+    pub(super) held: Arc<Held>,
+}
+
+/// A unit that is driven by a task of its own. Without any handle left its process is killed.
+#[derive(Clone, Debug)]
+pub(super) struct Unit {
+    pub(super) asks: mpsc::UnboundedSender<Ask>,
+    pub(super) view: watch::Receiver<View>,
+    told: broadcast::Sender<EventKind>,
+    pub(super) output: Arc<Output>,
+}
+
+/// How a unit is right now.
+#[derive(Clone, Debug)]
+pub(super) struct View {
+    pub(super) state: UnitState,
+    pub(super) group: Option<i32>,
+    pub(super) since: Option<SystemTime>,
+    pub(super) start_took: Option<Duration>,
+    pub(super) generation: u64,
+    pub(super) port: Option<u16>,
+    /// Of the connections that the process was handed and did not take.
+    pub(super) untaken: usize,
+    /// Nothing is going on.
+    pub(super) settled: bool,
+}
+
+/// Where what happens to a unit is told.
+pub(super) type Events = mpsc::UnboundedSender<(UnitName, Event)>;
+
+impl Unit {
+    /// Drives `name` from now on; nothing is started yet.
+    pub(super) fn new(
+        name: UnitName,
+        definition: Definition,
+        lasts: Lasts,
+        events: Events,
+    ) -> std::io::Result<Self> {
+        let driver = Driver::new(name, definition, lasts)?;
+        Ok(driver.spawn(events))
+    }
+
+    pub(super) fn ask(&self, ask: Ask) {
+        let _ = self.asks.send(ask);
+    }
+
+    /// What is seen of it from now on.
+    pub(super) fn told(&self) -> broadcast::Receiver<EventKind> {
+        self.told.subscribe()
+    }
+}
+
+pub(super) struct Driver {
+    name: UnitName,
+    definition: Definition,
+    store: Store,
+    notify: NotifySocket,
+    machine: Machine,
+    process: Option<Process>,
+    began: Instant,
+    /// The run that the next process, or the present one, belongs to.
+    invocation: String,
+    since: Option<SystemTime>,
+    port: Option<u16>,
+    untaken: usize,
+    output: Arc<Output>,
+    hook: Option<AbortHandle>,
+    hook_ended: mpsc::UnboundedReceiver<(Hook, Result<(), HookFailed>)>,
+    hook_ends: mpsc::UnboundedSender<(Hook, Result<(), HookFailed>)>,
+    /// Who waits for what is going on, and for the restart after it.
+    waiting: Vec<Answer>,
+    queued: Vec<Answer>,
+    stopping: Vec<oneshot::Sender<u8>>,
+    lasts: Lasts,
+    over: bool,
+}
+
+/// How long a driver goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lasts {
+    /// Until its unit has stopped.
+    UntilStopped,
+    /// For as long as somebody may ask for something.
+    WhileAsked,
+}
+
+/// Those who listen to a driver.
+struct Listeners {
+    events: Events,
+    view: watch::Sender<View>,
+    told: broadcast::Sender<EventKind>,
+    last: (Active, &'static str),
+}
+
+/// What woke a driver up.
+enum Woken {
+    Message(Received),
+    Exited(Exit),
+    Asked(Option<Ask>),
+    Due,
+    Hook(Hook, Result<(), HookFailed>),
+    /// Nothing that it has to do anything about.
+    Nothing,
+}
+
+impl Driver {
+    fn new(name: UnitName, definition: Definition, lasts: Lasts) -> std::io::Result<Self> {
+        let launch = &definition.launch;
+        let (hook_ends, hook_ended) = mpsc::unbounded_channel();
+        Ok(Self {
+            notify: NotifySocket::bind()?,
+            machine: Machine::new(launch.limits()),
+            store: Store::new(launch.room())?,
+            output: Arc::new(Output::new(name.clone(), launch.lines, launch.sink.clone())),
+            name,
+            definition,
+            process: None,
+            began: Instant::now(),
+            invocation: String::new(),
+            since: None,
+            port: None,
+            untaken: 0,
+            hook: None,
+            hook_ended,
+            hook_ends,
+            waiting: Vec::new(),
+            queued: Vec::new(),
+            stopping: Vec::new(),
+            lasts,
+            over: false,
+        })
+    }
+
+    fn spawn(self, events: Events) -> Unit {
+        let (asks, asked) = mpsc::unbounded_channel();
+        let (view, seen) = watch::channel(self.view());
+        let (told, _) = broadcast::channel(64);
+        let unit = Unit {
+            asks,
+            view: seen,
+            told: told.clone(),
+            output: Arc::clone(&self.output),
+        };
+        let (active, sub, _) = self.machine.state();
+        let listeners = Listeners {
+            events,
+            view,
+            told,
+            last: (active, sub),
+        };
+        tokio::spawn(self.run(asked, listeners));
+        unit
+    }
+
+    /// Until nobody is left who could ask for anything.
+    async fn run(mut self, mut asks: mpsc::UnboundedReceiver<Ask>, mut listeners: Listeners) {
+        let mut abandoned = false;
+        loop {
+            let woken = match abandoned {
+                true if self.process.is_none() => return,
+                true => self.woken(None).await,
+                false => self.woken(Some(&mut asks)).await,
+            };
+            let to = &mut listeners;
+            match woken {
+                Woken::Message(message) => self.hear(message, to),
+                Woken::Exited(exit) => self.exited(exit, to),
+                Woken::Asked(Some(ask)) => self.asked(ask, to),
+                Woken::Asked(None) => {
+                    abandoned = true;
+                    self.feed(Input::Kill, to);
+                }
+                Woken::Due => self.feed(Input::Due, to),
+                Woken::Hook(hook, done) => {
+                    self.hook = None;
+                    if let Err(failed) = done {
+                        let why = failed.to_string();
+                        self.tell(Event::HookFailed { hook, why }, to);
+                    }
+                    self.feed(Input::HookEnded, to);
+                }
+                Woken::Nothing => {}
+            }
+            listeners.see(&self);
+            if self.over {
+                return;
+            }
+        }
+    }
+
+    async fn woken(&mut self, asks: Option<&mut mpsc::UnboundedReceiver<Ask>>) -> Woken {
+        let deadline = self.machine.deadline().map(|after| self.began + after);
+        let exited = async {
+            match &mut self.process {
+                Some(process) => process.exited().await,
+                None => pending().await,
+            }
+        };
+        let due = async {
+            match deadline {
+                Some(deadline) => sleep_until(deadline).await,
+                None => pending().await,
+            }
+        };
+        let asked = async {
+            match asks {
+                Some(asks) => asks.recv().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            message = self.notify.receive() => match message {
+                Ok(message) => Woken::Message(message),
+                // A descriptor that the kernel could not give us, such as at a limit.
+                Err(_) => Woken::Nothing,
+            },
+            exit = exited => Woken::Exited(exit),
+            ask = asked => Woken::Asked(ask),
+            () = due => Woken::Due,
+            Some((hook, done)) = self.hook_ended.recv() => Woken::Hook(hook, done),
+            () = self.store.hang_up() => Woken::Nothing,
+        }
+    }
+
+    fn asked(&mut self, ask: Ask, to: &mut Listeners) {
+        match ask {
+            Ask::Start(answer) => self.job(Input::Start, Some(answer), to),
+            Ask::Restart(answer) => self.job(Input::Restart, answer, to),
+            Ask::Reload(answer) => self.job(Input::Reload, Some(answer), to),
+            Ask::Stop(answer) => {
+                self.stopping.extend(answer);
+                self.feed(Input::Stop, to);
+            }
+            Ask::Kill => self.feed(Input::Kill, to),
+            Ask::Define(definition) => {
+                self.machine.set_limits(definition.launch.limits());
+                self.definition = definition;
+            }
+        }
+    }
+
+    fn job(&mut self, input: Input, answer: Option<Answer>, to: &mut Listeners) {
+        let now = self.began.elapsed();
+        let actions = self.machine.step(now, input);
+        if actions.contains(&Action::Refuse) {
+            settle(answer, &Err(RestartError::Stopping));
+        } else if actions.contains(&Action::Tell(Event::Queued)) {
+            self.queued.extend(answer);
+        } else {
+            self.waiting.extend(answer);
+        }
+        self.perform(actions, to);
+    }
+
+    fn hear(&mut self, mut received: Received, to: &mut Listeners) {
+        let main = self.process.as_ref().map_or(0, Process::main);
+        if received.sender.unsigned_abs() == main {
+            for word in message::parse(&received.bytes) {
+                match word {
+                    Word::Keep { name, watch } => {
+                        let descriptors = std::mem::take(&mut received.descriptors);
+                        self.keep(name, watch, descriptors, to);
+                    }
+                    other => self.heed(other, to),
+                }
+            }
+        } else {
+            let stranger = Event::Stranger {
+                sender: received.sender,
+                main,
+                text: message::shown(&received.bytes),
+            };
+            self.tell(stranger, to);
+        }
+        received.done();
+    }
+
+    fn keep(&mut self, name: String, watch: bool, descriptors: Vec<OwnedFd>, to: &mut Listeners) {
+        let descriptors = self.store.keep(&name, watch, descriptors);
+        if descriptors > 0 {
+            let most = self.definition.launch.room();
+            let not_kept = Event::NotKept {
+                name,
+                descriptors,
+                most,
+            };
+            self.tell(not_kept, to);
+        }
+    }
+
+    fn heed(&mut self, word: Word, to: &mut Listeners) {
+        let input = match word {
+            Word::Ready => Input::Ready,
+            Word::Reloading => Input::Reloading,
+            Word::Stopping => Input::Stopping,
+            Word::Status(text) => Input::Status(text),
+            Word::Extend(time) => Input::Extend(time),
+            Word::Watchdog => Input::Watchdog,
+            Word::WatchdogTrigger => Input::WatchdogTrigger,
+            Word::Remove(name) => return self.store.remove(&name),
+            // With its descriptors this is for `keep`.
+            Word::Keep { .. } => return,
+            Word::MainPid(pid) => {
+                let set = |process: &mut Process| process.main() != pid && process.set_main(pid);
+                if !self.process.as_mut().is_some_and(set) {
+                    return;
+                }
+                Input::MainPid(pid)
+            }
+        };
+        self.feed(input, to);
+    }
+
+    fn exited(&mut self, exit: Exit, to: &mut Listeners) {
+        // What it said last is still in the socket.
+        while let Some(message) = self.notify.try_receive() {
+            self.hear(message, to);
+        }
+        self.feed(Input::Exited(exit), to);
+    }
+
+    fn feed(&mut self, input: Input, to: &mut Listeners) {
+        let now = self.began.elapsed();
+        let actions = self.machine.step(now, input);
+        self.perform(actions, to);
+    }
+
+    fn perform(&mut self, actions: Vec<Action>, to: &mut Listeners) {
+        for action in actions {
+            match action {
+                Action::Launch => self.launch(to),
+                Action::Run(hook, limit) => self.run_hook(hook, limit),
+                Action::EndHook => self.hook.take().iter().for_each(AbortHandle::abort),
+                Action::Terminate => {
+                    let signal = self.definition.launch.stop.signal;
+                    self.process
+                        .iter()
+                        .for_each(|process| process.signal(signal));
+                }
+                Action::Hangup => {
+                    let signal = nix::sys::signal::Signal::SIGHUP;
+                    self.process
+                        .iter()
+                        .for_each(|process| process.signal(signal));
+                }
+                Action::Kill => self.process.iter().for_each(Process::kill),
+                Action::KillRest => {
+                    if let Some(process) = self.process.take()
+                        && process.kill_group()
+                    {
+                        let pid = process.main();
+                        self.tell(Event::LeftBehind { pid }, to);
+                    }
+                }
+                Action::CloseUntaken => self.close_untaken(to),
+                Action::Settle(done) => {
+                    let done = done.map_err(RestartError::Failed);
+                    settle(self.waiting.drain(..), &done);
+                }
+                Action::Tell(event) => self.tell(event, to),
+                Action::Refuse => {}
+                Action::End(code) => {
+                    self.over = self.lasts == Lasts::UntilStopped;
+                    settle(self.waiting.drain(..), &Err(RestartError::Stopping));
+                    settle(self.queued.drain(..), &Err(RestartError::Stopping));
+                    for stopping in self.stopping.drain(..) {
+                        let _ = stopping.send(code);
+                    }
+                }
+            }
+        }
+    }
+
+    fn run_hook(&mut self, hook: Hook, limit: Duration) {
+        let launch = Arc::clone(&self.definition.launch);
+        let pid = self.process.as_ref().map_or(0, Process::main);
+        let ends = self.hook_ends.clone();
+        let output = Arc::clone(&self.output);
+        let running = tokio::spawn(async move {
+            let done = hook::run(hook, &launch, pid, limit, &output).await;
+            let _ = ends.send((hook, done));
+        });
+        self.hook = Some(running.abort_handle());
+    }
+
+    fn close_untaken(&mut self, to: &mut Listeners) {
+        let pid = self.process.as_ref().map_or(0, Process::main);
+        // A queue that cannot be read has nothing to close.
+        let connections = self.store.close_untaken().unwrap_or_default();
+        self.untaken = connections;
+        if connections > 0 {
+            self.tell(Event::Untaken { pid, connections }, to);
+        }
+    }
+
+    fn launch(&mut self, to: &mut Listeners) {
+        self.invocation = invocation();
+        let definition = self.definition.clone();
+        let start = Start {
+            launch: &definition.launch,
+            held: &definition.held,
+            store: &self.store,
+            notify_socket: self.notify.path(),
+            generation: self.machine.generation(),
+            invocation: &self.invocation,
+            port: self.port,
+            output: &self.output,
+        };
+        let input = match start.run() {
+            Ok(process) => {
+                let pid = process.main();
+                self.process = Some(process);
+                self.since = Some(SystemTime::now());
+                Input::Started(pid)
+            }
+            Err(error) => Input::NotStarted(error.to_string()),
+        };
+        self.feed(input, to);
+    }
+
+    fn tell(&mut self, event: Event, to: &mut Listeners) {
+        match &event {
+            Event::Restarting { .. } => self.waiting.append(&mut self.queued),
+            Event::Killed { .. } if self.machine.has_served() => {
+                let unit = self.name.to_string();
+                let _ = to.told.send(EventKind::Killed { unit });
+            }
+            _ => {}
+        }
+        // Nobody has to listen.
+        let _ = to.events.send((self.name.clone(), event));
+        to.see(self);
+    }
+
+    fn view(&self) -> View {
+        let (active, sub, result) = self.machine.state();
+        let instance = self.process.as_ref().map(|process| Instance {
+            pid: process.main(),
+            invocation: self.invocation.clone(),
+        });
+        View {
+            state: UnitState {
+                active,
+                sub: sub.to_owned(),
+                result: result.to_owned(),
+                was_active: self.machine.generation() > 0,
+                instance,
+                restarts: self.machine.restarts(),
+                status: self.machine.status().to_owned(),
+                exit_status: self.machine.exit_status(),
+                ..UnitState::stopped(self.name.clone())
+            },
+            group: self
+                .process
+                .as_ref()
+                .map(|process| process.group().as_raw()),
+            since: self.process.as_ref().and(self.since),
+            start_took: self.machine.start_took(),
+            generation: self.machine.generation(),
+            port: self.port,
+            untaken: self.untaken,
+            settled: self.machine.is_settled(),
+        }
+    }
+}
+
+impl Listeners {
+    fn see(&mut self, driver: &Driver) {
+        let (active, sub, _) = driver.machine.state();
+        self.view.send_replace(driver.view());
+        if self.last != (active, sub) {
+            self.last = (active, sub);
+            let _ = self.told.send(EventKind::UnitState {
+                unit: driver.name.to_string(),
+                active,
+                sub: sub.to_owned(),
+            });
+        }
+    }
+}
+
+/// 32 hexadecimal digits that nobody had before.
+fn invocation() -> String {
+    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
+    uuid.chars().filter(char::is_ascii_hexdigit).collect()
+}
+
+fn settle(answers: impl IntoIterator<Item = Answer>, answer: &Result<RestartReport, RestartError>) {
+    for waiting in answers {
+        let _ = waiting.send(answer.clone());
+    }
+}
