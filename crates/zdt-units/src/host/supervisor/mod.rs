@@ -19,6 +19,7 @@
 //! # Ok(()) }
 //! ```
 
+mod control;
 mod environment;
 mod event;
 mod hook;
