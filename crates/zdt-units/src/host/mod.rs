@@ -10,6 +10,7 @@ pub mod gap;
 pub(crate) mod handover;
 pub mod image;
 mod kept;
+pub mod launcher;
 mod listeners;
 pub mod lock;
 pub mod look;

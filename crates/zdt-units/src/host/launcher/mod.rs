@@ -1,0 +1,3 @@
+//! A launcher over its control socket, as a host like systemd.
+
+pub mod place;
