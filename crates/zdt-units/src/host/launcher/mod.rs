@@ -1,3 +1,4 @@
-//! The launcher as a service manager, seen from the commands.
+//! A launcher over its control socket, as a host like systemd.
 
 pub mod connection;
+pub mod place;
