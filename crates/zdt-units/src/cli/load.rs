@@ -138,19 +138,20 @@ pub struct ProbeArgs {
     pub any_host: bool,
 }
 
-/// Run a service without systemd, and restart it without losing a connection
+/// Run services without systemd, and restart them without losing a connection
 ///
-/// The sockets stay open until the end; new connections wait in the kernel while the
-/// program restarts. SIGHUP restarts it, SIGTERM stops it; a crashed program is started again.
+/// The sockets stay open until the end; new connections wait in the kernel while a
+/// program restarts. `zdt-units restart`, `deploy`, `status` and the others find it by the
+/// path of `zdt.toml`; SIGHUP restarts all, SIGTERM stops all; a crashed program is started again.
 ///
-/// The program runs as the user who starts this, without the sandbox of the generated units.
+/// The programs run without the sandbox of the generated units. It may be process 1 of a container.
 ///
-/// Exit code: that of the program, 0 if SIGTERM ended it; 2 the command line is wrong,
-/// 3 `zdt.toml` is, 4 nothing was started.
+/// Exit code: 0; of a single program its own, and 0 if SIGTERM ended it; 2 the command line is
+/// wrong, 3 `zdt.toml` is, 4 nothing was started.
 #[derive(Debug, Args)]
 #[command(
-    override_usage = "zdt-units run [--config FILE] [SERVICE]\n       \
-        zdt-units run --listen [NAME=]ADDRESS... [--health ADDRESS] -- PROGRAM [ARGUMENT]...",
+    override_usage = "zdt-units run [--config FILE] [SERVICE]...\n       \
+        zdt-units run [--listen [NAME=]ADDRESS]... [--instances N] [--health ADDRESS] -- PROGRAM [ARGUMENT]...",
     after_help = "\
 Without any file:
   zdt-units run --listen 127.0.0.1:8080 -- ./shop --site eu
@@ -160,23 +161,36 @@ pub struct RunArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
-    /// Which service of `zdt.toml` [default: the only one]
-    pub service: Option<String>,
+    /// Only these services of `zdt.toml`
+    #[arg(value_name = "SERVICE")]
+    pub services: Vec<String>,
 
     /// Listen here, without `zdt.toml`; the first socket is named `http`. Repeatable
-    #[arg(long, value_name = "[NAME=]ADDRESS", conflicts_with_all = ["config", "service"], requires = "program")]
+    #[arg(long, value_name = "[NAME=]ADDRESS", conflicts_with_all = ["config", "services"], requires = "program")]
     pub listen: Vec<String>,
+
+    /// Run N equal processes on the same sockets
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "program", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub instances: u32,
 
     /// Listen here for health checks, as the socket `health`
     #[arg(long, value_name = "ADDRESS", requires = "listen")]
     pub health: Option<String>,
 
     /// The program does not say `READY=1`: it counts as ready once it is started
-    #[arg(long)]
+    #[arg(long, requires = "program")]
     pub no_notify: bool,
 
-    /// What to run, with `--listen`
-    #[arg(last = true, value_name = "PROGRAM", requires = "listen")]
+    /// End when the program ends, with its exit code, instead of starting it again
+    #[arg(long)]
+    pub once: bool,
+
+    /// Take commands on this socket [default: a path that follows from that of `zdt.toml`]
+    #[arg(long, value_name = "PATH")]
+    pub control: Option<PathBuf>,
+
+    /// What to run, without any file
+    #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["config", "services"])]
     pub program: Vec<OsString>,
 }
 

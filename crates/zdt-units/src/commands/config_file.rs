@@ -20,18 +20,30 @@ pub(super) struct Read {
     pub(super) source: String,
 }
 
+/// A model, and the file that it came from as it is.
+pub(super) struct Whole {
+    pub(super) model: Model,
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
 pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
+    let Whole { model, path, .. } = read_whole(args)?;
+    let source = path.file_name().unwrap_or(path.as_os_str());
+    Ok(Read {
+        model,
+        source: source.to_string_lossy().into_owned(),
+    })
+}
+
+pub(super) fn read_whole(args: &ConfigArgs) -> Result<Whole, Failed> {
     let path = find(args)?;
     let text = std::fs::read_to_string(&path).map_err(|source| {
         Failed::config(format!("failed to read `{}`: {source}", path.display()))
     })?;
     let model = Model::read(&path.display().to_string(), &text)
         .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
-    let source = path.file_name().unwrap_or(path.as_os_str());
-    Ok(Read {
-        model,
-        source: source.to_string_lossy().into_owned(),
-    })
+    Ok(Whole { model, path, text })
 }
 
 /// Where events go by the file, or by default where there is none.

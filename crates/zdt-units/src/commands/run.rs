@@ -1,152 +1,195 @@
-//! `zdt-units run`: a service without systemd, in the foreground.
+//! `zdt-units run`: services without systemd, in the foreground.
 
-use std::ffi::OsString;
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a signal restarts services by the same command as a person does"
+)]
+
+mod flags;
+
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use nix::unistd::{Uid, User as Account};
+use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, config_file, listen};
+use super::{Failed, config_file, operation, stopped};
 use crate::cli::RunArgs;
+use crate::config::{Colour, list, nearest};
 use crate::exit_code;
-use crate::host::supervisor::{Events, Held, Launch, Part, Supervisor};
-use crate::model::{Model, Name, Ready, Service, Socket, Strategy, User};
+use crate::host::launcher::place::{Place, Whose, known_as};
+use crate::host::supervisor::{Boot, Happened, Manager, OWN_PROGRAM};
+use crate::model::{Model, Name, UnitName};
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
-    let (mut launch, sockets) = match args.listen.is_empty() {
+    let boot = match args.program.is_empty() {
         true => from_file(args)?,
         false => from_flags(args)?,
     };
-    if args.no_notify {
-        launch.readiness = Ready::Started;
-    }
-    let name = launch.service.clone();
-    let held = Held::bind(&sockets)
-        .map_err(|errors| Failed::said(exit_code::REFUSED, errors.to_string()))?;
-    for (socket, address) in held.addresses() {
-        say(&name, format_args!("listening on {address} (`{socket}`)"));
-    }
-
     // One thread: the process that it starts is told when this very thread ends.
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failed::unexpected(format!("failed to start the runtime: {error}")))?;
-    runtime
-        .block_on(supervise(launch, held))
-        .map_err(|error| Failed::unexpected(format!("failed to supervise `{name}`: {error}")))
+    operation::runtime()?.block_on(async {
+        let manager = Manager::open(boot).map_err(refused)?;
+        supervise(manager).await
+    })
 }
 
-fn from_file(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
-    let model = config_file::read(&args.config)?.model;
-    let service = chosen(&model, args.service.as_deref())?;
-    let name = &service.name;
-    if !service.credentials.is_empty() {
-        return Err(Failed::said(
-            exit_code::REFUSED,
-            format!("service `{name}` has credentials, and only systemd hands those out"),
-        )
-        .hint("for a trial take them out of a copy of `zdt.toml`, and set CREDENTIALS_DIRECTORY yourself"));
-    }
-    if let Strategy::Rolling { instances, .. } = service.strategy {
-        say(
-            name,
-            format_args!("runs one process, not {instances} instances"),
-        );
-    }
-    let own = Uid::effective();
-    match &service.user {
-        User::Named(user) if !is_account(own, user.as_str()) && own.is_root() => {
-            return Err(Failed::said(
-                exit_code::REFUSED,
-                format!("service `{name}` is to run as `{user}`, and this is root"),
-            )
-            .hint(format!(
-                "`run` does not change the user: start it by `setpriv --reuid {user} --regid {user} --init-groups`"
-            )));
-        }
-        User::Named(user) if !is_account(own, user.as_str()) => {
-            let text = format_args!("runs as the user who started this, not as `{user}`");
-            say(name, text);
-        }
-        _ => {}
-    }
-    Ok((Launch::of(service, Part::Main), service.sockets.clone()))
-}
-
-fn is_account(uid: Uid, name: &str) -> bool {
-    matches!(Account::from_uid(uid), Ok(Some(account)) if account.name == name)
-}
-
-fn chosen<'a>(model: &'a Model, name: Option<&str>) -> Result<&'a Service, Failed> {
-    let known = || {
-        let names = model
-            .services
-            .iter()
-            .map(|service| format!("`{}`", service.name));
-        names.collect::<Vec<_>>().join(", ")
-    };
-    match (name, model.services.as_slice()) {
-        (None, [only]) => Ok(only),
-        (None, _) => Err(Failed::said(
-            exit_code::USAGE,
-            "there are several services, and `run` runs one",
-        )
-        .hint(format!("name one of {}", known()))),
-        (Some(name), _) => model.service(name).ok_or_else(|| {
-            Failed::said(exit_code::USAGE, format!("there is no service `{name}`"))
-                .hint(format!("the file has {}", known()))
-        }),
+/// Nothing was started.
+fn refused(failure: crate::host::Failure) -> Failed {
+    match stopped(failure) {
+        Failed::Said { message, hint, .. } => Failed::Said {
+            code: exit_code::REFUSED,
+            message,
+            hint,
+        },
+        other => other,
     }
 }
 
-fn from_flags(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
-    let sockets = listen::sockets(&args.listen, args.health.as_deref())
-        .map_err(|mistakes| Failed::said(exit_code::USAGE, mistakes.join("\nerror: ")))?;
-    Ok((launch(&args.program), sockets))
+fn from_file(args: &RunArgs) -> Result<Boot, Failed> {
+    let read = config_file::read_whole(&args.config)?;
+    let only = chosen(&read.model, &args.services)?;
+    let config = known_as(&read.path).map_err(|error| {
+        Failed::config(format!("failed to find `{}`: {error}", read.path.display()))
+    })?;
+    let mut place = Place::of(&config, &read.model.launcher, &Whose::here());
+    if let Some(control) = &args.control {
+        place.control = absolute(control)?;
+    }
+    Ok(Boot {
+        place,
+        config: Some(config),
+        text: read.text,
+        model: read.model,
+        only,
+        once: args.once,
+    })
 }
 
-/// The words of a command that has at least one.
-pub(super) fn launch(command: &[OsString]) -> Launch {
-    let (program, arguments) = command.split_first().expect("there is a program");
-    let stem = Path::new(program).file_stem().unwrap_or_default();
-    let name = Name::parse(&stem.to_string_lossy())
-        .or_else(|_| Name::parse("app"))
-        .expect("`app` is a name");
-    let mut launch = Launch::new(name, program);
-    launch.arguments = arguments.to_vec();
-    launch
+fn from_flags(args: &RunArgs) -> Result<Boot, Failed> {
+    let said = |what: String| Failed::said(exit_code::REFUSED, what);
+    let text = flags::text(args).map_err(said)?;
+    let model = Model::read("the flags, as zdt.toml", &text).map_err(|mistakes| {
+        let text = mistakes.render(Colour::Never);
+        Failed::said(exit_code::USAGE, format!("the flags do not do:\n{text}"))
+    })?;
+    let mut place = Place::of_process(std::process::id(), &Whose::here());
+    if let Some(control) = &args.control {
+        place.control = absolute(control)?;
+    }
+    Ok(Boot {
+        place,
+        config: None,
+        text,
+        model,
+        only: Vec::new(),
+        once: args.once,
+    })
 }
 
-async fn supervise(launch: Launch, held: Held) -> io::Result<u8> {
-    let mut signals = Signals::new()?;
-    let name = launch.service.clone();
-    let (supervisor, mut events) = Supervisor::start(launch, held)?;
-    let talk = talk(&name, &mut events);
-    let obey = async {
-        let mut interrupts = 0;
-        loop {
-            match signals.next().await {
-                Asked::Restart => supervisor.begin_restart(),
-                Asked::Stop => supervisor.begin_stop(),
-                Asked::Interrupt if interrupts == 0 => {
-                    interrupts += 1;
-                    supervisor.begin_stop();
-                }
-                Asked::Interrupt => supervisor.kill(),
+fn absolute(path: &Path) -> Result<PathBuf, Failed> {
+    std::path::absolute(path)
+        .map_err(|error| Failed::unexpected(format!("failed to find this directory: {error}")))
+}
+
+fn chosen(model: &Model, wanted: &[String]) -> Result<Vec<Name>, Failed> {
+    let known: Vec<&str> = model
+        .services
+        .iter()
+        .map(|service| service.name.as_str())
+        .collect();
+    let mut chosen = Vec::new();
+    for name in wanted {
+        match model.service(name) {
+            Some(service) => chosen.push(service.name.clone()),
+            None => {
+                let failed =
+                    Failed::said(exit_code::USAGE, format!("there is no service `{name}`"));
+                return Err(match nearest(name, &known) {
+                    Some(meant) => failed.hint(format!("did you mean `{meant}`?")),
+                    None => failed.hint(format!("the file has {}", list(&known))),
+                });
             }
         }
-    };
-    tokio::select! {
-        () = talk => Ok(supervisor.ended().await),
-        () = obey => unreachable!("signals come for ever"),
+    }
+    Ok(chosen)
+}
+
+async fn supervise(mut manager: Manager) -> Result<u8, Failed> {
+    let mut signals = Signals::new()
+        .map_err(|error| Failed::unexpected(format!("failed to listen for signals: {error}")))?;
+    for (unit, socket, address) in manager.addresses() {
+        say(&unit, format_args!("listening on {address} (`{socket}`)"));
+    }
+    manager.start();
+    let mut restart = Restart::default();
+    let mut interrupted = false;
+    loop {
+        tokio::select! {
+            happened = manager.next() => match happened {
+                Happened::Unit(unit, event) => say(short(&unit), format_args!("{event}")),
+                Happened::Said(text) => say("zdt-units", format_args!("{text}")),
+                Happened::Ended(code) => return Ok(code),
+            },
+            asked = signals.next() => match asked {
+                Asked::Restart => restart.ask(&manager),
+                Asked::Stop => manager.shut_down(),
+                Asked::Interrupt if !interrupted => {
+                    interrupted = true;
+                    manager.shut_down();
+                }
+                Asked::Interrupt => manager.kill(),
+            },
+            () = restart.ended() => restart.next(&manager),
+        }
     }
 }
 
-async fn talk(name: &Name, events: &mut Events) {
-    while let Some(event) = events.next().await {
-        say(name, format_args!("{event}"));
+/// Restarts that a signal asks for: by the command, which has the locks, the plans and the records.
+#[derive(Debug, Default)]
+struct Restart {
+    running: Option<Child>,
+    /// One more follows it.
+    queued: bool,
+}
+
+impl Restart {
+    fn ask(&mut self, manager: &Manager) {
+        if self.running.is_some() {
+            self.queued = true;
+            return;
+        }
+        let mut command = Command::new(OWN_PROGRAM);
+        command
+            .arg("restart")
+            .arg("--all")
+            .arg("--control")
+            .arg(manager.control());
+        if let Some(config) = manager.config() {
+            command.arg("--config").arg(config);
+        }
+        match command.stdin(Stdio::null()).spawn() {
+            Ok(child) => self.running = Some(child),
+            Err(error) => say(
+                "zdt-units",
+                format_args!("failed to begin a restart: {error}"),
+            ),
+        }
+    }
+
+    /// Waits for the end of the one that runs. Cancel-safe.
+    async fn ended(&mut self) {
+        match &mut self.running {
+            Some(child) => drop(child.wait().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    fn next(&mut self, manager: &Manager) {
+        self.running = None;
+        if std::mem::take(&mut self.queued) {
+            self.ask(manager);
+        }
     }
 }
 
@@ -183,7 +226,12 @@ impl Signals {
     }
 }
 
+/// `shop` for `shop.service`.
+fn short(unit: &UnitName) -> &str {
+    unit.as_str().trim_end_matches(".service")
+}
+
 /// Nobody is left to hear that standard error is closed.
-fn say(name: &Name, text: std::fmt::Arguments<'_>) {
+fn say(name: &str, text: std::fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr(), "{name}: {text}");
 }

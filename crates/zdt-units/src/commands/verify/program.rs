@@ -1,18 +1,18 @@
 //! Any program: our supervisor holds its socket and restarts it.
 
+use std::path::Path;
 use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use super::super::{Failed, listen, run};
+use super::super::{Failed, listen};
 use super::{about, answers, say, tell};
 use crate::cli::VerifyArgs;
 use crate::exit_code;
 use crate::host::supervisor::{BindErrors, Event, Events, Held, Launch, Supervisor};
-use crate::model::Listen;
-use crate::model::Ready;
+use crate::model::{Listen, Name, Ready};
 use crate::probe::{Address, Target};
 use crate::verify::result::{Host, PhaseKind, Subject, Verified};
 use crate::verify::{Options, Restarted, Restarts, checks, judge, measure};
@@ -67,7 +67,13 @@ pub(super) async fn verify(args: &VerifyArgs, options: &Options) -> Result<Verif
 }
 
 fn launch(args: &VerifyArgs) -> Launch {
-    let mut launch = run::launch(&args.program);
+    let (program, arguments) = args.program.split_first().expect("there is a program");
+    let stem = Path::new(program).file_stem().unwrap_or_default();
+    let name = Name::parse(&stem.to_string_lossy())
+        .or_else(|_| Name::parse("app"))
+        .expect("`app` is a name");
+    let mut launch = Launch::new(name, program);
+    launch.arguments = arguments.to_vec();
     launch.stdout_to_stderr = true;
     if args.no_notify {
         launch.readiness = Ready::Started;

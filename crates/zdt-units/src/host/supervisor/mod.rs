@@ -23,7 +23,9 @@ mod control;
 mod environment;
 mod event;
 mod hook;
+mod jobs;
 mod launch;
+mod manager;
 mod message;
 mod notify;
 mod output;
@@ -42,6 +44,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use self::event::{Event, Exit, RestartReport, WhyKilled};
 pub use self::launch::{Launch, OWN_PROGRAM, Part};
+pub use self::manager::{Boot, Happened, Manager};
 pub use self::sockets::{BindErrors, Held};
 pub use self::state::Hook;
 use self::unit::{Ask, Definition, Lasts, Unit};

@@ -9,6 +9,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::libc;
@@ -18,7 +19,7 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Group, User, chown};
 
-use crate::model::{Ipv6, Listen, Name, Socket, TcpAddress, UnitName, UserName};
+use crate::model::{Address, Ipv6, Listen, Name, Socket, TcpAddress, UnitName, UserName};
 
 /// As `DeferAcceptSec=` of the generated units.
 const DEFER_ACCEPT_SECS: usize = 5;
@@ -35,13 +36,16 @@ nix::setsockopt_impl!(
     sockopt::SetUsize
 );
 
-/// Listening sockets; they close when this is dropped.
-#[derive(Debug)]
-pub struct Held(Vec<HeldSocket>);
+/// Listening sockets; each closes when the last one who holds it is gone.
+#[derive(Clone, Debug, Default)]
+pub struct Held(Vec<Arc<HeldSocket>>);
 
 #[derive(Debug)]
 pub(super) struct HeldSocket {
+    pub(super) unit: UnitName,
     pub(super) name: Name,
+    /// Where it was to listen.
+    pub(super) address: Address,
     pub(super) fd: OwnedFd,
     place: Place,
 }
@@ -98,29 +102,71 @@ impl fmt::Display for BindError {
 impl Held {
     /// Binds and listens on all of `sockets`, or on none.
     pub fn bind(sockets: &[Socket]) -> Result<Self, BindErrors> {
+        Self::default().rebind(sockets)
+    }
+
+    /// Those that `sockets` has too, as they are, and the others of `sockets` bound; or nothing at all.
+    pub(super) fn rebind(&self, sockets: &[Socket]) -> Result<Self, BindErrors> {
         let mut held = Vec::new();
         let mut errors = Vec::new();
         for socket in sockets {
-            for (address, bound) in bind_all(socket) {
-                match bound {
-                    Ok((fd, place)) => held.push(HeldSocket {
+            for address in socket.listen.addresses() {
+                let is_same =
+                    |held: &&Arc<HeldSocket>| held.unit == socket.unit && held.address == address;
+                if let Some(there) = self.0.iter().find(is_same) {
+                    held.push(Arc::clone(there));
+                    continue;
+                }
+                match bind_one(&socket.listen, &address, backlog(socket.backlog)) {
+                    Ok((fd, place)) => held.push(Arc::new(HeldSocket {
+                        unit: socket.unit.clone(),
                         name: socket.name.clone(),
+                        address,
                         fd,
                         place,
-                    }),
+                    })),
                     Err((what, source)) => errors.push(BindError {
-                        address,
+                        address: address.to_string(),
                         what,
                         source,
                     }),
                 }
             }
         }
-        let held = Self(held);
         match errors.is_empty() {
-            true => Ok(held),
+            true => Ok(Self(held)),
             false => Err(BindErrors(errors)),
         }
+    }
+
+    /// A listening socket that somebody else has bound.
+    pub(super) fn adopt(
+        &mut self,
+        socket: &Socket,
+        address: Address,
+        fd: OwnedFd,
+    ) -> io::Result<()> {
+        let place = match &address {
+            Address::Tcp(_) => tcp_place(&fd).map_err(|(_, error)| error)?,
+            Address::Unix(path) => {
+                let path = PathBuf::from(path.as_str());
+                let inode = fs::symlink_metadata(&path)?.ino();
+                Place::Unix(path, inode)
+            }
+        };
+        self.0.push(Arc::new(HeldSocket {
+            unit: socket.unit.clone(),
+            name: socket.name.clone(),
+            address,
+            fd,
+            place,
+        }));
+        Ok(())
+    }
+
+    /// Whether all sockets of this unit are open.
+    pub(super) fn has(&self, unit: &UnitName) -> bool {
+        self.0.iter().any(|held| held.unit == *unit)
     }
 
     /// One socket named `http`, on a free port of 127.0.0.1. It hands connections over at
@@ -158,66 +204,55 @@ impl Held {
         })
     }
 
-    pub(super) fn sockets(&self) -> &[HeldSocket] {
+    pub(super) fn sockets(&self) -> &[Arc<HeldSocket>] {
         &self.0
     }
 }
 
-impl Drop for Held {
+impl Drop for HeldSocket {
     fn drop(&mut self) {
-        for socket in &self.0 {
-            if let Place::Unix(path, inode) = &socket.place
-                && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
-            {
-                let _ = fs::remove_file(path);
-            }
+        if let Place::Unix(path, inode) = &self.place
+            && fs::symlink_metadata(path).is_ok_and(|meta| meta.ino() == *inode)
+        {
+            let _ = fs::remove_file(path);
         }
     }
 }
 
 type Step<T> = Result<T, (&'static str, io::Error)>;
 
-fn bind_all(socket: &Socket) -> Vec<(String, Step<(OwnedFd, Place)>)> {
-    let backlog = backlog(socket.backlog);
-    match &socket.listen {
-        Listen::Tcp {
-            addresses,
-            ipv6,
-            defer_accept,
-        } => addresses
-            .iter()
-            .map(|address| {
-                let bound = tcp(*address, *ipv6).and_then(|fd| {
-                    if *defer_accept {
-                        setsockopt(&fd, DeferAccept, &DEFER_ACCEPT_SECS)
-                            .map_err(at("defer accepting on"))?;
-                    }
-                    listen(&fd, backlog).map_err(at("listen on"))?;
-                    let place = tcp_place(&fd)?;
-                    Ok((fd, place))
-                });
-                (address.to_string(), bound)
-            })
-            .collect(),
-        Listen::Unix {
-            paths,
-            mode,
-            user,
-            group,
-        } => paths
-            .iter()
-            .map(|path| {
-                let file = Path::new(path.as_str());
-                let bound = unix(file).and_then(|fd| {
-                    // Nobody can connect before `listen`, so the mode is never too wide.
-                    own(file, *mode, user.as_ref(), group.as_ref())?;
-                    listen(&fd, backlog).map_err(at("listen on"))?;
-                    let meta = fs::symlink_metadata(file).map_err(|error| ("look at", error))?;
-                    Ok((fd, Place::Unix(file.to_owned(), meta.ino())))
-                });
-                (path.to_string(), bound)
-            })
-            .collect(),
+fn bind_one(wanted: &Listen, address: &Address, backlog: Backlog) -> Step<(OwnedFd, Place)> {
+    match (wanted, address) {
+        (
+            Listen::Tcp {
+                ipv6, defer_accept, ..
+            },
+            Address::Tcp(address),
+        ) => {
+            let fd = tcp(*address, *ipv6)?;
+            if *defer_accept {
+                setsockopt(&fd, DeferAccept, &DEFER_ACCEPT_SECS)
+                    .map_err(at("defer accepting on"))?;
+            }
+            listen(&fd, backlog).map_err(at("listen on"))?;
+            let place = tcp_place(&fd)?;
+            Ok((fd, place))
+        }
+        (
+            Listen::Unix {
+                mode, user, group, ..
+            },
+            Address::Unix(path),
+        ) => {
+            let file = Path::new(path.as_str());
+            let fd = unix(file)?;
+            // Nobody can connect before `listen`, so the mode is never too wide.
+            own(file, *mode, user.as_ref(), group.as_ref())?;
+            listen(&fd, backlog).map_err(at("listen on"))?;
+            let meta = fs::symlink_metadata(file).map_err(|error| ("look at", error))?;
+            Ok((fd, Place::Unix(file.to_owned(), meta.ino())))
+        }
+        _ => unreachable!("an address is of the kind of its socket"),
     }
 }
 
