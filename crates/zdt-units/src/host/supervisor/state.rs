@@ -828,7 +828,12 @@ impl Machine {
         let pid = self.pid;
         let told = Action::Tell(Event::Stopping { pid });
         match self.phase {
-            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
+            Phase::Inactive | Phase::Failed => {
+                self.phase = Phase::Inactive;
+                self.result = Outcome::Success;
+                actions.push(Action::End(0));
+            }
+            Phase::Launching | Phase::Pausing { .. } => {
                 self.result = Outcome::Success;
                 actions.extend(self.end(0));
             }
