@@ -27,12 +27,19 @@ mod control;
 mod drive;
 mod environment;
 mod event;
+#[cfg_attr(not(test), expect(dead_code, reason = "the manager takes it up"))]
+mod kept;
 mod launch;
+#[cfg_attr(not(test), expect(dead_code, reason = "the manager takes it up"))]
+mod memory;
 mod message;
 mod notify;
+#[cfg_attr(not(test), expect(dead_code, reason = "the manager takes it up"))]
+mod ports;
 mod process;
 pub mod protocol;
 pub(super) mod sockets;
+mod stat;
 mod state;
 mod store;
 
