@@ -31,7 +31,8 @@ pub(super) fn set(pid: u32, addresses: &[Address], options: &[SocketOption]) -> 
     Ok(())
 }
 
-fn find(pid: u32, address: &Address) -> io::Result<Option<OwnedFd>> {
+/// The socket that process `pid` listens with on `address`.
+pub(super) fn find(pid: u32, address: &Address) -> io::Result<Option<OwnedFd>> {
     let number = i32::try_from(pid).ok().and_then(Pid::from_raw);
     let process = number.ok_or(io::ErrorKind::InvalidInput)?;
     let process = pidfd_open(process, PidfdFlags::empty())?;

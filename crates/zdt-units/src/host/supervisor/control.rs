@@ -43,6 +43,8 @@ pub(super) struct Limits {
     waiting: usize,
     /// How long a reader may take for none of them.
     stall: Duration,
+    /// How long nobody is accepted after the kernel had no descriptor for one.
+    pause: Duration,
 }
 
 impl Default for Limits {
@@ -53,12 +55,10 @@ impl Default for Limits {
             asking: Duration::from_secs(5),
             waiting: 1 << 20,
             stall: Duration::from_secs(10),
+            pause: Duration::from_millis(100),
         }
     }
 }
-
-/// How long nobody is accepted after the kernel had no descriptor for one.
-const PAUSE: Duration = Duration::from_millis(100);
 
 /// Needs a tokio runtime. Removes its file when it is dropped.
 #[derive(Debug)]
@@ -203,7 +203,7 @@ async fn accept(listener: Arc<UnixListener>, slots: Arc<Semaphore>, room: Room) 
                 });
             }
             // No descriptor is free; whoever it is stays in the queue.
-            Err(_) => sleep(PAUSE).await,
+            Err(_) => sleep(room.limits.pause).await,
         }
     }
 }
@@ -284,3 +284,6 @@ impl From<Failure> for Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
