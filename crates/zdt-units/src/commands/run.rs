@@ -72,7 +72,9 @@ fn from_file(args: &RunArgs) -> Result<(Launch, Vec<Socket>), Failed> {
         }
         _ => {}
     }
-    Ok((Launch::of(service), service.sockets.clone()))
+    let mut launch = Launch::of(service);
+    launch.user = None;
+    Ok((launch, service.sockets.clone()))
 }
 
 fn is_account(uid: Uid, name: &str) -> bool {

@@ -13,11 +13,14 @@ use super::event::{Event, Exit};
 use super::launch::Launch;
 use super::message::{self, Word};
 use super::notify::{NotifySocket, Received};
-use super::process::{Leftovers, Process, Start};
+use super::output::Output;
+use super::process::{Leftovers, Process};
 use super::sockets::Held;
+use super::start::{self, Start, StartError, Told};
 use super::state::{Action, Input, Machine};
 use super::store::Store;
 use super::{RestartError, RestartReport};
+use crate::model::UnitName;
 
 /// How long killed processes may take to vanish before they are left to init.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
@@ -41,6 +44,7 @@ pub(super) struct Driver {
     process: Option<Process>,
     leftovers: Leftovers,
     child_ended: Signal,
+    output: Output,
     began: Instant,
     asks: mpsc::UnboundedReceiver<Ask>,
     events: mpsc::UnboundedSender<Event>,
@@ -72,6 +76,7 @@ impl Driver {
             child_ended: signal(SignalKind::child())?,
             machine: Machine::new(launch.limits()),
             store: Store::new(launch.room())?,
+            output: Output::inherited(UnitName::service(&launch.service)),
             launch,
             held,
             process: None,
@@ -245,7 +250,9 @@ impl Driver {
         for action in actions {
             match action {
                 Action::Start => ended = ended.or(self.start()),
-                Action::Terminate => self.process.iter().for_each(Process::terminate),
+                Action::Terminate => self.process.iter().for_each(|process| {
+                    process.signal(nix::sys::signal::Signal::SIGTERM);
+                }),
                 Action::Kill => self.process.iter().for_each(Process::kill),
                 Action::KillRest => {
                     if let Some(process) = self.process.take() {
@@ -275,14 +282,26 @@ impl Driver {
     }
 
     fn start(&mut self) -> Option<u8> {
-        let start = Start {
-            launch: &self.launch,
-            held: &self.held,
-            store: &self.store,
-            notify_socket: self.notify.path(),
-            generation: self.machine.generation(),
+        let start = |invocation: String| {
+            let told = Told {
+                generation: self.machine.generation(),
+                invocation: &invocation,
+                number: 1,
+                port: None,
+                extra: &[],
+            };
+            let start = Start {
+                launch: &self.launch,
+                held: &self.held,
+                store: &self.store,
+                notify_socket: self.notify.path(),
+                told,
+                output: &self.output,
+            };
+            start.run()
         };
-        let input = match start.run() {
+        let invocation = start::invocation().map_err(StartError::Share);
+        let input = match invocation.and_then(start) {
             Ok(process) => {
                 let pid = process.main();
                 self.process = Some(process);

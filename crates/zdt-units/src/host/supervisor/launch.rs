@@ -7,7 +7,9 @@ use std::time::Duration;
 use super::state::Limits;
 pub use super::state::Readiness;
 use super::store;
-use crate::model::{Drain, EnvironmentFile, Name, Restarts, Service};
+use crate::model::{
+    CredentialName, Drain, EnvironmentFile, Name, PathText, Restarts, Service, User, UserName,
+};
 
 /// How one process after the other is started and stopped.
 #[derive(Clone, Debug)]
@@ -22,6 +24,14 @@ pub struct Launch {
     pub environment_files: Vec<EnvironmentFile>,
     /// `None`: that of this process.
     pub working_directory: Option<PathBuf>,
+    /// Whom it runs as, which takes root; `None`: the user of this process.
+    pub user: Option<UserName>,
+    /// Copied anew at each start, below `runtime`.
+    pub credentials: Vec<(CredentialName, PathText)>,
+    /// A directory of the launcher that does not outlive a reboot, and that `user` may pass through.
+    pub runtime: Option<PathBuf>,
+    /// It goes on when this process is killed, and a later one takes it up.
+    pub outlives: bool,
     pub drain: Drain,
     pub readiness: Readiness,
     pub start_timeout: Duration,
@@ -53,6 +63,10 @@ impl Launch {
             environment: Vec::new(),
             environment_files: Vec::new(),
             working_directory: None,
+            user: None,
+            credentials: Vec::new(),
+            runtime: None,
+            outlives: false,
             drain,
             readiness: Readiness::Notify,
             start_timeout: Duration::from_secs(60),
@@ -84,6 +98,12 @@ impl Launch {
                 .working_directory
                 .as_ref()
                 .map(|path| path.text().of_instance(1).into()),
+            user: match &service.user {
+                User::Named(user) => Some(user.clone()),
+                // One of systemd's making, and the one who starts this.
+                User::Dynamic(_) | User::Root => None,
+            },
+            credentials: service.credentials.clone(),
             drain: service.drain,
             start_timeout: service.start_timeout,
             stop_timeout: service.stop_timeout(),

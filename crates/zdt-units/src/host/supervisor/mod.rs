@@ -19,15 +19,22 @@
 //! # Ok(()) }
 //! ```
 
+mod cgroup;
+mod credentials;
 mod drive;
 mod environment;
 mod event;
+pub mod hook;
 mod launch;
 mod message;
 mod notify;
-mod process;
+pub mod output;
+mod pidfd;
+pub mod process;
 pub mod protocol;
+pub mod reap;
 pub(super) mod sockets;
+pub mod start;
 mod state;
 mod store;
 
@@ -35,10 +42,12 @@ use std::io;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::cgroup::enter as enter_cgroup;
 use self::drive::{Ask, Driver};
 pub use self::event::{Event, Exit, RestartReport, WhyKilled};
 pub use self::launch::{Launch, OWN_PROGRAM, Readiness};
 pub use self::sockets::{BindErrors, Held};
+pub use self::store::Store;
 
 /// A running service. Without any handle left its process is killed.
 #[derive(Clone, Debug)]
