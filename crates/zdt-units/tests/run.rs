@@ -202,7 +202,7 @@ async fn a_process_is_told_what_it_was_given() {
     let directory = tempfile::tempdir().unwrap();
     let told = directory.path().join("told");
     let variables = "$$ $LISTEN_PID $LISTEN_FDS $LISTEN_FDNAMES $ZDT_GENERATION $ZDT_SERVICE \
-        $ZDT_DRAIN_LIMIT $GIVEN $FROM_FILE watchdog=$WATCHDOG_USEC invocation=$INVOCATION_ID $(pwd) \
+        $ZDT_DRAIN_LIMIT $GIVEN $FROM_FILE watchdog=$WATCHDOG_USEC invocation=${#INVOCATION_ID} $(pwd) \
         $(ls -l /proc/$$/fd | grep -c socket:)";
     let file = directory.path().join("environment");
     fs::write(&file, "FROM_FILE='from file' # not a comment\n").unwrap();
@@ -226,7 +226,7 @@ async fn a_process_is_told_what_it_was_given() {
     assert_eq!(
         read_when_there(&told).await,
         format!(
-            "{pid} {pid} 2 http:admin 1 test 30s given from file # not a comment watchdog= invocation= / 2"
+            "{pid} {pid} 2 http:admin 1 test 30s given from file # not a comment watchdog= invocation=32 / 2"
         )
     );
     // It ends by the signal, which is clean.

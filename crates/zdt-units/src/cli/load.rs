@@ -201,8 +201,24 @@ pub struct ExecArgs {
     #[arg(long)]
     pub parent: Option<i32>,
 
+    /// Go on when that process ends
+    #[arg(long)]
+    pub outlives: bool,
+
+    /// Say on this descriptor, a pipe, why the program cannot be run
+    #[arg(long, value_name = "FD")]
+    pub tell: Option<i32>,
+
     #[arg(long)]
     pub open_files: Option<u64>,
+
+    /// Enter this cgroup
+    #[arg(long, value_name = "DIR")]
+    pub cgroup: Option<PathBuf>,
+
+    /// Become this user
+    #[arg(long, value_name = "NAME")]
+    pub user: Option<String>,
 
     #[arg(last = true, required = true)]
     pub command: Vec<OsString>,

@@ -1,4 +1,4 @@
-//! `zdt-units exec`, hidden: the last step before the process of a service.
+//! `zdt-units exec`, hidden: the last steps before the process of a service.
 //!
 //! `LISTEN_PID` is the process's own number, which only the process itself can
 //! set. It stays the same when the program replaces this one.
@@ -8,16 +8,21 @@
     reason = "this process becomes the process of a service"
 )]
 
-use std::io::{self, Write};
+use std::fs::{File, OpenOptions};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, RawFd};
+use std::os::unix::fs::fchown;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::getppid;
+use nix::unistd::{User, close, getppid, initgroups, setgid, setuid};
+use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 use crate::cli::ExecArgs;
+use crate::host::supervisor::enter_cgroup;
 
 /// What a shell returns for a program that it cannot run.
 const NOT_RUN: u8 = 126;
@@ -25,23 +30,54 @@ const NOT_FOUND: u8 = 127;
 
 /// Returns only if the program cannot be run.
 pub(super) fn run(args: &ExecArgs) -> ExitCode {
+    let mut tell = args.tell.and_then(|fd| pipe(fd).ok());
+    let (code, reason) = become_program(args);
+    let _ = writeln!(io::stderr(), "error: {reason}");
+    if let Some(tell) = &mut tell {
+        let _ = tell.write_all(reason.as_bytes());
+    }
+    ExitCode::from(code)
+}
+
+/// The same pipe, which the program will not have.
+fn pipe(fd: RawFd) -> io::Result<File> {
+    let file = OpenOptions::new()
+        .write(true)
+        .open(format!("/proc/self/fd/{fd}"));
+    close(fd)?;
+    file
+}
+
+fn become_program(args: &ExecArgs) -> (u8, String) {
     let Some((program, arguments)) = args.command.split_first() else {
-        return ExitCode::from(NOT_RUN);
+        return (NOT_RUN, "there is no program to run".to_owned());
     };
-    // A supervisor that was killed must not leave a process on sockets that
-    // nobody holds any more: the next supervisor could not listen.
-    let _ = set_pdeathsig(Signal::SIGTERM);
-    if args
-        .parent
-        .is_some_and(|parent| getppid().as_raw() != parent)
-    {
-        return ExitCode::from(NOT_RUN);
+    if let Some(cgroup) = &args.cgroup {
+        // Its process group has to do then.
+        let _ = enter_cgroup(cgroup);
     }
     if let Some(wanted) = args.open_files
         && let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE)
     {
         // Less than wanted shows in what the program reports.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
+    }
+    if let Some(user) = &args.user
+        && let Err(error) = become_user(user)
+    {
+        return (NOT_RUN, format!("failed to become user `{user}`: {error}"));
+    }
+    if !args.outlives {
+        // A supervisor that was killed must not leave a process on sockets that
+        // nobody holds any more: the next supervisor could not listen. After the
+        // change of user, which the kernel takes for a reason to forget it.
+        let _ = set_pdeathsig(Signal::SIGTERM);
+    }
+    if args
+        .parent
+        .is_some_and(|parent| getppid().as_raw() != parent)
+    {
+        return (NOT_RUN, "who started it has ended meanwhile".to_owned());
     }
 
     let pid = std::process::id().to_string();
@@ -52,9 +88,28 @@ pub(super) fn run(args: &ExecArgs) -> ExitCode {
     }
     let error = command.exec();
     let program = program.to_string_lossy();
-    let _ = writeln!(io::stderr(), "error: failed to run `{program}`: {error}");
-    ExitCode::from(match error.kind() {
-        io::ErrorKind::NotFound => NOT_FOUND,
+    let code = match error.kind() {
+        ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_RUN,
-    })
+    };
+    (code, format!("failed to run `{program}`: {error}"))
+}
+
+fn become_user(name: &str) -> io::Result<()> {
+    let user = User::from_name(name)?
+        .ok_or_else(|| io::Error::new(ErrorKind::NotFound, "there is no such user"))?;
+    // Programs open `/dev/stdout`, which takes the right to open the pipe that it is. The launcher's own can be told
+    // by that both ends are open in one.
+    for output in [io::stdout().as_fd(), io::stderr().as_fd()] {
+        if FileType::from_raw_mode(fstat(output)?.st_mode) == FileType::Fifo
+            && fcntl_getfl(output)?.contains(OFlags::RDWR)
+        {
+            fchown(output, Some(user.uid.as_raw()), Some(user.gid.as_raw()))?;
+        }
+    }
+    let c_name = std::ffi::CString::new(name)?;
+    initgroups(&c_name, user.gid)?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
+    Ok(())
 }

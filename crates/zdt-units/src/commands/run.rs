@@ -7,7 +7,7 @@
 
 mod flags;
 
-use std::io::{self, Write};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -119,7 +119,7 @@ async fn supervise(mut manager: Manager) -> Result<u8, Failed> {
     let mut signals = Signals::new()
         .map_err(|error| Failed::unexpected(format!("failed to listen for signals: {error}")))?;
     for (unit, socket, address) in manager.addresses() {
-        say(&unit, format_args!("listening on {address} (`{socket}`)"));
+        manager.say(&format!("{unit}: listening on {address} (`{socket}`)"));
     }
     manager.start();
     let mut restart = Restart::default();
@@ -127,8 +127,8 @@ async fn supervise(mut manager: Manager) -> Result<u8, Failed> {
     loop {
         tokio::select! {
             happened = manager.next() => match happened {
-                Happened::Unit(unit, event) => say(short(&unit), format_args!("{event}")),
-                Happened::Said(text) => say("zdt-units", format_args!("{text}")),
+                Happened::Unit(unit, event) => manager.say(&format!("{}: {event}", short(&unit))),
+                Happened::Said(text) => manager.say(&format!("zdt-units: {text}")),
                 Happened::Ended(code) => return Ok(code),
             },
             asked = signals.next() => match asked {
@@ -170,10 +170,7 @@ impl Restart {
         }
         match command.stdin(Stdio::null()).spawn() {
             Ok(child) => self.running = Some(child),
-            Err(error) => say(
-                "zdt-units",
-                format_args!("failed to begin a restart: {error}"),
-            ),
+            Err(error) => manager.say(&format!("zdt-units: failed to begin a restart: {error}")),
         }
     }
 
@@ -229,9 +226,4 @@ impl Signals {
 /// `shop` for `shop.service`.
 fn short(unit: &UnitName) -> &str {
     unit.as_str().trim_end_matches(".service")
-}
-
-/// Nobody is left to hear that standard error is closed.
-fn say(name: &str, text: std::fmt::Arguments<'_>) {
-    let _ = writeln!(io::stderr(), "{name}: {text}");
 }

@@ -1,7 +1,5 @@
 //! What takes a while: starts and stops that are followed to their end, in their order.
 
-use std::sync::Arc;
-
 use futures_util::future::{join_all, select_all};
 use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use tokio::sync::{oneshot, watch};
@@ -147,7 +145,7 @@ pub(super) async fn in_order<T>(parts: Vec<Ordered>, what: impl AsyncFn(&[Unit])
 }
 
 /// What processes printed: the last lines, and with `follow` all that comes.
-pub(super) async fn logs(outputs: Vec<Arc<Output>>, lines: usize, follow: bool, answers: Answers) {
+pub(super) async fn logs(outputs: Vec<Output>, lines: usize, follow: bool, answers: Answers) {
     let mut followed: Vec<_> = outputs.iter().map(|output| output.follow()).collect();
     let mut last: Vec<_> = outputs
         .iter()

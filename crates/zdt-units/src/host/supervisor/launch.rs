@@ -4,12 +4,11 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::output::Sink;
 use super::state::{Limits, Sequence};
 use super::store;
 use crate::model::{
-    Drain, EnvironmentFile, Name, Ports, Ready, Restarts, Service, Stop, Strategy, Task, UnitName,
-    User, UserName, span,
+    CredentialName, Drain, EnvironmentFile, Exec, Name, PathText, Ports, Ready, Restarts, Service,
+    Stop, Strategy, Task, UnitName, User, UserName, span,
 };
 
 /// How one process after the other is started and stopped.
@@ -25,20 +24,24 @@ pub struct Launch {
     pub environment_files: Vec<EnvironmentFile>,
     /// Which of several equal ones, from 1.
     pub number: u32,
-    /// `None`: that of this process.
-    pub user: Option<UserName>,
     /// Leads to the release that is started.
     pub current: Option<PathBuf>,
     /// One of these that is free is the process's own.
     pub ports: Option<Ports>,
     /// Where processes that serve at the same time find each other.
     pub handover_directory: Option<PathBuf>,
-    /// It goes on if this process is killed, for another one to take it up.
-    pub outlives: bool,
     /// It does one thing and ends.
     pub task: bool,
     /// `None`: that of this process.
     pub working_directory: Option<PathBuf>,
+    /// Whom it runs as, which takes root; `None`: the user of this process.
+    pub user: Option<UserName>,
+    /// Copied anew at each start, below `runtime`.
+    pub credentials: Vec<(CredentialName, PathText)>,
+    /// A directory of the launcher that does not outlive a reboot, and that `user` may pass through.
+    pub runtime: Option<PathBuf>,
+    /// It goes on when this process is killed, and a later one takes it up.
+    pub outlives: bool,
     pub drain: Drain,
     pub readiness: Ready,
     pub start_timeout: Duration,
@@ -53,9 +56,6 @@ pub struct Launch {
     pub open_files: Option<u64>,
     /// Whether it may leave descriptors for the next process.
     pub handover: bool,
-    pub(super) sink: Sink,
-    /// So many lines of what it printed are kept.
-    pub lines: usize,
     /// What it prints goes to the standard error of this process, whose own output is data.
     pub stdout_to_stderr: bool,
     /// The `zdt-units` that tells the process its own id, by its `exec` command.
@@ -108,6 +108,14 @@ impl Part {
 /// As `TimeoutStopSec=` of the generated units of tasks.
 const TASK_STOP: Duration = Duration::from_secs(10);
 
+/// `None`: one of systemd's making is the one who starts this, here.
+fn user(service: &Service) -> Option<UserName> {
+    match &service.user {
+        User::Named(user) => Some(user.clone()),
+        User::Dynamic(_) | User::Root => None,
+    }
+}
+
 /// The link to the release that is started, if the service has releases.
 fn link(service: &Service, name: &str) -> Option<PathBuf> {
     let release = service.release.as_ref()?;
@@ -128,13 +136,15 @@ impl Launch {
             environment: Vec::new(),
             environment_files: Vec::new(),
             number: 1,
-            user: None,
             current: None,
             ports: None,
             handover_directory: None,
-            outlives: false,
             task: false,
             working_directory: None,
+            user: None,
+            credentials: Vec::new(),
+            runtime: None,
+            outlives: false,
             drain,
             readiness: Ready::Notify,
             start_timeout: Duration::from_secs(60),
@@ -145,8 +155,6 @@ impl Launch {
             watchdog: None,
             open_files: None,
             handover: true,
-            sink: Sink::Prefixed,
-            lines: 50,
             stdout_to_stderr: false,
             helper: OWN_PROGRAM.into(),
         }
@@ -185,10 +193,8 @@ impl Launch {
             environment,
             environment_files: service.environment_files.clone(),
             number,
-            user: match &service.user {
-                User::Named(user) => Some(user.clone()),
-                User::Dynamic(_) | User::Root => None,
-            },
+            user: user(service),
+            credentials: service.credentials.clone(),
             working_directory: service
                 .working_directory
                 .as_ref()
@@ -236,10 +242,8 @@ impl Launch {
                 .as_ref()
                 .map(|path| path.text().of_instance(1).into()),
             current: link(service, "next"),
-            user: match &service.user {
-                User::Named(user) => Some(user.clone()),
-                User::Dynamic(_) | User::Root => None,
-            },
+            user: user(service),
+            credentials: given.credentials.clone(),
             task: true,
             start_timeout: service.task_timeout(task),
             stop_timeout: TASK_STOP,
@@ -247,6 +251,29 @@ impl Launch {
             open_files: Some(service.open_files),
             ..Self::new(service.name.clone(), program.unwrap_or_default())
         }
+    }
+
+    /// A command of the service as words.
+    pub(super) fn words(&self, exec: &Exec) -> Vec<OsString> {
+        let all = std::iter::once(exec.program()).chain(exec.arguments());
+        all.map(|text| text.of_instance(self.number).into())
+            .collect()
+    }
+
+    /// `ZDT_RELEASE` and what else is known of the release that is started.
+    pub(super) fn about_release(&self) -> Vec<(String, String)> {
+        let Some(release) = self
+            .current
+            .as_ref()
+            .and_then(|link| link.canonicalize().ok())
+        else {
+            return Vec::new();
+        };
+        let name = release.file_name().unwrap_or_default().to_string_lossy();
+        vec![
+            ("ZDT_RELEASE".to_owned(), name.into_owned()),
+            ("ZDT_RELEASE_PATH".to_owned(), release.display().to_string()),
+        ]
     }
 
     /// How many descriptors it may leave for the next process. One that does not say when it is ready does not say

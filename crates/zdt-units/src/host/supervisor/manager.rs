@@ -18,6 +18,7 @@ use super::control::{Access, Answers, Asked, Control};
 use super::event::Event;
 use super::jobs::{self, Job};
 use super::launch::{Launch, Part};
+use super::output::{Output, Sink};
 use super::protocol::{About, Answer, Question, Refusal, UnitReport, VERSION};
 use super::sockets::Held;
 use super::unit::{Ask, Definition, Lasts, Unit, View};
@@ -53,6 +54,7 @@ pub struct Manager {
     tell: mpsc::UnboundedSender<(UnitName, Event)>,
     work: mpsc::UnboundedReceiver<Work>,
     worker: mpsc::UnboundedSender<Work>,
+    sink: Sink,
     upgrades: u32,
     ending: bool,
 }
@@ -96,6 +98,9 @@ impl Manager {
         boot.place.make()?;
         let access = Access::of(&boot.model.launcher);
         let control = Control::bind(&boot.place.control, &access)?;
+        let sink = Sink::new(&boot.model.launcher.output).map_err(|error| {
+            Failure::new(format!("failed to open the output of programs: {error}")).without_effect()
+        })?;
         let (tell, told) = mpsc::unbounded_channel();
         let (worker, work) = mpsc::unbounded_channel();
         let mut manager = Self {
@@ -107,6 +112,7 @@ impl Manager {
             tell,
             work,
             worker,
+            sink,
             upgrades: 0,
             ending: false,
             boot,
@@ -125,6 +131,11 @@ impl Manager {
             all.collect::<Vec<_>>()
         };
         self.services.iter().flat_map(of).collect()
+    }
+
+    /// Says something beside what processes print.
+    pub fn say(&self, text: &str) {
+        self.sink.say(text);
     }
 
     /// Where it is asked.
@@ -348,9 +359,12 @@ impl Manager {
         };
         let service = service.name.clone();
         let definition = self.definition(&service, part);
+        let lines = usize::try_from(self.boot.model.launcher.lines).unwrap_or(usize::MAX);
+        let output = Output::new(name.clone(), lines, self.sink.clone());
         let unit = Unit::new(
             name.clone(),
             definition,
+            output,
             Lasts::WhileAsked,
             self.tell.clone(),
         )
@@ -367,7 +381,7 @@ impl Manager {
     fn definition(&self, service: &Name, part: Part) -> Definition {
         let managed = &self.services[service];
         let mut launch = Launch::of(&managed.service, part);
-        launch.lines = usize::try_from(self.boot.model.launcher.lines).unwrap_or(usize::MAX);
+        launch.runtime = Some(self.boot.place.runtime.clone());
         if self.boot.once {
             launch.restarts.limit = Some(0);
         }
@@ -595,7 +609,7 @@ impl Manager {
         };
         let outputs = self.units.iter().filter(is_wanted);
         let outputs = outputs
-            .map(|(_, known)| Arc::clone(&known.unit.output))
+            .map(|(_, known)| known.unit.output.clone())
             .collect();
         tokio::spawn(jobs::logs(outputs, lines, follow, answers));
     }

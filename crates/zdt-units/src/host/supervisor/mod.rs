@@ -19,10 +19,12 @@
 //! # Ok(()) }
 //! ```
 
+mod cgroup;
 mod control;
+mod credentials;
 mod environment;
 mod event;
-mod hook;
+pub mod hook;
 mod jobs;
 mod kept;
 mod launch;
@@ -30,27 +32,32 @@ mod manager;
 mod memory;
 mod message;
 mod notify;
-mod output;
+pub mod output;
+mod pidfd;
 mod ports;
-mod process;
+pub mod process;
 pub mod protocol;
+pub mod reap;
 pub(super) mod sockets;
+pub mod start;
 mod stat;
 mod state;
 mod store;
 mod unit;
 
 use std::io;
-
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub(crate) use self::cgroup::enter as enter_cgroup;
 pub use self::event::{Event, Exit, RestartReport, WhyKilled};
 pub use self::launch::{Launch, OWN_PROGRAM, Part};
 pub use self::manager::{Boot, Happened, Manager};
+use self::output::Output;
 pub use self::sockets::{BindErrors, Held};
 pub use self::state::Hook;
+pub use self::store::Store;
 use self::unit::{Ask, Definition, Lasts, Unit};
 use crate::model::UnitName;
 
@@ -90,7 +97,8 @@ impl Supervisor {
             launch: Arc::new(launch),
             held: Arc::new(held),
         };
-        let unit = Unit::new(name, definition, Lasts::UntilStopped, told)?;
+        let output = Output::inherited(name.clone());
+        let unit = Unit::new(name, definition, output, Lasts::UntilStopped, told)?;
         unit.ask(Ask::Start(oneshot::channel().0));
         tokio::spawn(async move {
             let mut last = None;

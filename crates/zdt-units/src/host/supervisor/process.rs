@@ -1,253 +1,247 @@
-//! One process of the service: started with its sockets, signalled, waited for.
+//! One process of a unit, with all that it started: signalled, waited for, taken up again by another program.
+//!
+//! The first process of a group is collected last, when this is dropped: until then the kernel gives its number, which
+//! is that of the group too, to nobody else.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "hosts are where processes are started and files are read"
+    reason = "hosts are where processes are looked at"
 )]
 
 use std::fs;
-use std::io;
-use std::os::fd::AsFd;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{ExitStatus, Stdio};
+use std::io::{self, ErrorKind, PipeReader, Read};
+use std::path::PathBuf;
 
-use command_fds::{CommandFdExt, FdMapping};
 use nix::errno::Errno;
-use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, getpgid};
-use tokio::process::{Child, Command};
-use tokio::signal::unix::{Signal as Signals, SignalKind, signal};
+use serde::{Deserialize, Serialize};
 
-use super::environment;
+use super::cgroup::Cgroup;
 use super::event::Exit;
-use super::launch::Launch;
-use super::sockets::Held;
-use super::store::Store;
+use super::pidfd::{Pidfd, Stat, Status};
+use super::reap::Claim;
 
-/// The first inherited descriptor, fixed by `sd_listen_fds(3)`.
-const FIRST_FD: i32 = 3;
+/// What a helper says of a program that it could not run is not longer.
+const LONGEST_REASON: u64 = 4096;
 
-/// What a service manager above us said to us and not to the process.
-const NOT_FOR_THE_PROCESS: [&str; 12] = [
-    "LISTEN_PID",
-    "LISTEN_FDS_FIRST_FD",
-    "LISTEN_PIDFDID",
-    "WATCHDOG_USEC",
-    "WATCHDOG_PID",
-    "INVOCATION_ID",
-    "SYSTEMD_EXEC_PID",
-    "FDSTORE",
-    "ZDT_HANDOVER",
-    "ZDT_HANDOVER_DIR",
-    "ZDT_HANDOVER_FD",
-    "MAINPID",
-];
-
-/// What differs from one start to the next.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Start<'a> {
-    pub(super) launch: &'a Launch,
-    pub(super) held: &'a Held,
-    pub(super) store: &'a Store,
-    pub(super) notify_socket: &'a Path,
-    pub(super) generation: u64,
-    pub(super) invocation: &'a str,
-    pub(super) port: Option<u16>,
-    pub(super) output: &'a super::output::Output,
-}
-
+/// A process that was started by [`Start`](super::start::Start), or taken up by its mark.
+///
+/// Killed with its group when dropped, unless it outlives the launcher.
 #[derive(Debug)]
-pub(super) struct Process {
-    child: Child,
-    /// The process started; also the number of its process group.
+pub struct Process {
+    main: Pidfd,
+    /// The first process, where another one is the main one now.
+    first: Option<Pidfd>,
     group: Pid,
-    main: Pid,
-    /// Wakes up when a process ended that is not `child`.
-    ended: Signals,
+    pub(super) invocation: String,
+    pub(super) cgroup: Option<Cgroup>,
+    /// The directory of its secrets.
+    pub(super) credentials: Option<PathBuf>,
+    pub(super) outlives: bool,
+    /// Where the helper says why it could not become the program.
+    pub(super) reason: Option<PipeReader>,
+    _claims: Vec<Claim>,
 }
 
-#[derive(Debug, thiserror::Error)]
-pub(super) enum StartError {
-    #[error("failed to read environment file `{path}`: {source}")]
-    EnvironmentFile { path: String, source: io::Error },
-    #[error("failed to share a descriptor: {0}")]
-    Share(io::Error),
-    #[error("failed to run `{program}`: {source}")]
-    Spawn { program: String, source: io::Error },
-}
-
-impl Start<'_> {
-    pub(super) fn run(self) -> Result<Process, StartError> {
-        let mut command = self.command()?;
-        let spawn = |source| StartError::Spawn {
-            program: self.launch.program.to_string_lossy().into_owned(),
-            source,
-        };
-        let ended = signal(SignalKind::child()).map_err(spawn)?;
-        let child = command.spawn().map_err(spawn)?;
-        let id = child.id().and_then(|id| i32::try_from(id).ok());
-        let group = Pid::from_raw(id.expect("a child that was not waited for has an id"));
-        Ok(Process {
-            child,
-            group,
-            main: group,
-            ended,
-        })
-    }
-
-    fn command(self) -> Result<Command, StartError> {
-        let launch = self.launch;
-        let mut command = Command::new(&launch.helper);
-        command.arg("exec");
-        command.arg(format!("--parent={}", std::process::id()));
-        if let Some(limit) = launch.open_files {
-            command.arg(format!("--open-files={limit}"));
-        }
-        command
-            .arg("--")
-            .arg(&launch.program)
-            .args(&launch.arguments);
-
-        for name in NOT_FOR_THE_PROCESS {
-            command.env_remove(name);
-        }
-        let names: Vec<&str> = self.names().collect();
-        command
-            .env("LISTEN_FDS", names.len().to_string())
-            .env("LISTEN_FDNAMES", names.join(":"))
-            .env("NOTIFY_SOCKET", self.notify_socket)
-            .env("ZDT_GENERATION", self.generation.to_string())
-            .envs(launch.drain.library_environment(&launch.service));
-        let room = launch.room();
-        if room > 0 {
-            command
-                .env("FDSTORE", room.to_string())
-                .env("ZDT_HANDOVER", "1");
-        }
-        if let Some(limit) = launch.watchdog {
-            command.env("WATCHDOG_USEC", limit.as_micros().to_string());
-        }
-        command.envs(launch.environment.iter().map(|(name, value)| (name, value)));
-        for file in &launch.environment_files {
-            let path = file.path.text().of_instance(1);
-            match fs::read_to_string(&path) {
-                Ok(text) => {
-                    command.envs(environment::parse(&text));
-                }
-                Err(_) if file.optional => {}
-                Err(source) => {
-                    return Err(StartError::EnvironmentFile { path, source });
-                }
-            }
-        }
-        if let Some(directory) = &launch.working_directory {
-            command.current_dir(directory);
-        }
-
-        if launch.stdout_to_stderr {
-            let stderr = io::stderr().as_fd().try_clone_to_owned();
-            command.stdout(stderr.map_err(StartError::Share)?);
-        }
-
-        let sockets = self.held.sockets().iter().map(|socket| socket.fd.as_fd());
-        let shared = sockets.chain(self.store.kept().map(|(_, fd)| fd));
-        let mappings = shared
-            .zip(FIRST_FD..)
-            .map(|(fd, child_fd)| {
-                let parent_fd = fd.try_clone_to_owned()?;
-                Ok(FdMapping {
-                    parent_fd,
-                    child_fd,
-                })
-            })
-            .collect::<io::Result<Vec<_>>>()
-            .map_err(StartError::Share)?;
-        command
-            .fd_mappings(mappings)
-            .expect("each descriptor has a number of its own");
-        // In a group of its own a Ctrl-C at the terminal does not reach it, and
-        // reading from the terminal would stop it.
-        command
-            .stdin(Stdio::null())
-            .process_group(0)
-            .kill_on_drop(true);
-        Ok(command)
-    }
-
-    fn names(&self) -> impl Iterator<Item = &str> {
-        self.held
-            .sockets()
-            .iter()
-            .map(|socket| socket.name.as_str())
-            .chain(self.store.kept().map(|(name, _)| name))
-    }
+/// What another program needs to go on with a process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    pub pid: i32,
+    /// Field 22 of `/proc/PID/stat`: with the number it means one process and no other.
+    pub start_time: u64,
+    pub group: i32,
+    /// Of the first process of the group, if that is another one.
+    #[serde(default)]
+    pub first_start_time: Option<u64>,
+    /// `INVOCATION_ID`, by which what it started is known.
+    pub invocation: String,
+    #[serde(default)]
+    pub cgroup: Option<PathBuf>,
+    #[serde(default)]
+    pub credentials: Option<PathBuf>,
 }
 
 impl Process {
-    pub(super) fn main(&self) -> u32 {
-        self.main.as_raw().unsigned_abs()
+    /// Of a child that leads a group of its own and was not collected.
+    pub(super) fn of(child: Pid, invocation: &str) -> io::Result<Self> {
+        Ok(Self {
+            main: Pidfd::open(child)?,
+            first: None,
+            group: child,
+            invocation: invocation.to_owned(),
+            cgroup: None,
+            credentials: None,
+            outlives: false,
+            reason: None,
+            _claims: vec![Claim::new(child)],
+        })
     }
 
-    pub(super) fn group(&self) -> Pid {
+    /// Goes on with a process, a child of this one or not; one that is no child ends as [`Exit::Unknown`].
+    ///
+    /// Fails with [`ErrorKind::NotFound`] if there is no such process any more.
+    pub fn resume(mark: Mark) -> io::Result<Self> {
+        let (pid, group) = (Pid::from_raw(mark.pid), Pid::from_raw(mark.group));
+        let main = Pidfd::open_same(pid, mark.start_time).map_err(|error| {
+            match error.raw_os_error().map(Errno::from_raw) {
+                Some(Errno::ESRCH | Errno::EINVAL | Errno::ENOENT) => ErrorKind::NotFound.into(),
+                _ => error,
+            }
+        })?;
+        let first = match mark.first_start_time {
+            Some(start_time) if group != pid => Pidfd::open_same(group, start_time).ok(),
+            _ => None,
+        };
+        let claims = std::iter::once(pid).chain(first.as_ref().map(|first| first.pid));
+        Ok(Self {
+            _claims: claims.map(Claim::new).collect(),
+            first,
+            group,
+            invocation: mark.invocation,
+            cgroup: mark.cgroup.and_then(|path| Cgroup::of(pid, &path)),
+            credentials: mark.credentials,
+            outlives: true,
+            reason: None,
+            main,
+        })
+    }
+
+    pub fn mark(&self) -> Mark {
+        Mark {
+            pid: self.main.pid.as_raw(),
+            start_time: self.main.start_time,
+            group: self.group.as_raw(),
+            first_start_time: self.first.as_ref().map(|first| first.start_time),
+            invocation: self.invocation.clone(),
+            cgroup: self.cgroup.as_ref().map(|group| group.path().to_owned()),
+            credentials: self.credentials.clone(),
+        }
+    }
+
+    pub fn main(&self) -> u32 {
+        self.main.pid.as_raw().unsigned_abs()
+    }
+
+    pub fn group(&self) -> Pid {
         self.group
     }
 
-    /// Takes `pid` for the main process, if it is one of this service.
-    pub(super) fn set_main(&mut self, pid: u32) -> bool {
+    /// Takes `pid` for the main process, if it is one of this unit.
+    pub fn set_main(&mut self, pid: u32) -> bool {
         let Ok(pid) = i32::try_from(pid).map(Pid::from_raw) else {
             return false;
         };
-        let known = getpgid(Some(pid)).is_ok_and(|group| group == self.group);
+        let Ok(main) = Pidfd::open(pid) else {
+            return false;
+        };
+        let of_cgroup = || self.cgroup.as_ref().is_some_and(|it| it.contains(pid));
+        let known = getpgid(Some(pid)) == Ok(self.group) || of_cgroup();
         if known {
-            self.main = pid;
+            self._claims.push(Claim::new(pid));
+            let before = std::mem::replace(&mut self.main, main);
+            if before.pid == self.group {
+                self.first = Some(before);
+            }
         }
         known
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
-        // One that has ended meanwhile is reported by `exited`.
-        let _ = kill(self.main, signal);
+    /// To the main process. One that has ended meanwhile is reported by [`exited`](Self::exited).
+    pub fn signal(&self, signal: Signal) {
+        let _ = self.main.signal(signal);
     }
 
-    pub(super) fn kill(&self) {
-        let _ = kill(self.main, Signal::SIGKILL);
-        let _ = killpg(self.group, Signal::SIGKILL);
+    /// The main process, and all that belongs to it.
+    pub fn kill(&self) {
+        let _ = self.main.signal(Signal::SIGKILL);
+        self.kill_all();
     }
 
-    /// Whether there was anything to kill.
-    pub(super) fn kill_group(&self) -> bool {
-        // An orphan that has ended already is none.
-        collect(self.group);
-        killpg(self.group, Signal::SIGKILL).is_ok()
+    /// After the end of the main process; whether there was anything to kill.
+    pub fn kill_group(&self) -> bool {
+        let populated = self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
+        let others = populated || !self.members().is_empty();
+        self.kill_all();
+        others
     }
 
-    /// Waits for the end of the main process.
-    pub(super) async fn exited(&mut self) -> Exit {
-        while self.main != self.group {
-            let _ = self.child.try_wait();
-            // It became our child when the process that started it ended.
-            match waitpid(self.main, Some(WaitPidFlag::WNOHANG)) {
-                Ok(WaitStatus::Exited(_, code)) => return Exit::Code(code),
-                Ok(WaitStatus::Signaled(_, signal, _)) => return Exit::Signal(signal as i32),
-                Err(_) if kill(self.main, None) == Err(Errno::ESRCH) => return Exit::Unknown,
-                _ => {}
-            }
-            self.ended.recv().await;
+    /// Waits for the end of the main process. Cancel-safe.
+    pub async fn exited(&mut self) -> Exit {
+        self.main.ended().await;
+        match self.main.status() {
+            Status::Ended(exit) => exit,
+            Status::Running | Status::NoChild => Exit::Unknown,
         }
-        match self.child.wait().await {
-            Ok(status) => exit(status),
-            Err(_) => Exit::Unknown,
+    }
+
+    /// After its end: why the program was never run, in the words of the helper that was to become it.
+    pub fn not_run(&mut self) -> Option<String> {
+        let mut reason = String::new();
+        let mut read = self.reason.take()?.take(LONGEST_REASON);
+        let _ = read.read_to_string(&mut reason);
+        (!reason.is_empty()).then_some(reason)
+    }
+
+    fn kill_all(&self) {
+        if let Some(cgroup) = &self.cgroup {
+            cgroup.kill();
         }
+        if self.holds_group() {
+            let _ = killpg(self.group, Signal::SIGKILL);
+            return;
+        }
+        for member in self.members() {
+            let _ = member.signal(Signal::SIGKILL);
+        }
+    }
+
+    /// Whether the number of the group can only mean this one: its first process runs, or was not collected.
+    fn holds_group(&self) -> bool {
+        let first = match self.main.pid == self.group {
+            true => Some(&self.main),
+            false => self.first.as_ref(),
+        };
+        first.is_some_and(|first| match first.status() {
+            Status::Running | Status::Ended(_) => true,
+            Status::NoChild => !first.has_ended(),
+        })
+    }
+
+    /// Those of the group that run.
+    fn members(&self) -> Vec<Pidfd> {
+        let held = self.holds_group();
+        let is_member = |stat: &Stat| stat.group == self.group && !stat.has_ended();
+        let candidates = Stat::all().filter(|(_, stat)| is_member(stat));
+        candidates
+            .filter_map(|(pid, stat)| Pidfd::open_same(pid, stat.start_time).ok())
+            .filter(|member| held || self.invoked(member.pid))
+            .collect()
+    }
+
+    /// Whether `pid` was started, by whatever way, with the id of this start.
+    fn invoked(&self, pid: Pid) -> bool {
+        let wanted = format!("INVOCATION_ID={}", self.invocation);
+        fs::read(format!("/proc/{pid}/environ")).is_ok_and(|environment| {
+            let mut variables = environment.split(|byte| *byte == 0);
+            variables.any(|variable| variable == wanted.as_bytes())
+        })
     }
 }
 
-fn exit(status: ExitStatus) -> Exit {
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Exit::Code(code),
-        (None, Some(signal)) => Exit::Signal(signal),
-        (None, None) => Exit::Unknown,
+impl Drop for Process {
+    fn drop(&mut self) {
+        let ended = self.main.has_ended();
+        if !ended && !self.outlives {
+            self.kill();
+        }
+        if let Some(directory) = self.credentials.take_if(|_| ended || !self.outlives) {
+            let _ = fs::remove_dir_all(directory);
+        }
+        for process in self.first.iter().chain([&self.main]) {
+            process.collect();
+        }
     }
 }
 
@@ -256,6 +250,7 @@ fn exit(status: ExitStatus) -> Exit {
 pub(super) struct Leftovers(Vec<Pid>);
 
 impl Leftovers {
+    /// `group` is no other one's yet: its process was not dropped.
     pub(super) fn add(&mut self, group: Pid) {
         self.0.push(group);
         self.collect();
@@ -276,7 +271,8 @@ fn collect(group: Pid) -> bool {
     loop {
         match waitpid(of_group, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) => return true,
-            Ok(_) => {}
+            // A signal without a name.
+            Ok(_) | Err(Errno::EINVAL) => {}
             Err(_) => return false,
         }
     }

@@ -16,7 +16,7 @@ pub(super) const MOST: usize = 16;
 
 /// Descriptors with names, in the order in which they came.
 #[derive(Debug)]
-pub(super) struct Store {
+pub struct Store {
     most: usize,
     kept: Vec<Kept>,
     next_id: u64,
@@ -35,7 +35,7 @@ struct Kept {
 
 impl Store {
     /// With room for so many.
-    pub(super) fn new(most: usize) -> io::Result<Self> {
+    pub fn new(most: usize) -> io::Result<Self> {
         let hang_ups = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
         // Only waiting is asked of it, and that is the same as with a pipe.
         let woken = Receiver::from_owned_fd_unchecked(hang_ups.0.try_clone()?)?;

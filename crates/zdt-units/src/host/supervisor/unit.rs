@@ -3,7 +3,7 @@
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "the id of a run comes from the kernel, and its beginning from the clock"
+    reason = "when a process began is told by the clock on the wall"
 )]
 
 use std::future::pending;
@@ -11,9 +11,10 @@ use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep_until, timeout};
 
 use super::RestartError;
 use super::event::{Event, Exit, RestartReport};
@@ -22,13 +23,17 @@ use super::launch::Launch;
 use super::message::{self, Word};
 use super::notify::{NotifySocket, Received};
 use super::output::Output;
-use super::process::{Process, Start};
+use super::process::{Leftovers, Process};
 use super::sockets::Held;
+use super::start::{self, Start, StartError, Told};
 use super::state::{Action, Hook, Input, Machine};
 use super::store::Store;
 use crate::event::EventKind;
 use crate::model::UnitName;
 use crate::observe::{Active, Instance, UnitState};
+
+/// How long killed processes may take to vanish before they are left to init.
+const REAP_LIMIT: Duration = Duration::from_secs(1);
 
 /// What is asked of a unit.
 #[derive(Debug)]
@@ -57,7 +62,7 @@ pub(super) struct Unit {
     pub(super) asks: mpsc::UnboundedSender<Ask>,
     pub(super) view: watch::Receiver<View>,
     told: broadcast::Sender<EventKind>,
-    pub(super) output: Arc<Output>,
+    pub(super) output: Output,
 }
 
 /// How a unit is right now.
@@ -83,10 +88,11 @@ impl Unit {
     pub(super) fn new(
         name: UnitName,
         definition: Definition,
+        output: Output,
         lasts: Lasts,
         events: Events,
     ) -> std::io::Result<Self> {
-        let driver = Driver::new(name, definition, lasts)?;
+        let driver = Driver::new(name, definition, output, lasts)?;
         Ok(driver.spawn(events))
     }
 
@@ -107,13 +113,15 @@ pub(super) struct Driver {
     notify: NotifySocket,
     machine: Machine,
     process: Option<Process>,
+    leftovers: Leftovers,
+    child_ended: Signal,
     began: Instant,
     /// The run that the next process, or the present one, belongs to.
     invocation: String,
     since: Option<SystemTime>,
     port: Option<u16>,
     untaken: usize,
-    output: Arc<Output>,
+    output: Output,
     hook: Option<AbortHandle>,
     hook_ended: mpsc::UnboundedReceiver<(Hook, Result<(), HookFailed>)>,
     hook_ends: mpsc::UnboundedSender<(Hook, Result<(), HookFailed>)>,
@@ -149,22 +157,30 @@ enum Woken {
     Asked(Option<Ask>),
     Due,
     Hook(Hook, Result<(), HookFailed>),
+    Child,
     /// Nothing that it has to do anything about.
     Nothing,
 }
 
 impl Driver {
-    fn new(name: UnitName, definition: Definition, lasts: Lasts) -> std::io::Result<Self> {
+    fn new(
+        name: UnitName,
+        definition: Definition,
+        output: Output,
+        lasts: Lasts,
+    ) -> std::io::Result<Self> {
         let launch = &definition.launch;
         let (hook_ends, hook_ended) = mpsc::unbounded_channel();
         Ok(Self {
             notify: NotifySocket::bind()?,
             machine: Machine::new(launch.limits()),
             store: Store::new(launch.room())?,
-            output: Arc::new(Output::new(name.clone(), launch.lines, launch.sink.clone())),
+            output,
             name,
             definition,
             process: None,
+            leftovers: Leftovers::default(),
+            child_ended: signal(SignalKind::child())?,
             began: Instant::now(),
             invocation: String::new(),
             since: None,
@@ -189,7 +205,7 @@ impl Driver {
             asks,
             view: seen,
             told: told.clone(),
-            output: Arc::clone(&self.output),
+            output: self.output.clone(),
         };
         let (active, sub, _) = self.machine.state();
         let listeners = Listeners {
@@ -229,12 +245,21 @@ impl Driver {
                     }
                     self.feed(Input::HookEnded, to);
                 }
+                Woken::Child => self.leftovers.collect(),
                 Woken::Nothing => {}
             }
             listeners.see(&self);
             if self.over {
+                let _ = timeout(REAP_LIMIT, self.reap()).await;
                 return;
             }
+        }
+    }
+
+    async fn reap(&mut self) {
+        while !self.leftovers.is_empty() {
+            self.child_ended.recv().await;
+            self.leftovers.collect();
         }
     }
 
@@ -269,6 +294,7 @@ impl Driver {
             () = due => Woken::Due,
             Some((hook, done)) = self.hook_ended.recv() => Woken::Hook(hook, done),
             () = self.store.hang_up() => Woken::Nothing,
+            _ = self.child_ended.recv(), if !self.leftovers.is_empty() => Woken::Child,
         }
     }
 
@@ -395,11 +421,12 @@ impl Driver {
                 }
                 Action::Kill => self.process.iter().for_each(Process::kill),
                 Action::KillRest => {
-                    if let Some(process) = self.process.take()
-                        && process.kill_group()
-                    {
-                        let pid = process.main();
-                        self.tell(Event::LeftBehind { pid }, to);
+                    if let Some(process) = self.process.take() {
+                        if process.kill_group() {
+                            let pid = process.main();
+                            self.tell(Event::LeftBehind { pid }, to);
+                        }
+                        self.leftovers.add(process.group());
                     }
                 }
                 Action::CloseUntaken => self.close_untaken(to),
@@ -425,9 +452,34 @@ impl Driver {
         let launch = Arc::clone(&self.definition.launch);
         let pid = self.process.as_ref().map_or(0, Process::main);
         let ends = self.hook_ends.clone();
-        let output = Arc::clone(&self.output);
+        let output = self.output.clone();
+        let (generation, port) = (self.machine.generation(), self.port);
+        let invocation = self.invocation.clone();
         let running = tokio::spawn(async move {
-            let done = hook::run(hook, &launch, pid, limit, &output).await;
+            let stop = &launch.stop;
+            let (name, exec) = match hook {
+                Hook::Quiet => ("stop.quiet", &stop.quiet),
+                Hook::Drain => ("stop.drain", &stop.drain),
+                Hook::Stop => ("stop.command", &stop.command),
+            };
+            let words = exec.iter().flat_map(|exec| launch.words(exec));
+            let extra = launch.about_release();
+            let run = hook::Hook {
+                name,
+                exec: &words.collect::<Vec<_>>(),
+                launch: &launch,
+                told: Told {
+                    generation,
+                    invocation: &invocation,
+                    number: launch.number,
+                    port,
+                    extra: &extra,
+                },
+                pid,
+                limit,
+                output: &output,
+            };
+            let done = run.run().await;
             let _ = ends.send((hook, done));
         });
         self.hook = Some(running.abort_handle());
@@ -444,19 +496,7 @@ impl Driver {
     }
 
     fn launch(&mut self, to: &mut Listeners) {
-        self.invocation = invocation();
-        let definition = self.definition.clone();
-        let start = Start {
-            launch: &definition.launch,
-            held: &definition.held,
-            store: &self.store,
-            notify_socket: self.notify.path(),
-            generation: self.machine.generation(),
-            invocation: &self.invocation,
-            port: self.port,
-            output: &self.output,
-        };
-        let input = match start.run() {
+        let input = match self.start() {
             Ok(process) => {
                 let pid = process.main();
                 self.process = Some(process);
@@ -466,6 +506,26 @@ impl Driver {
             Err(error) => Input::NotStarted(error.to_string()),
         };
         self.feed(input, to);
+    }
+
+    fn start(&mut self) -> Result<Process, StartError> {
+        self.invocation = start::invocation().map_err(StartError::Share)?;
+        let launch = &self.definition.launch;
+        let start = Start {
+            launch,
+            held: &self.definition.held,
+            store: &self.store,
+            notify_socket: self.notify.path(),
+            told: Told {
+                generation: self.machine.generation(),
+                invocation: &self.invocation,
+                number: launch.number,
+                port: self.port,
+                extra: &launch.about_release(),
+            },
+            output: &self.output,
+        };
+        start.run()
     }
 
     fn tell(&mut self, event: Event, to: &mut Listeners) {
@@ -527,12 +587,6 @@ impl Listeners {
             });
         }
     }
-}
-
-/// 32 hexadecimal digits that nobody had before.
-fn invocation() -> String {
-    let uuid = std::fs::read_to_string("/proc/sys/kernel/random/uuid").unwrap_or_default();
-    uuid.chars().filter(char::is_ascii_hexdigit).collect()
 }
 
 fn settle(answers: impl IntoIterator<Item = Answer>, answer: &Result<RestartReport, RestartError>) {
