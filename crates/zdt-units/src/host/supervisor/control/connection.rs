@@ -55,6 +55,10 @@ impl Answers {
     }
 
     /// Does not wait. `false`: the client is gone, or has left too much unread and is dropped.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an answer is made to be sent, and then of no use"
+    )]
     pub(in crate::host::supervisor) fn send(&self, answer: Answer) -> bool {
         let line = line(&answer);
         match Arc::clone(&self.room).try_acquire_many_owned(self.cost(&line)) {
@@ -136,9 +140,8 @@ async fn read(stream: &mut UnixStream, longest: usize) -> Result<Option<Question
     let mut text = Vec::new();
     let mut chunk = vec![0; CHUNK];
     loop {
-        let read = match stream.read(&mut chunk).await {
-            Ok(read) => read,
-            Err(_) => return Ok(None),
+        let Ok(read) = stream.read(&mut chunk).await else {
+            return Ok(None);
         };
         let chunk = &chunk[..read];
         let end = chunk.iter().position(|byte| *byte == b'\n');

@@ -132,10 +132,17 @@ impl Launcher {
             path,
             _directory: directory,
         };
-        while UnixStream::connect(&launcher.path).is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        loop {
+            match UnixStream::connect(&launcher.path) {
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(mut client) => {
+                    // When this is read to its end, the launcher has closed it.
+                    client.write_all(b"?\n").unwrap();
+                    client.read_to_end(&mut Vec::new()).unwrap();
+                    return launcher;
+                }
+            }
         }
-        launcher
     }
 
     fn open_files(&self) -> usize {
