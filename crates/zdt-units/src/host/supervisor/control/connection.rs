@@ -131,7 +131,7 @@ pub(super) async fn serve(mut stream: UnixStream, room: Room) {
     if room.ask.send(asked).await.is_err() {
         return refuse(stream, ending(), limits).await;
     }
-    answer(stream, queued, &room_of_answers, limits.stall).await;
+    answer(stream, queued, &room, &room_of_answers).await;
     room_of_answers.close();
 }
 
@@ -187,19 +187,36 @@ fn admit(stream: &UnixStream, question: Question, room: &Room) -> Result<Admitte
 async fn answer(
     mut stream: UnixStream,
     mut queued: mpsc::UnboundedReceiver<Queued>,
-    room: &Semaphore,
-    stall: Duration,
+    room: &Room,
+    room_of_answers: &Semaphore,
 ) {
+    let mut is_ending = false;
     loop {
         let next = tokio::select! {
             next = queued.recv() => next,
             () = hung_up(&stream) => return,
+            () = room.ask.closed(), if !is_ending => {
+                // What is queued is written all the same.
+                queued.close();
+                is_ending = true;
+                continue;
+            }
         };
         let mut chunk = Vec::new();
         let mut rooms = Vec::new();
         let mut is_last = false;
         match next {
-            None => (chunk, is_last) = (line(&Answer::Failed(broke_off())), true),
+            None => {
+                let why = match is_ending {
+                    true => ending(),
+                    false => refusal("the launcher did not say how it ended"),
+                };
+                let broke_off = Refusal {
+                    untouched: false,
+                    ..why
+                };
+                (chunk, is_last) = (line(&Answer::Failed(broke_off)), true);
+            }
             Some(first) => {
                 let mut next = Some(first);
                 while let Some(answer) = next {
@@ -211,8 +228,8 @@ async fn answer(
                 }
             }
         }
-        let written = timeout(stall, stream.write_all(&chunk)).await;
-        if !matches!(written, Ok(Ok(()))) || is_last || room.is_closed() {
+        let written = timeout(room.limits.stall, stream.write_all(&chunk)).await;
+        if !matches!(written, Ok(Ok(()))) || is_last || room_of_answers.is_closed() {
             return;
         }
     }
@@ -291,13 +308,6 @@ fn too_many(limits: Limits) -> Refusal {
     }
 }
 
-fn ending() -> Refusal {
+pub(super) fn ending() -> Refusal {
     refusal("the launcher is ending, or becoming another program")
-}
-
-fn broke_off() -> Refusal {
-    Refusal {
-        untouched: false,
-        ..refusal("the launcher did not say how it ended")
-    }
 }
