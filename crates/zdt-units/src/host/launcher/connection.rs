@@ -226,3 +226,104 @@ impl Refusal {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead as _, Write as _};
+    use std::os::unix::net::UnixListener;
+    use std::thread;
+
+    use super::*;
+
+    /// What a client makes of one that answers so to the next question, and then closes the connection.
+    async fn answered(text: &'static str) -> (Vec<Answer>, Result<Option<About>, Failure>) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("control.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let answers = thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().unwrap();
+                let mut question = String::new();
+                let mut reader = std::io::BufReader::new(&stream);
+                reader.read_line(&mut question).unwrap();
+                assert_eq!(question, "{\"ask\":\"hello\"}\n");
+                stream.write_all(text.as_bytes()).unwrap();
+            }
+        });
+        let connection = Connection::to(&path);
+        let mut stream = connection.ask(&Question::Hello).await.unwrap();
+        let mut all = Vec::new();
+        while let Some(answer) = stream.next().await {
+            all.push(without_place(answer, &path));
+        }
+        let about = connection.about().await.map_err(|failure| {
+            let reason = failure.reason.replace(&path.display().to_string(), "PATH");
+            Failure { reason, ..failure }
+        });
+        answers.join().unwrap();
+        (all, about)
+    }
+
+    fn without_place(answer: Answer, path: &Path) -> Answer {
+        match answer {
+            Answer::Failed(refusal) => Answer::Failed(Refusal {
+                reason: refusal.reason.replace(&path.display().to_string(), "PATH"),
+                ..refusal
+            }),
+            answer => answer,
+        }
+    }
+
+    fn reason(answer: Option<&Answer>) -> &str {
+        match answer {
+            Some(Answer::Failed(refusal)) => &refusal.reason,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_launcher_that_is_gone_has_failed() {
+        for text in ["", "{\"answer\":\"do"] {
+            let (answers, about) = answered(text).await;
+            let wanted = "the launcher at `PATH` closed the connection before it had answered";
+            assert_eq!(reason(answers.first()), wanted);
+            assert_eq!(answers.len(), 1);
+            let failure = about.unwrap_err();
+            assert_eq!(
+                (failure.reason.as_str(), failure.effect),
+                (wanted, Effect::Possible)
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_newer_launcher_says_besides_is_skipped() {
+        let text =
+            "{\"answer\":\"weather\",\"sun\":1}\n{\"answer\":\"done\"}\n{\"answer\":\"done\"}\n";
+        let (answers, about) = answered(text).await;
+        assert_eq!(answers, [Answer::Done]);
+        assert_eq!(
+            about.unwrap_err().reason,
+            "what listens at `PATH` is no launcher"
+        );
+    }
+
+    #[tokio::test]
+    async fn something_else_that_listens_is_no_launcher() {
+        let (answers, about) = answered("HTTP/1.1 400 Bad Request\r\n\r\n").await;
+        let wanted = "what listens at `PATH` does not answer as a launcher: expected value at line 1 column 1";
+        assert_eq!(reason(answers.first()), wanted);
+        assert_eq!(about.unwrap_err().reason, wanted);
+    }
+
+    #[tokio::test]
+    async fn another_version_of_the_protocol_is_refused_by_its_name() {
+        let text = "{\"answer\":\"launcher\",\"v\":2,\"version\":\"9.0.0\",\"pid\":1,\"since\":{\"secs_since_epoch\":0,\"nanos_since_epoch\":0},\"config\":null,\"text\":\"\",\"state\":\"/s\",\"upgrades\":0}\n";
+        let (answers, about) = answered(text).await;
+        assert_eq!(answers.len(), 2, "the launcher, and that it broke off");
+        assert_eq!(
+            about.unwrap_err().reason,
+            "the launcher at `PATH` is zdt-units 9.0.0, which speaks version 2 of the protocol, not 1"
+        );
+    }
+}

@@ -27,7 +27,7 @@ use tokio::time::{sleep, timeout};
 pub(super) use self::access::{Access, Peer};
 pub(super) use self::connection::Answers;
 use self::connection::Room;
-use super::protocol::{LONGEST_QUESTION, Question, Refusal};
+use super::protocol::{Answer, LONGEST_QUESTION, Question, Refusal};
 use crate::host::{Effect, Failure};
 
 /// What a client may cost.
@@ -165,27 +165,34 @@ impl Control {
         self.listener.as_fd()
     }
 
-    /// Accepts nobody any more, and gives the listening socket away with its file. Questions that were not
-    /// [`next`](Self::next) are told that nothing came of them.
-    pub(super) fn hand_on(mut self) -> io::Result<OwnedFd> {
+    /// As [`finish`](Self::finish), and gives the listening socket away with its file.
+    pub(super) async fn hand_on(mut self) -> io::Result<OwnedFd> {
         let fd = self.listener.as_fd().try_clone_to_owned()?;
         self.inode = 0;
+        self.finish().await;
         Ok(fd)
     }
 
-    /// Asks nothing more, and returns once all answers are on their way; those who do not read are not waited for.
+    /// Accepts nobody any more, and returns once all answers are written. Who was not answered to the end is told that
+    /// the launcher ends; who does not read is not waited for.
     pub(super) async fn finish(mut self) {
-        self.accepting.abort();
-        self.asked.close();
-        while self.asked.try_recv().is_ok() {}
+        self.end();
         let all = u32::try_from(self.limits.connections).unwrap_or(u32::MAX);
         let _ = timeout(self.limits.stall, self.slots.acquire_many(all)).await;
+    }
+
+    fn end(&mut self) {
+        self.accepting.abort();
+        self.asked.close();
+        while let Ok(asked) = self.asked.try_recv() {
+            asked.answers.send(Answer::Failed(connection::ending()));
+        }
     }
 }
 
 impl Drop for Control {
     fn drop(&mut self) {
-        self.accepting.abort();
+        self.end();
         if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
         }

@@ -12,7 +12,8 @@ use super::protocol::Child;
 use super::stat::{self, Stat};
 use crate::model::Memory;
 
-/// The kernel walks the page tables for a proportional size. A larger group is measured by its resident pages.
+/// The kernel walks the page tables for a proportional size: 23 ms for 1 GiB of small pages. A larger
+/// group is measured by its resident pages, which are never fewer.
 const CHEAP_BYTES: u64 = 4 << 30;
 const CHEAP_PROCESSES: usize = 64;
 
@@ -33,6 +34,7 @@ pub(super) struct Measured {
     pub(super) processes: Vec<Child>,
 }
 
+/// Takes long enough to be worth a thread of its own.
 pub(super) fn measure(group: Pid) -> io::Result<Measured> {
     Ok(Groups::read()?.measure(group))
 }

@@ -71,7 +71,7 @@ fn all_used(ports: Ports, taken: &BTreeSet<u16>, used: &[u16]) -> Failure {
     let own = taken.range(from..=to).count();
     let mut who: Vec<String> = used.iter().take(NAMED).map(|port| holder(*port)).collect();
     if used.len() > NAMED {
-        who.push(format!("{} more are in use", used.len() - NAMED));
+        who.push(format!("{} more in use", used.len() - NAMED));
     }
     if own > 0 {
         who.push(match own {
@@ -165,7 +165,7 @@ mod tests {
         assert_eq!(
             failure.reason,
             format!(
-                "no port from {from} to {to} is free: {}, {}, {}, 1 more are in use, one has another process of this launcher",
+                "no port from {from} to {to} is free: {}, {}, {}, 1 more in use, one has another process of this launcher",
                 has(from),
                 has(from + 1),
                 has(from + 2)

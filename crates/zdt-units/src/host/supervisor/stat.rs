@@ -1,7 +1,5 @@
 //! What `/proc/PID/stat` says; see `proc_pid_stat(5)`.
 
-#![expect(clippy::disallowed_methods, reason = "reads /proc")]
-
 use std::fs;
 
 /// One process at one moment.

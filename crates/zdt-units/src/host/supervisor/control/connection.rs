@@ -55,6 +55,10 @@ impl Answers {
     }
 
     /// Does not wait. `false`: the client is gone, or has left too much unread and is dropped.
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "an answer is made to be sent, and then of no use"
+    )]
     pub(in crate::host::supervisor) fn send(&self, answer: Answer) -> bool {
         let line = line(&answer);
         match Arc::clone(&self.room).try_acquire_many_owned(self.cost(&line)) {
@@ -127,7 +131,7 @@ pub(super) async fn serve(mut stream: UnixStream, room: Room) {
     if room.ask.send(asked).await.is_err() {
         return refuse(stream, ending(), limits).await;
     }
-    answer(stream, queued, &room_of_answers, limits.stall).await;
+    answer(stream, queued, &room, &room_of_answers).await;
     room_of_answers.close();
 }
 
@@ -136,9 +140,8 @@ async fn read(stream: &mut UnixStream, longest: usize) -> Result<Option<Question
     let mut text = Vec::new();
     let mut chunk = vec![0; CHUNK];
     loop {
-        let read = match stream.read(&mut chunk).await {
-            Ok(read) => read,
-            Err(_) => return Ok(None),
+        let Ok(read) = stream.read(&mut chunk).await else {
+            return Ok(None);
         };
         let chunk = &chunk[..read];
         let end = chunk.iter().position(|byte| *byte == b'\n');
@@ -184,19 +187,36 @@ fn admit(stream: &UnixStream, question: Question, room: &Room) -> Result<Admitte
 async fn answer(
     mut stream: UnixStream,
     mut queued: mpsc::UnboundedReceiver<Queued>,
-    room: &Semaphore,
-    stall: Duration,
+    room: &Room,
+    room_of_answers: &Semaphore,
 ) {
+    let mut is_ending = false;
     loop {
         let next = tokio::select! {
             next = queued.recv() => next,
             () = hung_up(&stream) => return,
+            () = room.ask.closed(), if !is_ending => {
+                // What is queued is written all the same.
+                queued.close();
+                is_ending = true;
+                continue;
+            }
         };
         let mut chunk = Vec::new();
         let mut rooms = Vec::new();
         let mut is_last = false;
         match next {
-            None => (chunk, is_last) = (line(&Answer::Failed(broke_off())), true),
+            None => {
+                let why = match is_ending {
+                    true => ending(),
+                    false => refusal("the launcher did not say how it ended"),
+                };
+                let broke_off = Refusal {
+                    untouched: false,
+                    ..why
+                };
+                (chunk, is_last) = (line(&Answer::Failed(broke_off)), true);
+            }
             Some(first) => {
                 let mut next = Some(first);
                 while let Some(answer) = next {
@@ -208,8 +228,8 @@ async fn answer(
                 }
             }
         }
-        let written = timeout(stall, stream.write_all(&chunk)).await;
-        if !matches!(written, Ok(Ok(()))) || is_last || room.is_closed() {
+        let written = timeout(room.limits.stall, stream.write_all(&chunk)).await;
+        if !matches!(written, Ok(Ok(()))) || is_last || room_of_answers.is_closed() {
             return;
         }
     }
@@ -288,13 +308,6 @@ fn too_many(limits: Limits) -> Refusal {
     }
 }
 
-fn ending() -> Refusal {
+pub(super) fn ending() -> Refusal {
     refusal("the launcher is ending, or becoming another program")
-}
-
-fn broke_off() -> Refusal {
-    Refusal {
-        untouched: false,
-        ..refusal("the launcher did not say how it ended")
-    }
 }

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 
 use tempfile::TempDir;
 
-use super::super::protocol::{Answer, Line};
+use super::super::protocol::Line;
 use super::*;
 use crate::host::launcher::connection::Connection;
 use crate::model::UnitName;
@@ -132,10 +132,17 @@ impl Launcher {
             path,
             _directory: directory,
         };
-        while UnixStream::connect(&launcher.path).is_err() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        loop {
+            match UnixStream::connect(&launcher.path) {
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+                Ok(mut client) => {
+                    // When this is read to its end, the launcher has closed it.
+                    client.write_all(b"?\n").unwrap();
+                    client.read_to_end(&mut Vec::new()).unwrap();
+                    return launcher;
+                }
+            }
         }
-        launcher
     }
 
     fn open_files(&self) -> usize {
@@ -314,7 +321,7 @@ async fn of_launchers_that_start_at_once_one_is_at_work() {
 async fn a_client_in_the_queue_is_answered_by_the_program_after_this_one() {
     let (_directory, path) = place();
     let control = Control::bind(&path, &OWN).unwrap();
-    let fd = control.hand_on().unwrap();
+    let fd = control.hand_on().await.unwrap();
     let waits = tokio::spawn({
         let path = path.clone();
         async move { ask(&path, &stop()).await }
@@ -342,4 +349,31 @@ async fn an_answer_that_never_came_is_told() {
     let failure = asks.await.unwrap().unwrap_err();
     assert_eq!(failure.reason, "the launcher did not say how it ended");
     assert_eq!(failure.effect, Effect::Possible);
+}
+
+#[tokio::test]
+async fn who_was_not_answered_is_told_that_the_launcher_ends() {
+    let (_directory, path) = place();
+    let mut control = Control::bind(&path, &OWN).unwrap();
+    let mut follows = Connection::to(&path).ask(&logs(1, true)).await.unwrap();
+    let followed = control.next().await;
+    let mut waits = Connection::to(&path).ask(&stop()).await.unwrap();
+    // It has been read, and nobody has taken it.
+    while control.asked.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let half = UnixStream::connect(&path).unwrap();
+    (&half).write_all(b"{\"ask\":").unwrap();
+    assert!(followed.answers.send(numbered(0)));
+    control.finish().await;
+    assert!(!followed.answers.send(numbered(1)));
+
+    let ending = "the launcher is ending, or becoming another program";
+    let told = |answer: Option<Answer>| match answer {
+        Some(Answer::Failed(refusal)) => (refusal.reason, refusal.untouched),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(follows.next().await, Some(numbered(0)));
+    assert_eq!(told(follows.next().await), (ending.to_owned(), false));
+    assert_eq!(told(waits.next().await), (ending.to_owned(), true));
 }
