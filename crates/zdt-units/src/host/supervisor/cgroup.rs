@@ -23,11 +23,10 @@ pub(super) struct Cgroup {
 }
 
 impl Cgroup {
-    /// Nothing where it is not allowed, or where others than this unit are in it.
-    pub(super) fn make(unit: &UnitName) -> Option<Self> {
-        let path = own()?.join(unit.to_string());
-        // That of an earlier process, which nobody removed.
-        let _ = fs::remove_dir(&path);
+    /// Nothing where it is not allowed. Each start has its own: another launcher may have a unit of the same name.
+    pub(super) fn make(unit: &UnitName, invocation: &str) -> Option<Self> {
+        let start = invocation.get(..8)?;
+        let path = own()?.join(format!("{unit}-{start}"));
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }

@@ -148,7 +148,7 @@ impl Output {
         for source in sources {
             // More than fits into the pipe was printed since.
             for _ in 0..=PIPE / TURN {
-                if !matches!(source.take(&self.0), Took::Some) {
+                if !matches!(source.take(&self.0, read_now), Took::Some) {
                     break;
                 }
             }
@@ -260,7 +260,7 @@ impl Output {
 
 async fn read(source: Arc<Source>, shared: Arc<Shared>) {
     while source.pipe.readable().await.is_ok() {
-        match source.take(&shared) {
+        match source.take(&shared, Receiver::try_read) {
             // A process that prints all the time is one of many.
             Took::Some => tokio::task::yield_now().await,
             Took::Nothing => {}
@@ -271,11 +271,20 @@ async fn read(source: Arc<Source>, shared: Arc<Shared>) {
     locked(&shared.sources).retain(|other| !Arc::ptr_eq(other, &source));
 }
 
+/// Also what the runtime does not know of yet.
+fn read_now(pipe: &Receiver, buffer: &mut [u8]) -> io::Result<usize> {
+    Ok(rustix::io::read(pipe, buffer)?)
+}
+
 impl Source {
-    fn take(&self, shared: &Shared) -> Took {
+    fn take(
+        &self,
+        shared: &Shared,
+        read: impl FnOnce(&Receiver, &mut [u8]) -> io::Result<usize>,
+    ) -> Took {
         let mut buffer = [0; TURN];
         let mut splitter = locked(&self.splitter);
-        match self.pipe.try_read(&mut buffer) {
+        match read(&self.pipe, &mut buffer) {
             Ok(0) => Took::End,
             Ok(length) => {
                 let time = SystemTime::now();

@@ -162,7 +162,7 @@ impl Start<'_> {
             environment: variables,
             user: user.as_ref(),
             invocation: self.told.invocation,
-            cgroup: Cgroup::make(self.output.unit()),
+            cgroup: Cgroup::make(self.output.unit(), self.told.invocation),
             shared: shared.map_err(StartError::Share)?,
             output: self.output,
             label: None,
