@@ -11,7 +11,10 @@ use zdt_units::unit_file::{Line, UnitFile};
 
 /// Reads `text`; what is accepted is rendered and checked, what is refused is told at places that exist.
 pub(crate) fn text(text: &str) {
-    match Model::read("zdt.toml", text) {
+    if let Err(mistakes) = Model::read("zdt.toml", text) {
+        return told(text, &mistakes);
+    }
+    match Model::for_systemd("zdt.toml", text) {
         Ok(model) => units(&model),
         Err(mistakes) => told(text, &mistakes),
     }

@@ -1,0 +1,166 @@
+//! The ports of programs that bind by themselves.
+
+use std::collections::HashMap;
+
+use super::super::{Address, Pace, Ports, Slot, Strategy, TcpAddress, Text};
+use super::{Build, Place};
+use crate::config::{At, PortConfig, Problem, ServiceConfig, list, nearest};
+
+const PORT: std::ops::RangeInclusive<i64> = 1..=65535;
+
+/// The port of a service as others can name it, also of one that does not parse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Offer {
+    Fixed(u16),
+    /// Known when it runs.
+    Later,
+    /// Its instances have one each.
+    Several,
+    /// It has a mistake of its own.
+    Unclear,
+}
+
+/// What each service of the file offers.
+pub(super) fn offers(services: &[ServiceConfig]) -> HashMap<String, Option<Offer>> {
+    let offers = services.iter().map(|service| {
+        let word = service.strategy.as_ref().map(|word| word.value.as_str());
+        let instances = service.instances.as_ref().map_or(2, |number| number.value);
+        let offer = service.port.as_ref().map(|port| match port {
+            PortConfig::One(port) => match u16::try_from(port.value) {
+                Ok(port) => Offer::Fixed(port),
+                Err(_) => Offer::Unclear,
+            },
+            PortConfig::Range { .. } if word == Some("rolling") && instances > 1 => Offer::Several,
+            PortConfig::Range { .. } => Offer::Later,
+        });
+        (service.name.value.clone(), offer)
+    });
+    offers.collect()
+}
+
+impl Build {
+    pub(super) fn ports(
+        &mut self,
+        config: &ServiceConfig,
+        strategy: Option<Strategy>,
+    ) -> Option<Ports> {
+        match config.port.as_ref()? {
+            PortConfig::One(written) => {
+                let port = self.port_number(written)?;
+                self.places.push(Place {
+                    service: config.name.value.clone(),
+                    socket: "port".to_owned(),
+                    address: Address::Tcp(TcpAddress::Any { port }),
+                    at: written.at.clone(),
+                });
+                self.alone(written, strategy);
+                Some(Ports {
+                    from: port,
+                    to: port,
+                })
+            }
+            PortConfig::Range { at, from, to } => {
+                let from = from.as_ref().map(|number| self.port_number(number));
+                let to = to.as_ref().map(|number| self.port_number(number));
+                let ports = Ports {
+                    from: from??,
+                    to: to??,
+                };
+                let wanted = at_once(strategy);
+                let there = (u32::from(ports.to) + 1).saturating_sub(ports.from.into());
+                if there < wanted {
+                    let problem = match there {
+                        0 => Problem::new(at, "the last port is before the first one"),
+                        _ => Problem::new(
+                            at,
+                            format!("{there} ports, and {wanted} processes run at a time"),
+                        ),
+                    };
+                    let hint = format!("a restart needs at least {wanted}");
+                    self.problems.push(problem.hint(hint));
+                }
+                self.only_with_launcher(
+                    Problem::new(at, "only the launcher gives out ports")
+                        .hint("take one fixed port, or run these services by `zdt-units run`"),
+                );
+                Some(ports)
+            }
+        }
+    }
+
+    fn port_number(&mut self, written: &At<i64>) -> Option<u16> {
+        let port = self.number(Some(written), 0, PORT)?;
+        Some(u16::try_from(port).expect("the range was checked"))
+    }
+
+    /// A port can be bound once.
+    fn alone(&mut self, written: &At<i64>, strategy: Option<Strategy>) {
+        let several = match strategy {
+            Some(Strategy::Standby) => "standby",
+            Some(Strategy::Rolling { .. }) => "rolling",
+            _ => return,
+        };
+        self.problems.push(
+            Problem::new(
+                &written.at,
+                format!("with `{several}` two processes would want this port at a time"),
+            )
+            .hint("take a range, such as `port = { from = 20000, to = 20099 }`, of which `zdt-units run` gives each one"),
+        );
+    }
+
+    /// Notes what is wrong on systemd, and nowhere else.
+    pub(super) fn only_with_launcher(&mut self, problem: Problem) {
+        self.only_with_launcher.push(problem);
+    }
+
+    /// Puts the ports of other services into `text`; those that are known later are left.
+    pub(super) fn ports_of_others(&mut self, at: &At<String>, text: Text) -> Option<Text> {
+        let mut filled = text.clone();
+        for slot in text.slots() {
+            let Slot::PortOf(name) = slot else { continue };
+            let wrong = match self.offers.get(name.as_str()) {
+                Some(Some(Offer::Fixed(port))) => {
+                    filled = filled.fill(slot, &port.to_string());
+                    continue;
+                }
+                Some(Some(Offer::Later)) => continue,
+                Some(Some(Offer::Unclear)) => return None,
+                Some(Some(Offer::Several)) => Problem::new(
+                    &at.at,
+                    format!("each instance of `{name}` has a port of its own"),
+                )
+                .hint("name a service with one port"),
+                Some(None) => Problem::new(&at.at, format!("service `{name}` has no `port`")).hint(
+                    "what it listens on is under `listen`, and known when this file is written",
+                ),
+                None => {
+                    let problem = Problem::new(&at.at, format!("there is no service `{name}`"));
+                    let mut known: Vec<&str> = self.offers.keys().map(String::as_str).collect();
+                    known.sort_unstable();
+                    match nearest(name.as_str(), &known) {
+                        Some(meant) => {
+                            problem.hint(format!("did you mean `{{{{port.{meant}}}}}`?"))
+                        }
+                        None => problem.hint(format!("there is {}", list(&known))),
+                    }
+                }
+            };
+            self.problems.push(wrong);
+            return None;
+        }
+        Some(filled)
+    }
+}
+
+/// How many processes run while a service is restarted.
+fn at_once(strategy: Option<Strategy>) -> u32 {
+    match strategy {
+        Some(Strategy::Standby | Strategy::Reload) => 2,
+        Some(Strategy::Rolling {
+            instances,
+            pace: Pace { surge, .. },
+        }) => instances + surge,
+        _ => 1,
+    }
+}
