@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failed;
 use crate::cli::ConfigArgs;
-use crate::config::Colour;
+use crate::config::{Colour, Mistakes};
 use crate::model::{Events, Model};
 
 /// A model and the name of the file that it came from.
@@ -21,11 +21,23 @@ pub(super) struct Read {
 }
 
 pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
+    read_by(args, Model::read)
+}
+
+/// For units of systemd, which cannot do all that `zdt-units run` can.
+pub(super) fn read_for_systemd(args: &ConfigArgs) -> Result<Read, Failed> {
+    read_by(args, Model::for_systemd)
+}
+
+fn read_by(
+    args: &ConfigArgs,
+    model: impl FnOnce(&str, &str) -> Result<Model, Mistakes>,
+) -> Result<Read, Failed> {
     let path = find(args)?;
     let text = std::fs::read_to_string(&path).map_err(|source| {
         Failed::config(format!("failed to read `{}`: {source}", path.display()))
     })?;
-    let model = Model::read(&path.display().to_string(), &text)
+    let model = model(&path.display().to_string(), &text)
         .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
     let source = path.file_name().unwrap_or(path.as_os_str());
     Ok(Read {

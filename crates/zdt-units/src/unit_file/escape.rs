@@ -24,6 +24,15 @@ pub(super) fn command(program: &Text, arguments: &[Text]) -> String {
     line
 }
 
+/// A program and its arguments, as further arguments of another program.
+pub(super) fn words(program: &Text, arguments: &[Text]) -> String {
+    let all = std::iter::once(program).chain(arguments);
+    let quoted: Vec<String> = all
+        .map(|word| quote(word.pieces(), Dollar::Double))
+        .collect();
+    quoted.join(" ")
+}
+
 /// One `NAME=value` of an `Environment=` line.
 pub(super) fn assignment(name: &str, value: &Text) -> String {
     let name = Piece::Literal(format!("{name}="));

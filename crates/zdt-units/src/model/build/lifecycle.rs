@@ -183,8 +183,10 @@ impl Build {
         let limit = limit.and_then(|text| self.parse(text, bytes));
         let warn = config.warn.as_ref();
         let warn = warn.map(|text| self.parse(text, bytes));
-        let least = Duration::from_millis(100);
-        let every = self.duration(config.every.as_ref(), Memory::EVERY, least);
+        let every = match &config.every {
+            None => Some(Memory::EVERY),
+            Some(text) => self.parse(text, every),
+        };
         if let (Some(text), Some(Some(warn)), Some(limit)) = (&config.warn, warn, limit)
             && warn >= limit
         {
@@ -208,6 +210,17 @@ fn pause(written: &str) -> Result<Duration, Mistake> {
             .hint("take `250ms` or more: systemd closes the port of a service that starts more than 20 times in 2 s"));
     }
     Ok(pause)
+}
+
+fn every(written: &str) -> Result<Duration, Mistake> {
+    let every = duration(written)?;
+    if every < Duration::from_millis(100) {
+        return Err(
+            Mistake::new(format!("every `{written}` is more work than it is worth"))
+                .hint("take `100ms` or more"),
+        );
+    }
+    Ok(every)
 }
 
 fn stop_signal(text: &str) -> Result<Signal, Mistake> {

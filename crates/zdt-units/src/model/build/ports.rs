@@ -73,10 +73,12 @@ impl Build {
                         0 => Problem::new(at, "the last port is before the first one"),
                         _ => Problem::new(
                             at,
-                            format!("{there} ports, and {wanted} processes run at a time"),
+                            format!("{there} of these ports, and {wanted} processes at a time"),
                         ),
                     };
-                    let hint = format!("a restart needs at least {wanted}");
+                    let hint = format!(
+                        "take at least {wanted}, one for each process that runs during a restart"
+                    );
                     self.problems.push(problem.hint(hint));
                 }
                 self.only_with_launcher(
