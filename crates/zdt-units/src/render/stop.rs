@@ -1,7 +1,7 @@
 //! How a process is asked to end (`systemd.service(5)`, `ExecStop=`).
 //!
-//! systemd has one limit for all of these commands, and leaves out the ones after the one that exceeds it. So each has
-//! a limit of its own. It also runs them when a process has crashed, and then there is nobody to ask.
+//! systemd has one limit for all of these commands, and signals the process when one exceeds it. So each has a limit of
+//! its own. It also runs them when a process has ended by itself, and then there is nobody to ask.
 
 use crate::model::{HOOK_LIMIT, Service, Strategy};
 use crate::unit_file::{Section, Value};
