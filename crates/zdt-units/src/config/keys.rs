@@ -357,8 +357,7 @@ pub const SERVICE: Shape = Shape {
             "environment",
             Kind::Pairs,
             "none",
-            "A table of variables. Reserved: what [the environment](environment.md) lists as set by others, such \
-             as `ZDT_SERVICE`, `ZDT_INSTANCE`, `ZDT_PORT`, `ZDT_RELEASE`, `ZDT_DRAIN_*`, `ZDT_HANDOVER*`, `FDSTORE`, `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`, `INVOCATION_ID`",
+            "A table of variables. Those that [the environment](environment.md) marks as reserved are not yours to set.",
             "`Environment=`",
         ),
         key(
