@@ -341,3 +341,31 @@ fn install(service: &Service, target: Target) -> Section {
     );
     section
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_in_steps_of_at_most_the_factor() {
+        let of = |factor, longest| {
+            steps(Restarts {
+                factor,
+                longest: Duration::from_secs(longest),
+                pause: Duration::from_secs(1),
+                ..Restarts::default()
+            })
+        };
+        let found = [
+            of(2, 10),
+            of(2, 8),
+            of(3, 10),
+            of(100, 10),
+            of(1, 10),
+            of(2, 1),
+        ];
+        assert_eq!(found, [Some(4), Some(3), Some(3), Some(1), None, None]);
+    }
+}

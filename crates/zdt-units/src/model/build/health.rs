@@ -184,7 +184,7 @@ impl Build {
         let filled = self.fill(text, own_port)?;
         let asked = match filled.slots().next() {
             None => http_url(&filled.to_string()),
-            Some(_) => each_port(&filled, "http://", |text| http_url(text)),
+            Some(_) => each_port(&filled, "http://", http_url),
         };
         self.note(text, asked)
     }

@@ -231,3 +231,46 @@ fn stop_signal(text: &str) -> Result<Signal, Mistake> {
         _ => unknown_word("signal", text, SIGNALS),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use crate::model::{Model, Restarts, Service};
+
+    fn read(lines: &str) -> Service {
+        let text = format!("[service.a]\nexec = [\"/bin/a\"]\nlisten = \":80\"\n{lines}");
+        let model = Model::read("zdt.toml", &text).unwrap();
+        model.services.into_iter().next().unwrap()
+    }
+
+    /// The drain takes 31 s at most, and a manager waits 10 s longer.
+    #[test]
+    fn the_time_to_stop_counts_what_comes_before_the_signal() {
+        let times = |stop: &str| {
+            let service = read(stop);
+            let times = [service.stop_timeout(), service.end_timeout()];
+            times.map(|time| time.as_secs())
+        };
+        let hook = r#"["/bin/a"]"#;
+        assert_eq!(times(""), [41, 41]);
+        assert_eq!(times(&format!("stop = {{ quiet = {hook} }}")), [51, 41]);
+        let long = format!("stop = {{ quiet = {hook}, drain = {hook}, drain_limit = \"2m\" }}");
+        assert_eq!(times(&long), [10 + 120 + 130, 130]);
+        let waited_for = format!("stop = {{ command = {hook} }}");
+        assert_eq!(times(&waited_for), [10 + 41 + 41, 41]);
+    }
+
+    #[test]
+    fn the_short_form_of_a_pause_means_the_same() {
+        let seconds = Duration::from_secs;
+        let short = read("restart_sec = \"20s\"").restarts;
+        assert_eq!(short, read("restart = { pause = \"20s\" }").restarts);
+        let wanted = Restarts {
+            pause: seconds(20),
+            longest: seconds(20),
+            ..Restarts::default()
+        };
+        assert_eq!(short, wanted);
+    }
+}

@@ -117,7 +117,7 @@ impl Build {
     }
 
     /// Puts the ports of other services into `text`; those that are known later are left.
-    pub(super) fn ports_of_others(&mut self, at: &At<String>, text: Text) -> Option<Text> {
+    pub(super) fn ports_of_others(&mut self, at: &At<String>, text: &Text) -> Option<Text> {
         let mut filled = text.clone();
         for slot in text.slots() {
             let Slot::PortOf(name) = slot else { continue };
@@ -164,5 +164,99 @@ fn at_once(strategy: Option<Strategy>) -> u32 {
             pace: Pace { surge, .. },
         }) => instances + surge,
         _ => 1,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::model::{Model, Values};
+
+    /// Where each service of `text` is asked, and what it is run with.
+    fn read(text: &str) -> Vec<(String, Vec<String>)> {
+        let model = Model::read("zdt.toml", text).unwrap();
+        let services = model.services.into_iter().map(|service| {
+            assert!(service.sockets.is_empty());
+            let arguments = service.exec.arguments().iter();
+            let probe = service.health.unwrap().probe;
+            (probe.target(), arguments.map(ToString::to_string).collect())
+        });
+        services.collect()
+    }
+
+    #[test]
+    fn a_service_with_a_port_needs_no_socket_and_is_asked_at_its_port() {
+        let found = read(
+            r#"
+[service.fixed]
+exec = ["/bin/a", "--port={{port}}"]
+port = 8080
+health = { http = "http://127.0.0.1:{{port}}/ping" }
+
+[service.range]
+exec = ["/bin/a", "{{port}}", "{{port.fixed}}", "{{port.cache}}"]
+port = { from = 20000, to = 20099 }
+strategy = "rolling"
+health = { http = "http://[::1]:{{port}}/ping" }
+
+[service.cache]
+exec = ["/bin/a"]
+port = { from = 20000, to = 20099 }
+health = { tcp = "127.0.0.1:{{port}}" }
+
+[service.ours]
+exec = ["/bin/a"]
+port = { from = 20000, to = 20099 }
+health = {}
+"#,
+        );
+        let words =
+            |words: &[&str]| -> Vec<String> { words.iter().map(ToString::to_string).collect() };
+        assert_eq!(
+            found,
+            [
+                (
+                    "http://127.0.0.1:8080/ping".to_owned(),
+                    words(&["--port=8080"])
+                ),
+                (
+                    "http://[::1]:{{port}}/ping".to_owned(),
+                    words(&["{{port}}", "8080", "{{port.cache}}"])
+                ),
+                ("127.0.0.1:{{port}}".to_owned(), words(&[])),
+                ("http://127.0.0.1:{{port}}/readyz".to_owned(), words(&[])),
+            ]
+        );
+    }
+
+    #[test]
+    fn each_process_is_asked_and_run_with_the_port_that_it_was_given() {
+        let text = r#"
+[service.a]
+exec = ["/bin/a", "{{port}} of {{release.name}}"]
+port = { from = 20000, to = 20099 }
+release = { root = "/srv/a" }
+working_directory = "{{release.path}}"
+health = { http = "http://127.0.0.1:{{port}}/ping" }
+check = { command = ["/bin/a", "{{release.name}}"] }
+
+[service.a.environment]
+URL = "http://a:{{port}}"
+RELEASE = "{{release.name}}"
+"#;
+        let model = Model::read("zdt.toml", text).unwrap();
+        let service = model.service("a").unwrap();
+        let values = Values {
+            port: Some(20001),
+            release: Some("v2".to_owned()),
+            ..Values::default()
+        };
+        let run = service.exec.arguments()[0].filled(&values);
+        assert_eq!(run.as_deref(), Ok("20001 of v2"));
+        let probe = service.health.as_ref().unwrap().probe.on_port(20001);
+        assert_eq!(probe.target(), "http://127.0.0.1:20001/ping");
+        // A task has no port, and is not given what names one.
+        let names = service.given_next.environment.iter();
+        let names: Vec<_> = names.map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["RELEASE"]);
     }
 }

@@ -134,7 +134,7 @@ impl Build {
             }
         });
         let filled = self.note(text, parsed)?;
-        let filled = self.ports_of_others(text, filled)?;
+        let filled = self.ports_of_others(text, &filled)?;
         let at_hand = self.at_hand.as_ref()?;
         let left = filled.slots().find(|slot| !later(at_hand, slot));
         let checked = left.map_or(Ok(()), |slot| Err(without_value(at_hand, slot)));
