@@ -6,12 +6,16 @@
 mod events;
 pub mod keys;
 mod problem;
+mod process;
 mod reader;
 
 use toml::de::DeTable;
 
 pub use events::{EventsConfig, HookConfig, WebhookConfig};
 pub use problem::{Colour, Mistakes, Problem};
+pub use process::{
+    LauncherConfig, MemoryConfig, OutputConfig, PortConfig, RestartConfig, StopConfig,
+};
 pub use reader::At;
 use reader::{StringOrTable, Table};
 pub(crate) use reader::{list, nearest};
@@ -24,6 +28,7 @@ pub struct Config {
     pub foreign: Vec<ForeignConfig>,
     pub breaker: BreakerConfig,
     pub events: EventsConfig,
+    pub launcher: LauncherConfig,
     /// What was wrong so far; [`Model::new`](crate::model::Model::new) adds to it.
     pub problems: Vec<Problem>,
 }
@@ -62,7 +67,13 @@ pub struct ServiceConfig {
     pub health: Option<HealthConfig>,
     pub drain: DrainConfig,
     pub start_timeout: Option<At<String>>,
+    pub ready: Option<At<String>>,
+    pub stop: Option<StopConfig>,
+    /// Short for the `pause` of the next one.
     pub restart_sec: Option<At<String>>,
+    pub restart: Option<RestartConfig>,
+    pub memory: Option<MemoryConfig>,
+    pub port: Option<PortConfig>,
     pub watchdog: Option<At<String>>,
     pub sandbox: SandboxConfig,
     pub strategy: Option<At<String>>,
@@ -191,6 +202,7 @@ impl Config {
                 foreign: Vec::new(),
                 breaker: BreakerConfig::default(),
                 events: EventsConfig::default(),
+                launcher: LauncherConfig::default(),
                 problems: errors.iter().map(|error| syntax(error, text)).collect(),
             };
         }
@@ -228,12 +240,15 @@ impl Config {
             .unwrap_or_default();
         let events = root.table("events", &mut problems);
         let events = events.map(|table| events::read(table, &mut problems));
+        let launcher = root.table("launcher", &mut problems);
+        let launcher = launcher.map(|table| process::launcher(table, &mut problems));
         root.finish(&mut problems);
         Self {
             services,
             foreign,
             breaker,
             events: events.unwrap_or_default(),
+            launcher: launcher.unwrap_or_default(),
             problems,
         }
     }
@@ -279,7 +294,7 @@ fn complain_of_what_is_missing(name: &At<String>, table: &Table<'_>, problems: &
             .hint("add `exec = [\"/absolute/path/to/program\"]`"),
         );
     }
-    if !table.has("listen") && !table.has("socket") {
+    if !table.has("listen") && !table.has("socket") && !table.has("port") {
         problems.push(
             Problem::new(&name.at, format!("service `{}` has no socket", name.value))
                 .hint("add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too"),
@@ -331,7 +346,18 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
             .map(|table| drain(table, problems))
             .unwrap_or_default(),
         start_timeout: table.string("start_timeout", problems),
+        ready: table.string("ready", problems),
+        stop: table
+            .table("stop", problems)
+            .map(|table| process::stop(table, problems)),
         restart_sec: table.string("restart_sec", problems),
+        restart: table
+            .table("restart", problems)
+            .map(|table| process::restart(table, problems)),
+        memory: table
+            .table("memory", problems)
+            .map(|table| process::memory(table, problems)),
+        port: process::port(&mut table, problems),
         watchdog: table.string("watchdog", problems),
         sandbox: match table.string_or_table("sandbox", problems) {
             None => SandboxConfig::Absent,

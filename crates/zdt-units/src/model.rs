@@ -19,8 +19,10 @@ pub use address::{Address, Reach, TcpAddress};
 pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
-pub use process::{Companion, Kind, Launcher, Memory, Output, Ports, Ready, Restarts, Stop};
-pub use text::{Piece, Slot, Text};
+pub use process::{
+    Companion, HOOK_LIMIT, Kind, Launcher, Memory, Output, Ports, Ready, Restarts, Stop,
+};
+pub use text::{Piece, Slot, Text, Unfilled, Values};
 pub use value::{
     AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, ReleaseName, Task, UnitName,
     UserName, span,
@@ -264,9 +266,20 @@ impl Model {
         Self::new(Config::read(text)).map_err(|problems| Mistakes::new(file, text, problems))
     }
 
+    /// As [`read`](Self::read), for systemd: what only the launcher can do is wrong too.
+    pub fn for_systemd(file: &str, text: &str) -> Result<Self, Mistakes> {
+        let (model, elsewhere) = build::model(Config::read(text));
+        let problems = match model {
+            Ok(model) if elsewhere.is_empty() => return Ok(model),
+            Ok(_) => elsewhere,
+            Err(problems) => [problems, elsewhere].concat(),
+        };
+        Err(Mistakes::new(file, text, problems))
+    }
+
     /// Gives every value its meaning; the error also has what the reading found.
     pub fn new(config: Config) -> Result<Self, Vec<crate::config::Problem>> {
-        build::model(config)
+        build::model(config).0
     }
 
     pub fn service(&self, name: &str) -> Option<&Service> {
@@ -323,9 +336,20 @@ impl Service {
             .collect()
     }
 
-    /// How long a manager waits for the process to end: always longer than its drain.
+    /// How long a process may take to end, with all that is done to it before: always longer than its drain.
     pub fn stop_timeout(&self) -> Duration {
-        self.drain.stop_timeout()
+        let after_command = match self.stop.command {
+            Some(_) => self.drain.stop_timeout(),
+            None => Duration::ZERO,
+        };
+        self.stop.before_the_end() + after_command + self.end_timeout()
+    }
+
+    /// How long a process is waited for that was told to end, until it is killed: longer than each command before it
+    /// may take, because systemd has one time for all of them.
+    pub fn end_timeout(&self) -> Duration {
+        let longest = self.stop.longest_command() + STOP_SLACK;
+        longest.max(self.drain.stop_timeout())
     }
 
     /// Whether there is something to run for `task`.

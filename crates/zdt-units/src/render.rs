@@ -5,6 +5,7 @@ mod fit;
 mod sandbox;
 mod service;
 mod socket;
+mod stop;
 mod task;
 
 pub use directive::{Directive, Takes};

@@ -5,6 +5,8 @@ mod escape;
 use std::fmt;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
+
 use crate::model::{
     AbsolutePath, CredentialName, DocUri, EnvironmentFile, Exec, Name, PathText, Text, UnitName,
     UserName, span,
@@ -109,6 +111,28 @@ impl Value {
         Self(format!("{name}:{}", escape::path(path.text())))
     }
 
+    /// Asks the process to stop by `exec`, with its number in `ZDT_PID`; that has so much time, and its failure is no
+    /// failure. Without a process it does nothing.
+    pub fn hook(limit: Duration, exec: &Exec) -> Self {
+        let command = escape::words(exec.program(), exec.arguments());
+        Self(format!("{} {command}", asking(limit)))
+    }
+
+    /// Waits for so long until the process has ended.
+    pub fn wait(limit: Duration) -> Self {
+        let alive = r#"/bin/sh -c "while kill -0 $$ZDT_PID 2>/dev/null; do sleep 0.1; done""#;
+        Self(format!("{} {alive}", asking(limit)))
+    }
+
+    /// Tells the process to end, and waits for it. systemd does not wait for a main process that was not its child when
+    /// it became that (`MAINPID=`): where nothing else runs in the unit, `SIGKILL` follows at once.
+    pub fn end(signal: Signal) -> Self {
+        let name = signal.as_str().trim_start_matches("SIG");
+        Self(format!(
+            "-/bin/sh -c \"exec 2>/dev/null; kill -{name} $$MAINPID && while kill -0 $$MAINPID; do sleep 0.05; done\""
+        ))
+    }
+
     /// Below the manager's runtime directory: `/run`, or that of the user.
     pub fn handover_directory(name: &str) -> Self {
         Self(format!("ZDT_HANDOVER_DIR=%t/{}", escape::whole(name)))
@@ -127,6 +151,15 @@ impl Value {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// What a command of `ExecStop=` begins with that is to run for so long and no longer. What it cannot be told by
+/// `SIGTERM` it is told by `SIGKILL`.
+fn asking(limit: Duration) -> String {
+    let seconds = limit.as_secs_f64();
+    format!(
+        r#"-/bin/sh -c "test -z \"$$MAINPID\" || exec env ZDT_PID=$$MAINPID timeout -k 1 {seconds} \"$$@\"" stop"#
+    )
 }
 
 /// A value written in this program's own text, which needs no escaping.

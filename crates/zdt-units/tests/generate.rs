@@ -158,9 +158,11 @@ fn nothing_newer_than_the_wanted_systemd_is_written() {
                     .unwrap_or_else(|| panic!("`{directive}` is not in `render/directive.rs`"));
                 assert!(known.since <= systemd, "{}: {known:?}", unit.name);
             }
-            // The one value that an older release would misread.
+            // The values that an older release would misread.
             let reloads = unit.to_string().contains("Type=notify-reload");
             assert!(!reloads || systemd >= 253, "{}", unit.name);
+            let executed = unit.to_string().contains("Type=exec\n");
+            assert!(!executed || systemd >= 240, "{}", unit.name);
             // It would close the connections that it is given to keep.
             let hands_over = unit.to_string().contains("ZDT_HANDOVER=1");
             assert!(!hands_over || systemd >= 246, "{}", unit.name);

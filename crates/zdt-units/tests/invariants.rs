@@ -103,9 +103,14 @@ const KEYS: &[&str] = &[
     "migrate",
     "nofile",
     "release",
+    "memory",
+    "port",
+    "ready",
+    "restart",
     "restart_sec",
     "sandbox",
     "start_timeout",
+    "stop",
     "strategy",
     "user",
     "warm",
@@ -137,6 +142,22 @@ fn line(key: &'static str) -> BoxedStrategy<String> {
             .prop_map(move |(program, words)| list([vec![program], words].concat()))
             .boxed(),
         "health" => "\\{ (listen = \"(127\\.0\\.0\\.1:[1-9][0-9]{0,3}|/run/h)\"|http = \"(http|unix|https):/{0,2}[0-9a-z.:/?]{0,12}\"|tcp = \":[1-9][0-9]{0,3}\"|active = (true|false)) \\}".boxed(),
+        "memory" => "\\{ limit = \"[1-9][0-9]{0,2}(kB|MiB)\", warn = \"[1-9]MiB\" \\}".boxed(),
+        "port" => mostly("[1-9][0-9]{0,4}|\\{ from = [1-9][0-9]{3}, to = [1-9][0-9]{3} \\}".boxed()),
+        "ready" => mostly("\"(notify|started)\"".boxed()),
+        "restart" => "\\{ pause = \"[1-9]s\", factor = [0-9], longest = \"[1-9]{1,2}s\" \\}".boxed(),
+        "stop" => (mostly(path()), prop::collection::vec(string(), 0..4), 0..4_usize)
+            .prop_map(move |(program, words, how)| {
+                let command = list([vec![program], words].concat());
+                let rest = [
+                    "signal = \"SIGQUIT\"",
+                    "drain_limit = \"90s\"",
+                    "drain = [\"/bin/a\", \"$b\"], drain_limit = \"90s\"",
+                    "command = [\"/bin/a\"]",
+                ];
+                format!("{{ quiet = {command}, {} }}", rest[how])
+            })
+            .boxed(),
         "nofile" => mostly("[1-9][0-9]{2,8}".boxed()),
         "sandbox" => "\"(default|none)\"|\\{ network = \"none\", state = \"x\" \\}".boxed(),
         "strategy" => mostly("\"(queue|standby|rolling|reload)\"".boxed()),
@@ -181,8 +202,15 @@ fn string() -> impl Strategy<Value = String> {
     ];
     let literal =
         prop::collection::vec(piece, 0..5).prop_map(|pieces| checks::quoted(&pieces.concat()));
-    let value = prop::sample::select(vec!["service.name", "release.path", "instance"])
-        .prop_map(|name| format!("\"a {{{{{name}}}}} %i\""));
+    let value = prop::sample::select(vec![
+        "service.name",
+        "release.path",
+        "instance",
+        "instances",
+        "port",
+        "release.name",
+    ])
+    .prop_map(|name| format!("\"a {{{{{name}}}}} %i\""));
     prop_oneof![8 => literal, 1 => value]
 }
 

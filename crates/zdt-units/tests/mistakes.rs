@@ -7,13 +7,17 @@
 use std::fs;
 use std::path::Path;
 
-use zdt_units::config::Colour;
+use zdt_units::config::{Colour, Mistakes};
 use zdt_units::model::Model;
 
 fn check(name: &str) {
+    told(name, Model::read);
+}
+
+fn told(name: &str, read: fn(&str, &str) -> Result<Model, Mistakes>) {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mistakes");
     let text = fs::read_to_string(directory.join(format!("{name}.toml"))).expect("a case");
-    let mistakes = Model::read("zdt.toml", &text).expect_err("a case with mistakes");
+    let mistakes = read("zdt.toml", &text).expect_err("a case with mistakes");
     let said = mistakes.render(Colour::Never);
     let expected = directory.join(format!("{name}.txt"));
     if std::env::var_os("BLESS").is_some() {
@@ -51,6 +55,16 @@ fn health_that_cannot_be_asked_and_tasks_that_cannot_be_run() {
 #[test]
 fn instances_that_cannot_be_replaced_so() {
     check("rolling");
+}
+
+#[test]
+fn processes_that_cannot_be_kept_running_so() {
+    check("process");
+}
+
+#[test]
+fn what_only_the_launcher_can_do() {
+    told("launcher", Model::for_systemd);
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod power;
 mod programs;
 mod releases;
 mod restart;
+mod stop;
 mod strategies;
 mod units;
 mod verify;
@@ -93,6 +94,18 @@ const TESTS: &[(&str, Test)] = &[
     (
         "an_app_without_its_socket_does_not_bind",
         crash::an_app_without_its_socket_does_not_bind,
+    ),
+    (
+        "stop::a_foreign_program_is_stopped_in_order",
+        stop::a_foreign_program_is_stopped_in_order,
+    ),
+    (
+        "stop::a_process_that_ends_by_itself_gets_no_signal",
+        stop::a_process_that_ends_by_itself_gets_no_signal,
+    ),
+    (
+        "stop::a_process_that_is_gone_is_not_asked_to_stop",
+        stop::a_process_that_is_gone_is_not_asked_to_stop,
     ),
     (
         "restarts_are_planned_proved_and_lossless",

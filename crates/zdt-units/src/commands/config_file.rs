@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use super::Failed;
 use crate::cli::ConfigArgs;
-use crate::config::Colour;
+use crate::config::{Colour, Mistakes};
 use crate::model::{Events, Model};
 
 /// A model and the name of the file that it came from.
@@ -28,20 +28,37 @@ pub(super) struct Whole {
 }
 
 pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
-    let Whole { model, path, .. } = read_whole(args)?;
-    let source = path.file_name().unwrap_or(path.as_os_str());
-    Ok(Read {
-        model,
-        source: source.to_string_lossy().into_owned(),
-    })
+    read_by(args, Model::read).map(Read::from)
+}
+
+/// For units of systemd, which cannot do all that `zdt-units run` can.
+pub(super) fn read_for_systemd(args: &ConfigArgs) -> Result<Read, Failed> {
+    read_by(args, Model::for_systemd).map(Read::from)
 }
 
 pub(super) fn read_whole(args: &ConfigArgs) -> Result<Whole, Failed> {
+    read_by(args, Model::read)
+}
+
+impl From<Whole> for Read {
+    fn from(whole: Whole) -> Self {
+        let source = whole.path.file_name().unwrap_or(whole.path.as_os_str());
+        Self {
+            source: source.to_string_lossy().into_owned(),
+            model: whole.model,
+        }
+    }
+}
+
+fn read_by(
+    args: &ConfigArgs,
+    model: impl FnOnce(&str, &str) -> Result<Model, Mistakes>,
+) -> Result<Whole, Failed> {
     let path = find(args)?;
     let text = std::fs::read_to_string(&path).map_err(|source| {
         Failed::config(format!("failed to read `{}`: {source}", path.display()))
     })?;
-    let model = Model::read(&path.display().to_string(), &text)
+    let model = model(&path.display().to_string(), &text)
         .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
     Ok(Whole { model, path, text })
 }

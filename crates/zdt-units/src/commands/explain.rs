@@ -8,7 +8,7 @@ use crate::render::render;
 use crate::report::explain::explain;
 
 pub(super) fn run(args: &ExplainArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let read = config_file::read_for_systemd(&args.config)?;
     refuse_unknown(&read.model, &args.services)?;
     let rendered = render(&read.model, &read.source, args.target.target());
     let wanted =

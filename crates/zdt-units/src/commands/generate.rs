@@ -15,7 +15,7 @@ use crate::report::diff;
 use crate::unit_file::UnitFile;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let read = config_file::read_for_systemd(&args.config)?;
     let target = args.target.target();
     let rendered = render(&read.model, &read.source, target);
     super::note(&rendered.notes);

@@ -27,7 +27,7 @@ use crate::render::render;
 use crate::unit_file::UnitFile;
 
 pub(super) fn run(args: &InstallArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let read = config_file::read_for_systemd(&args.config)?;
     let rendered = render(&read.model, &read.source, args.target.target());
     let scope = match &args.root {
         Some(root) => Scope::Image(root.clone()),

@@ -1,9 +1,12 @@
 //! Every key of `zdt.toml`: what it takes and what it means. The schema for
 //! editors and the tables of `docs/zdt-toml.md` are made from this.
 
+mod process;
 mod reference;
 mod schema;
 
+pub use process::{LAUNCHER, MEMORY, OUTPUT, PORT, RESTART, STOP};
+pub(crate) use process::{OUTPUTS, SIGNALS};
 pub use reference::reference;
 pub use schema::schema;
 
@@ -37,6 +40,7 @@ pub enum Kind {
     Number(i64, i64),
     /// One, or an array of them.
     NumberOrNumbers(i64, i64),
+    NumberOrTable(i64, i64, &'static Shape),
     /// A string, a whole number or a boolean.
     Scalar,
     OneOf(&'static [&'static str]),
@@ -107,6 +111,13 @@ pub const FILE: Shape = Shape {
             Kind::Table(&EVENTS),
             "a file and the journal",
             "Where it is written down what restarts did, and who is told; see below",
+            "",
+        ),
+        key(
+            "launcher",
+            Kind::Table(&LAUNCHER),
+            "see below",
+            "What only `zdt-units run` needs to know",
             "",
         ),
     ],
@@ -294,7 +305,7 @@ pub const SERVICE: Shape = Shape {
         key(
             "listen",
             Kind::TextOrList,
-            "required, unless there is a `socket` table",
+            "required, unless there is a `socket` table or a `port`",
             "One address or a list: short for one socket named `http`",
             "`ListenStream=` in `NAME.socket`",
         ),
@@ -346,8 +357,7 @@ pub const SERVICE: Shape = Shape {
             "environment",
             Kind::Pairs,
             "none",
-            "A table of variables. Reserved: `ZDT_SERVICE`, `ZDT_INSTANCE`, `ZDT_DRAIN_*`, `ZDT_HANDOVER*`, \
-             `FDSTORE`, `LISTEN_FDS`, `LISTEN_FDNAMES`, `LISTEN_PID`, `NOTIFY_SOCKET`, `WATCHDOG_USEC`, `WATCHDOG_PID`, `INVOCATION_ID`",
+            "A table of variables. Those that [the environment](environment.md) marks as reserved are not yours to set.",
             "`Environment=`",
         ),
         key(
@@ -408,11 +418,46 @@ pub const SERVICE: Shape = Shape {
             "`TimeoutStartSec=`",
         ),
         key(
+            "ready",
+            Kind::OneOf(&["notify", "started"]),
+            "`notify`",
+            "How it is known that a new process is ready: it says `READY=1`, or it was started. See below",
+            "`Type=`, `NotifyAccess=`",
+        ),
+        key(
+            "stop",
+            Kind::Table(&STOP),
+            "`SIGTERM`",
+            "How a process of others is asked to end; see below",
+            "`ExecStop=`, `KillSignal=`",
+        ),
+        key(
+            "restart",
+            Kind::Table(&RESTART),
+            "see below",
+            "When a process that ended by itself is started again; see below",
+            "`RestartSec=`, `RestartSteps=`, `RestartMaxDelaySec=`",
+        ),
+        key(
             "restart_sec",
             Kind::Duration,
-            "`500ms`",
-            "The pause before a crashed process is started again; at least `250ms`",
+            "none",
+            "Short for `restart = { pause = ... }`",
             "`RestartSec=`",
+        ),
+        key(
+            "memory",
+            Kind::Table(&MEMORY),
+            "none",
+            "How much memory a process and its children may have together; see below",
+            "`MemoryHigh=`",
+        ),
+        key(
+            "port",
+            Kind::NumberOrTable(1, 65535, &PORT),
+            "none",
+            "For a program that binds by itself: the port, in `ZDT_PORT` and as `{{port}}`; see below",
+            "`Environment=ZDT_PORT`",
         ),
         key(
             "watchdog",
@@ -924,6 +969,12 @@ mod tests {
             (HEALTH, "[service.a.health]"),
             (DRAIN, "[service.a.drain]"),
             (SANDBOX, "[service.a.sandbox]"),
+            (STOP, "[service.a.stop]"),
+            (RESTART, "[service.a.restart]"),
+            (MEMORY, "[service.a.memory]"),
+            (PORT, "[service.a.port]"),
+            (LAUNCHER, "[launcher]"),
+            (OUTPUT, "[launcher.output]"),
             (ROLLING, "[service.a.rolling]"),
             (RELEASE, "[service.a.release]"),
             (CHECK, "[service.a.check]"),

@@ -347,6 +347,27 @@ impl<'a> Table<'a> {
         }
     }
 
+    /// A whole number, or a table, whichever is there.
+    pub(super) fn integer_or_table(
+        &mut self,
+        key: &'static str,
+        problems: &mut Vec<Problem>,
+    ) -> Option<IntegerOrTable<'a>> {
+        let (name, value) = self.take(key)?;
+        if let Some(entries) = value.get_ref().as_table() {
+            return Some(IntegerOrTable::Table(self.inside(key, name, entries)));
+        }
+        let parsed = whole(value.get_ref());
+        if parsed.is_none() {
+            let wanted = "a whole number or a table";
+            problems.push(wrong_type(value, &format!("`{key}`"), wanted));
+        }
+        Some(IntegerOrTable::Integer(At {
+            value: parsed?,
+            at: value.span(),
+        }))
+    }
+
     /// A string, or `false` for nothing of the kind.
     pub(super) fn string_or_false(
         &mut self,
@@ -397,6 +418,12 @@ impl<'a> Table<'a> {
 #[derive(Debug)]
 pub(super) enum StringOrTable<'a> {
     String(At<String>),
+    Table(Table<'a>),
+}
+
+#[derive(Debug)]
+pub(super) enum IntegerOrTable<'a> {
+    Integer(At<i64>),
     Table(Table<'a>),
 }
 

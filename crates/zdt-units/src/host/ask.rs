@@ -40,11 +40,15 @@ pub(super) async fn is_refused(reach: &Reach) -> bool {
     connected.is_ok_and(|connected| connected.is_err_and(refused))
 }
 
+/// Whoever asks puts the port in beforehand.
+const NO_PORT: &str = "the process was given no port";
+
 /// Connects, and closes the connection again.
 pub(super) async fn connect(reach: &Reach) -> std::io::Result<()> {
     match reach {
         Reach::Tcp(address) => TcpStream::connect(address).await.map(drop),
         Reach::Unix(path) => UnixStream::connect(path.as_str()).await.map(drop),
+        Reach::OwnPort(_) => Err(std::io::Error::other(NO_PORT)),
     }
 }
 
@@ -62,6 +66,7 @@ pub(super) async fn get(reach: &Reach, question: Question<'_>) -> Result<Reply, 
                 .map_err(refused)?;
             exchange(stream, "localhost", question).await
         }
+        Reach::OwnPort(_) => Err(NO_PORT.to_owned()),
     }
 }
 

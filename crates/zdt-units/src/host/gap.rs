@@ -138,6 +138,8 @@ fn listens(reach: &Reach) -> bool {
             Err(error) => error.kind() == std::io::ErrorKind::TimedOut,
         },
         Reach::Unix(path) => UnixStream::connect(path.as_str()).is_ok(),
+        // Nothing listens there but the process itself.
+        Reach::OwnPort(_) => false,
     }
 }
 

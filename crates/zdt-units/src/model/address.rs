@@ -138,6 +138,19 @@ impl TcpAddress {
 pub enum Reach {
     Tcp(SocketAddr),
     Unix(AbsolutePath),
+    /// The port that a process was given by the launcher, at this address.
+    OwnPort(IpAddr),
+}
+
+impl Reach {
+    /// Of a process that was given `port`.
+    #[must_use]
+    pub fn on_port(&self, port: u16) -> Self {
+        match self {
+            Self::OwnPort(ip) => Self::Tcp(SocketAddr::new(*ip, port)),
+            other => other.clone(),
+        }
+    }
 }
 
 impl fmt::Display for Reach {
@@ -145,6 +158,8 @@ impl fmt::Display for Reach {
         match self {
             Self::Tcp(address) => write!(f, "http://{address}"),
             Self::Unix(path) => write!(f, "unix:{path}:"),
+            Self::OwnPort(IpAddr::V4(ip)) => write!(f, "http://{ip}:{{{{port}}}}"),
+            Self::OwnPort(IpAddr::V6(ip)) => write!(f, "http://[{ip}]:{{{{port}}}}"),
         }
     }
 }

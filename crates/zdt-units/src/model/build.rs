@@ -3,6 +3,9 @@
 mod deploy;
 mod events;
 mod health;
+mod launcher;
+mod lifecycle;
+mod ports;
 mod process;
 mod sockets;
 mod task;
@@ -13,22 +16,26 @@ use std::ops::Range;
 use std::time::Duration;
 
 use self::health::Of;
+use self::ports::{Offer, offers};
 use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
-use self::text::{ReleaseLink, Values, all_or_nothing};
+use self::text::{AtHand, ReleaseLink, all_or_nothing};
 use super::{
-    Address, DocUri, Foreign, Kind, Launcher, Model, Name, Reach, Ready, Restarts, Sandbox,
-    Service, Socket, Stop, Strategy, UnitName, User, UserName, cross,
+    Address, DocUri, Foreign, Kind, Model, Name, Reach, Sandbox, Service, Socket, Strategy,
+    UnitName, User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
 
-pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
+/// The model, or what is wrong; and what is wrong only on systemd.
+pub(super) fn model(config: Config) -> (Result<Model, Vec<Problem>>, Vec<Problem>) {
     let mut build = Build {
         problems: config.problems,
         places: Vec::new(),
         units: Vec::new(),
         known: known_units(&config.services, &config.foreign),
-        values: None,
+        offers: offers(&config.services),
+        only_with_launcher: Vec::new(),
+        at_hand: None,
     };
     if config.services.is_empty() && build.problems.is_empty() {
         build.problems.push(
@@ -41,7 +48,7 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         .iter()
         .filter_map(|service| build.service(service))
         .collect();
-    build.values = None;
+    build.at_hand = None;
     let foreign: Vec<Foreign> = config
         .foreign
         .iter()
@@ -50,13 +57,14 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
 
     let breaker = build.breaker(&config.breaker).unwrap_or_default();
     let events = build.events(&config.events);
+    let launcher = build.launcher(&config.launcher);
 
     let mut model = Model {
         services,
         foreign,
         breaker,
         events: events.unwrap_or_default(),
-        launcher: Launcher::default(),
+        launcher: launcher.unwrap_or_default(),
     };
     cross::check(
         &config.services,
@@ -66,10 +74,10 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         &mut build.problems,
     );
     if !build.problems.is_empty() {
-        return Err(build.problems);
+        return (Err(build.problems), build.only_with_launcher);
     }
     cross::settle_ipv6(&mut model);
-    Ok(model)
+    (Ok(model), build.only_with_launcher)
 }
 
 /// The unit that each service of the file stands for, also of those that do not parse.
@@ -119,24 +127,34 @@ pub(super) struct Build {
     places: Vec<Place>,
     units: Vec<Planned>,
     known: HashMap<String, UnitName>,
-    values: Option<Values>,
+    offers: HashMap<String, Option<Offer>>,
+    /// What systemd cannot do, and the launcher can.
+    only_with_launcher: Vec<Problem>,
+    at_hand: Option<AtHand>,
 }
 
 impl Build {
     fn service(&mut self, config: &ServiceConfig) -> Option<Service> {
-        self.values = None;
+        self.at_hand = None;
         let name = self.parse(&config.name, Name::parse);
-        self.values = Some(Values {
+        self.at_hand = Some(AtHand {
             service: config.name.value.clone(),
             root: None,
             link: ReleaseLink::Current,
             rolling: false,
+            instances: 1,
+            ports: None,
         });
         let release = config.release.as_ref().map(|release| self.release(release));
         let strategy = self.strategy(config);
-        if let Some(values) = &mut self.values {
-            values.root = release.clone().flatten().map(|release| release.root);
-            values.rolling = matches!(strategy, Some(Strategy::Rolling { .. }));
+        let ports = config.port.is_some().then(|| self.ports(config, strategy));
+        if let Some(at_hand) = &mut self.at_hand {
+            at_hand.root = release.clone().flatten().map(|release| release.root);
+            at_hand.ports = ports.flatten();
+            if let Some(Strategy::Rolling { instances, .. }) = strategy {
+                at_hand.rolling = true;
+                at_hand.instances = instances;
+            }
         }
 
         let exec = self.exec(config);
@@ -169,7 +187,10 @@ impl Build {
             Duration::from_secs(60),
             Duration::from_millis(1),
         );
-        let restart_pause = self.restart_pause(config.restart_sec.as_ref());
+        let ready = self.ready(config, strategy);
+        let stop = self.stop(config.stop.as_ref(), strategy);
+        let restarts = self.restarts(config);
+        let memory = config.memory.as_ref().map(|memory| self.memory(memory));
         let watchdog = config
             .watchdog
             .as_ref()
@@ -207,15 +228,11 @@ impl Build {
             sandbox: sandbox?,
             start_timeout: start_timeout?,
             kind: Kind::default(),
-            ready: Ready::default(),
-            stop: Stop::default(),
-            restarts: Restarts {
-                pause: restart_pause?,
-                longest: Restarts::default().longest.max(restart_pause?),
-                ..Restarts::default()
-            },
-            memory: None,
-            ports: None,
+            ready: ready?,
+            stop: stop?,
+            restarts: restarts?,
+            memory: all_or_nothing(memory)?,
+            ports: all_or_nothing(ports)?,
             companion: None,
             watchdog: all_or_nothing(watchdog)?,
             open_files: open_files?.unsigned_abs(),

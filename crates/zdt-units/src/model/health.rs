@@ -75,6 +75,18 @@ impl Probe {
         matches!(self, Self::Ready { .. } | Self::Http(_))
     }
 
+    /// Of a process that was given `port`.
+    #[must_use]
+    pub fn on_port(&self, port: u16) -> Self {
+        let mut probe = self.clone();
+        match &mut probe {
+            Self::Ready { reach, .. } | Self::Tcp { reach } => *reach = reach.on_port(port),
+            Self::Http(http) => http.reach = http.reach.on_port(port),
+            Self::Command { .. } | Self::Active => {}
+        }
+        probe
+    }
+
     /// Where it connects to, if it does.
     pub fn reach(&self) -> Option<&Reach> {
         match self {
@@ -93,6 +105,10 @@ impl Probe {
             Self::Tcp { reach } => match reach {
                 Reach::Tcp(address) => address.to_string(),
                 Reach::Unix(path) => path.to_string(),
+                own @ Reach::OwnPort(_) => {
+                    let shown = own.to_string();
+                    shown.trim_start_matches("http://").to_owned()
+                }
             },
             Self::Active => "systemctl is-active".to_owned(),
         }

@@ -6,6 +6,9 @@ use nix::sys::signal::Signal;
 
 use super::{AbsolutePath, Exec, Name, UserName};
 
+/// How long a command of [`Stop`] may take for which nothing else is said.
+pub const HOOK_LIMIT: Duration = Duration::from_secs(10);
+
 /// What the processes of a service are there for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Kind {
@@ -115,6 +118,35 @@ pub struct Companion {
     pub of: Name,
     /// It drains while the other one does, not after it.
     pub drain_early: bool,
+}
+
+impl Stop {
+    /// How long it may take until the process is told to end, and with a command until it was.
+    pub fn before_the_end(&self) -> Duration {
+        self.limits().into_iter().sum()
+    }
+
+    /// How long the longest command of them may take.
+    pub(super) fn longest_command(&self) -> Duration {
+        self.limits().into_iter().max().unwrap_or_default()
+    }
+
+    fn limits(&self) -> [Duration; 3] {
+        let hook = |hook: &Option<Exec>| hook.as_ref().map_or(Duration::ZERO, |_| HOOK_LIMIT);
+        [hook(&self.quiet), self.drain_limit, hook(&self.command)]
+    }
+}
+
+impl Memory {
+    /// How often it is looked at where nothing is said.
+    pub const EVERY: Duration = Duration::from_secs(5);
+}
+
+impl Ports {
+    /// The one port there is to choose from, if there is one.
+    pub fn fixed(self) -> Option<u16> {
+        (self.from == self.to).then_some(self.from)
+    }
 }
 
 impl Default for Stop {

@@ -265,6 +265,21 @@ impl UserName {
         )
     }
 
+    /// A name, or a number as the kernel has it.
+    pub fn or_number(text: &str) -> Result<Self, Mistake> {
+        let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !digits {
+            return Self::parse(text);
+        }
+        // The last one stands for nobody at all; see `chown(2)`.
+        match text.parse::<u32>() {
+            Ok(number) if number < u32::MAX => Ok(Self(number.to_string())),
+            _ => Err(Mistake::new(format!(
+                "`{text}` is not the number of a user or group"
+            ))),
+        }
+    }
+
     /// A service's own user, made by systemd when it starts.
     pub(super) fn of_service(name: &Name) -> Self {
         Self(name.as_str().to_owned())
@@ -306,7 +321,7 @@ impl PathText {
 
     /// As the first instance gets it.
     pub(super) fn of_first(&self) -> Self {
-        Self(self.0.fill(super::text::Slot::Instance, "1"))
+        Self(self.0.fill(&super::text::Slot::Instance, "1"))
     }
 }
 
@@ -407,6 +422,13 @@ const RESERVED: &[(&str, &str)] = &[
         "ZDT_INSTANCE",
         "the unit sets it to the number of the instance",
     ),
+    (
+        "ZDT_INSTANCES",
+        "the unit sets it to how many instances there are",
+    ),
+    ("ZDT_PORT", "set `port` instead"),
+    ("ZDT_RELEASE_PATH", "it is where the release is"),
+    ("ZDT_PID", "the commands of `stop` find the process by it"),
     ("ZDT_SERVICE", "it is the service's name in this file"),
     ("ZDT_HANDOVER", "set `handover` instead"),
     ("ZDT_HANDOVER_DIR", "set `handover` instead"),

@@ -66,7 +66,7 @@ fn curl(reach: &Reach, path: &str, headers: &[(String, String)]) -> String {
         command.push_str(&format!(" -H '{name}: {}'", value.replace('\'', r"'\''")));
     }
     command.push_str(&match reach {
-        Reach::Tcp(address) => format!(" http://{address}{path}"),
+        Reach::Tcp(_) | Reach::OwnPort(_) => format!(" {reach}{path}"),
         Reach::Unix(socket) => format!(" --unix-socket {socket} http://localhost{path}"),
     });
     command

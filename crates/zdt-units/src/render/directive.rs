@@ -126,7 +126,7 @@ const DIRECTIVES: &[Directive] = &[
         "ExecStop",
         236,
         Takes::Reload,
-        "tells the process to stop, and waits for it",
+        "what asks the process to stop, and waits for it",
     ),
     row(
         "FileDescriptorName",
@@ -189,6 +189,12 @@ const DIRECTIVES: &[Directive] = &[
         236,
         Takes::Restart,
         "no memory is both written and executed",
+    ),
+    row(
+        "MemoryHigh",
+        236,
+        Takes::Reload,
+        "above it the process is slowed down and memory taken back, but nothing is killed",
     ),
     row("NoDelay", 236, Takes::OpenSocket, "answers leave at once"),
     row(

@@ -1,13 +1,18 @@
 //! The units that run a service: the process, and the settings without which a
 //! restart could lose something.
 
-use super::{Manager, Target, header, sandbox};
-use crate::model::{EnvironmentFile, Service, Strategy, Text, UnitName, span};
+use super::{Manager, Target, header, sandbox, stop};
+use crate::model::{
+    EnvironmentFile, Ports, Ready, Restarts, Service, Strategy, Text, UnitName, span,
+};
 use crate::unit_file::{Section, UnitFile, Value};
 
 /// The release that can be told `Type=notify-reload`; an older one would take
 /// the service for one that is ready as soon as it is started.
 const NOTIFY_RELOAD: u32 = 253;
+
+/// The release that waits until the program was executed; an older one goes on when it was forked.
+const TYPE_EXEC: u32 = 240;
 
 /// What one of the units is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,14 +113,18 @@ pub(super) fn documentation(service: &Service, section: &mut Section) {
 fn service_section(service: &Service, part: Part, name: &UnitName, target: Target) -> Section {
     let mut section = Section::new("Service");
     let reload = service.strategy == Strategy::Reload;
-    if reload && target.systemd >= NOTIFY_RELOAD {
-        section.set("Type", "notify-reload");
-    } else {
-        section.set("Type", "notify");
-    }
-    section
-        .set("NotifyAccess", "main")
-        .set("ExecStart", &service.exec);
+    match service.ready {
+        Ready::Started if target.systemd >= TYPE_EXEC => section.set("Type", "exec"),
+        Ready::Started => section.set("Type", "simple"),
+        Ready::Notify => {
+            let kind = match reload && target.systemd >= NOTIFY_RELOAD {
+                true => "notify-reload",
+                false => "notify",
+            };
+            section.set("Type", kind).set("NotifyAccess", "main")
+        }
+    };
+    section.set("ExecStart", &service.exec);
     if service.handover {
         section
             .comment(
@@ -128,11 +137,7 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
             .comment("the pause lets `RELOADING=1` arrive; the reload then waits for `READY=1`")
             .set("ExecReload", RELOAD);
     }
-    if reload {
-        section
-            .comment("else systemd kills at once a process that it has not started by itself")
-            .set("ExecStop", STOP);
-    }
+    stop::commands(service, &mut section);
     if !finds_its_sockets(service, name) {
         let sockets = service.sockets.iter().map(|socket| &socket.unit);
         section.set("Sockets", Value::units(sockets));
@@ -158,6 +163,11 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
         );
     }
     section.set("LimitNOFILE", service.open_files);
+    if let Some(memory) = service.memory {
+        section
+            .comment("slows it down and takes memory back; `MemoryMax=` would kill it, with requests in it")
+            .set("MemoryHigh", memory.limit);
+    }
     handover(service, &mut section);
     sandbox::write(service, target.manager, &mut section);
     section
@@ -165,10 +175,6 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
 
 /// `SIGHUP`, on a machine that may have no `kill` but the shell's.
 const RELOAD: &str = "/bin/sh -c \"kill -HUP $$MAINPID && exec sleep 0.2\"";
-
-/// `SIGTERM`, and the wait for the end. systemd does not wait for a main process that was not its child when it
-/// became that (`MAINPID=`): where nothing else runs in the unit, `SIGKILL` follows at once.
-const STOP: &str = "-/bin/sh -c \"exec 2>/dev/null; kill -TERM $$MAINPID && while kill -0 $$MAINPID; do sleep 0.05; done\"";
 
 /// With root's rights, which it takes to look into another process. A machine without the program goes on without.
 const SWEEP: &str = "-+zdt-units sweep $MAINPID";
@@ -205,8 +211,20 @@ fn environment(service: &Service, section: &mut Section) {
             Value::assignment(name, &Text::literal(value)),
         );
     }
-    if let Strategy::Rolling { .. } = service.strategy {
-        section.set("Environment", Value::instance());
+    if let Strategy::Rolling { instances, .. } = service.strategy {
+        let instances = Text::literal(instances.to_string());
+        section.set("Environment", Value::instance()).set(
+            "Environment",
+            Value::assignment("ZDT_INSTANCES", &instances),
+        );
+    }
+    if let Some(release) = &service.release {
+        let path = Text::literal(format!("{}/current", release.root));
+        section.set("Environment", Value::assignment("ZDT_RELEASE_PATH", &path));
+    }
+    if let Some(port) = service.ports.and_then(Ports::fixed) {
+        let port = Text::literal(port.to_string());
+        section.set("Environment", Value::assignment("ZDT_PORT", &port));
     }
     if service.strategy == Strategy::Reload {
         let limit = Text::literal(span(service.start_timeout));
@@ -248,10 +266,11 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
                 .set("Restart", "always")
                 .comment("not below 250ms: more than 20 starts in 2 s would close the port")
                 .set("RestartSec", service.restarts.pause);
-            if target.systemd >= RESTART_STEPS {
+            let steps = steps(service.restarts).filter(|_| target.systemd >= RESTART_STEPS);
+            if let Some(steps) = steps {
                 section
                     .comment("a crash loop slows down, and connections wait that much longer")
-                    .set("RestartSteps", "5")
+                    .set("RestartSteps", steps)
                     .set("RestartMaxDelaySec", service.restarts.longest);
             }
         }
@@ -262,15 +281,19 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
                 .set("RuntimeMaxSec", service.standby_timeout());
         }
     }
-    section
-        .set("TimeoutStartSec", service.start_timeout)
-        .comment(format!(
+    let longer_than = match service.end_timeout() > drain.stop_timeout() {
+        true => "longer than each command of the stop".to_owned(),
+        false => format!(
             "longer than the drain: grace {}, limit {}, linger {}",
             span(drain.grace),
             span(drain.limit),
             span(drain.linger)
-        ))
-        .set("TimeoutStopSec", service.stop_timeout());
+        ),
+    };
+    section
+        .set("TimeoutStartSec", service.start_timeout)
+        .comment(longer_than)
+        .set("TimeoutStopSec", service.end_timeout());
     match service.strategy {
         Strategy::Reload => {
             section
@@ -283,7 +306,7 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
                 .set("KillMode", "mixed");
         }
     }
-    section.set("KillSignal", "SIGTERM");
+    section.set("KillSignal", service.stop.signal.as_str());
     if let Some(limit) = service.watchdog {
         section.set("WatchdogSec", limit);
     }
@@ -292,6 +315,19 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
 /// The release that can slow a crash loop down. An older one keeps its pace,
 /// which is not a loss worth a word.
 const RESTART_STEPS: u32 = 254;
+
+/// In how many steps systemd goes from the first pause to the longest one: so many that none is more than `factor`
+/// times as long as the one before. `None`: they stay as they are.
+fn steps(restarts: Restarts) -> Option<u64> {
+    let grows = restarts.factor > 1 && restarts.longest > restarts.pause;
+    let mut pause = restarts.pause;
+    let mut steps = 0;
+    while grows && pause < restarts.longest {
+        pause *= restarts.factor;
+        steps += 1;
+    }
+    (steps > 0).then_some(steps)
+}
 
 fn install(service: &Service, target: Target) -> Section {
     let mut section = Section::new("Install");
@@ -304,4 +340,32 @@ fn install(service: &Service, target: Target) -> Section {
         Value::units(service.sockets.iter().map(|socket| &socket.unit)),
     );
     section
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn pauses_grow_in_steps_of_at_most_the_factor() {
+        let of = |factor, longest| {
+            steps(Restarts {
+                factor,
+                longest: Duration::from_secs(longest),
+                pause: Duration::from_secs(1),
+                ..Restarts::default()
+            })
+        };
+        let found = [
+            of(2, 10),
+            of(2, 8),
+            of(3, 10),
+            of(100, 10),
+            of(1, 10),
+            of(2, 1),
+        ];
+        assert_eq!(found, [Some(4), Some(3), Some(3), Some(1), None, None]);
+    }
 }

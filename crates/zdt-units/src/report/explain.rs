@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::model::{Errand, Foreign, Model, Probe, Service, Strategy, Task, UnitName, span};
+use crate::model::{
+    Errand, Exec, Foreign, HOOK_LIMIT, Model, Probe, Ready, Service, Stop, Strategy, Task,
+    UnitName, span,
+};
 use crate::render::{Directive, Rendered};
 use crate::unit_file::{Line, UnitFile};
 
@@ -80,8 +83,6 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
 }
 
 fn task(service: &Service, task: Task, errand: &Errand) -> String {
-    let command = std::iter::once(errand.command.program()).chain(errand.command.arguments());
-    let words: Vec<_> = command.map(|word| format!("`{word}`")).collect();
     let when = match task {
         Task::Check => "before anything is touched",
         Task::Backup => "before a migration",
@@ -91,7 +92,7 @@ fn task(service: &Service, task: Task, errand: &Errand) -> String {
     };
     format!(
         "{} {when}, in `{}`; at most {}",
-        words.join(" "),
+        words(&errand.command),
         UnitName::task(&service.name, task),
         span(errand.timeout)
     )
@@ -141,20 +142,54 @@ fn strategy(service: &Service) -> String {
 }
 
 fn stop(service: &Service) -> String {
+    let Stop {
+        quiet,
+        drain: work,
+        drain_limit,
+        command,
+        signal,
+    } = &service.stop;
+    let mut said = Vec::new();
+    if let Some(quiet) = quiet {
+        said.push(format!("{} within {}", words(quiet), span(HOOK_LIMIT)));
+    }
+    match work {
+        Some(work) => said.push(format!("{} within {}", words(work), span(*drain_limit))),
+        None if drain_limit.is_zero() => {}
+        None => said.push(format!("{} to end by itself", span(*drain_limit))),
+    }
+    match command {
+        Some(command) => said.push(format!("{} within {}", words(command), span(HOOK_LIMIT))),
+        None if *signal != Stop::default().signal || !said.is_empty() => {
+            said.push(signal.to_string());
+        }
+        None => {}
+    }
     let drain = service.drain;
     let by_itself = drain.grace + drain.limit + drain.linger;
-    format!(
+    said.push(format!(
         "{} at most: grace {}, limit {}, linger {}; killed {} later if it is still there",
         span(by_itself),
         span(drain.grace),
         span(drain.limit),
         span(drain.linger),
-        span(service.stop_timeout() - by_itself),
-    )
+        span(service.end_timeout() - by_itself),
+    ));
+    said.join(", then ")
+}
+
+/// The program and its arguments, each marked as what it is.
+fn words(exec: &Exec) -> String {
+    let words = std::iter::once(exec.program()).chain(exec.arguments());
+    let words: Vec<_> = words.map(|word| format!("`{word}`")).collect();
+    words.join(" ")
 }
 
 fn ready(service: &Service) -> String {
-    let said = format!("READY=1 within {}", span(service.start_timeout));
+    let said = match service.ready {
+        Ready::Notify => format!("READY=1 within {}", span(service.start_timeout)),
+        Ready::Started => "as soon as it was started".to_owned(),
+    };
     let Some(health) = &service.health else {
         return said;
     };

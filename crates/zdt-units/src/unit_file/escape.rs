@@ -24,6 +24,15 @@ pub(super) fn command(program: &Text, arguments: &[Text]) -> String {
     line
 }
 
+/// A program and its arguments, as further arguments of another program.
+pub(super) fn words(program: &Text, arguments: &[Text]) -> String {
+    let all = std::iter::once(program).chain(arguments);
+    let quoted: Vec<String> = all
+        .map(|word| quote(word.pieces(), Dollar::Double))
+        .collect();
+    quoted.join(" ")
+}
+
 /// One `NAME=value` of an `Environment=` line.
 pub(super) fn assignment(name: &str, value: &Text) -> String {
     let name = Piece::Literal(format!("{name}="));
@@ -57,20 +66,15 @@ pub(super) fn pattern(path: &Text) -> String {
 fn each(pieces: &[Piece], escape: impl Fn(&str) -> String) -> String {
     let escaped = pieces.iter().map(|piece| match piece {
         Piece::Literal(text) => escape(text),
-        Piece::Slot(slot) => specifier(*slot).to_owned(),
+        Piece::Slot(Slot::Instance) => INSTANCE.to_owned(),
+        // Of a model that is not for systemd; as it was written is the best that can be shown.
+        Piece::Slot(slot) => escape(&format!("{{{{{}}}}}", slot.name())),
     });
     escaped.collect()
 }
 
-/// How systemd is told to fill in a value (`systemd.unit(5)`, "Specifiers").
-fn specifier(slot: Slot) -> &'static str {
-    match slot {
-        Slot::Instance => "%i",
-        Slot::ServiceName | Slot::ReleasePath => {
-            unreachable!("`{}` is filled in when the file is read", slot.name())
-        }
-    }
-}
+/// How systemd is told to fill in the number of an instance (`systemd.unit(5)`, "Specifiers").
+const INSTANCE: &str = "%i";
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Dollar {
@@ -89,7 +93,7 @@ fn quote(pieces: &[Piece], dollar: Dollar) -> String {
     };
     let all_bare = pieces.iter().all(|piece| match piece {
         Piece::Literal(text) => text.bytes().all(bare),
-        Piece::Slot(_) => true,
+        Piece::Slot(slot) => *slot == Slot::Instance,
     });
     match each(pieces, |text| escaped(text, dollar)) {
         bare if all_bare && !bare.is_empty() => bare,

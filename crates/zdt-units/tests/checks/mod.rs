@@ -11,7 +11,10 @@ use zdt_units::unit_file::{Line, UnitFile};
 
 /// Reads `text`; what is accepted is rendered and checked, what is refused is told at places that exist.
 pub(crate) fn text(text: &str) {
-    match Model::read("zdt.toml", text) {
+    if let Err(mistakes) = Model::read("zdt.toml", text) {
+        return told(text, &mistakes);
+    }
+    match Model::for_systemd("zdt.toml", text) {
         Ok(model) => units(&model),
         Err(mistakes) => told(text, &mistakes),
     }
@@ -178,6 +181,9 @@ fn task_reads_back(errand: &Errand, unit: &UnitFile) {
     }
 }
 
+/// What waits for the end of a process.
+const WAIT: &str = "while kill -0 $ZDT_PID 2>/dev/null; do sleep 0.1; done";
+
 /// The values of `service`, from the text that systemd gets.
 fn reads_back(service: &Service, unit: &UnitFile) {
     let program = service.exec.program();
@@ -188,6 +194,25 @@ fn reads_back(service: &Service, unit: &UnitFile) {
         .map(read::command)
         .collect();
     assert_eq!(commands, [(wanted(program), words)]);
+
+    // Each begins with a shell that gives it a limit; what follows is the command itself.
+    let stop = &service.stop;
+    let hooks = [&stop.quiet, &stop.drain, &stop.command];
+    let wanted_hooks: Vec<Vec<String>> = hooks
+        .into_iter()
+        .flatten()
+        .map(|hook| {
+            let words = std::iter::once(hook.program()).chain(hook.arguments());
+            words.map(wanted).collect()
+        })
+        .collect();
+    let stops = all(unit, "ExecStop").into_iter();
+    let stops = stops.map(|line| read::command(line.trim_start_matches('-')).1);
+    let asked = stops.filter_map(|words| words.get(4..).map(<[String]>::to_vec));
+    let asked: Vec<_> = asked
+        .filter(|words| words.get(2).is_none_or(|script| script != WAIT))
+        .collect();
+    assert_eq!(asked, wanted_hooks, "{}", unit.name);
 
     let set: Vec<_> = all(unit, "Environment")
         .into_iter()

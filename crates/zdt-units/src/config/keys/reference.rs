@@ -36,6 +36,7 @@ fn takes(kind: Kind) -> String {
         Kind::Number(least, most) if least == most => least.to_string(),
         Kind::Number(least, most) => format!("{least} to {most}"),
         Kind::NumberOrNumbers(least, most) => format!("{least} to {most}, one or several"),
+        Kind::NumberOrTable(least, most, _) => format!("{least} to {most}, or a table"),
         Kind::Scalar => "string, whole number, `true` or `false`".to_owned(),
         Kind::OneOf(known) => words(known),
         Kind::List => "strings".to_owned(),

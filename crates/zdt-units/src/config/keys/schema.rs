@@ -74,6 +74,10 @@ fn kind(kind: Kind) -> Value {
             let number = json!({ "type": "integer", "minimum": least, "maximum": most });
             json!({ "anyOf": [number, { "type": "array", "items": number, "minItems": 1 }] })
         }
+        Kind::NumberOrTable(least, most, shape) => {
+            let number = json!({ "type": "integer", "minimum": least, "maximum": most });
+            json!({ "anyOf": [number, table(shape, Missing::Complains)] })
+        }
         Kind::Scalar => json!({ "type": ["string", "integer", "boolean"] }),
         Kind::OneOf(words) => json!({ "enum": words }),
         Kind::List => strings(),

@@ -159,7 +159,7 @@ impl Build {
         let exec = config.exec.iter().flat_map(|words| &words.value);
         let mut texts = exec.chain(&config.working_directory);
         let uses = |text: &At<String>| match Text::parse(&text.value) {
-            Ok(text) => text.slots().any(|slot| slot == Slot::ReleasePath),
+            Ok(text) => text.slots().any(|slot| *slot == Slot::ReleasePath),
             // It has a mistake of its own.
             Err(_) => true,
         };

@@ -141,7 +141,7 @@ fn http_url(text: &str) -> Result<String, Mistake> {
 }
 
 /// `10MiB`, `500kB`, `4096`.
-fn bytes(text: &str) -> Result<u64, Mistake> {
+pub(super) fn bytes(text: &str) -> Result<u64, Mistake> {
     const UNITS: [(&str, u64); 8] = [
         ("", 1),
         ("B", 1),

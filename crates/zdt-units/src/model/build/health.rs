@@ -1,14 +1,17 @@
 //! How a service is asked whether it is well.
 
+use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use super::super::mistake::Mistake;
 use super::super::value::word;
-use super::super::{AbsolutePath, Address, Expected, Health, HttpProbe, Probe, Reach, Text};
+use super::super::{
+    AbsolutePath, Address, Expected, Health, HttpProbe, Piece, Ports, Probe, Reach, Slot, Text,
+};
 use super::Build;
-use super::text::all_or_nothing;
+use super::text::{AtHand, all_or_nothing};
 use crate::config::{At, ExpectedConfig, Headers, HealthConfig, Problem, list};
 
 /// Whose health it is, and so what is asked where nothing is said.
@@ -98,7 +101,7 @@ impl Build {
                 }
             },
             _ => match of {
-                Of::Service(sockets) => self.ready(config, sockets),
+                Of::Service(sockets) => self.of_library(config, sockets),
                 Of::Foreign => {
                     self.problems.push(
                         Problem::new(&config.at, "`health` does not say what to ask").hint(
@@ -130,7 +133,7 @@ impl Build {
     }
 
     /// The way of the `zdt` library.
-    fn ready(&mut self, config: &HealthConfig, sockets: &[Reach]) -> Option<Probe> {
+    fn of_library(&mut self, config: &HealthConfig, sockets: &[Reach]) -> Option<Probe> {
         let own = config
             .listen
             .as_ref()
@@ -139,18 +142,19 @@ impl Build {
             None => Some("/readyz".to_owned()),
             Some(text) => self.parse(text, request_path),
         };
-        let reach = match all_or_nothing(own)? {
-            Some(address) => address.reach(),
-            None => sockets.first()?.clone(),
+        let port = self.at_hand.as_ref().and_then(|at_hand| at_hand.ports);
+        let reach = match (all_or_nothing(own)?, sockets.first(), port) {
+            (Some(address), _, _) => address.reach(),
+            (None, Some(socket), _) => socket.clone(),
+            (None, None, Some(ports)) => on_loopback(ports),
+            // After a mistake.
+            (None, None, None) => return None,
         };
         Some(Probe::Ready { reach, path: path? })
     }
 
     fn http(&mut self, config: &HealthConfig) -> Option<Probe> {
-        let url = config
-            .http
-            .as_ref()
-            .and_then(|text| self.parse(text, http_url));
+        let url = config.http.as_ref().and_then(|text| self.url(text));
         let status = match &config.status {
             None => vec![200],
             Some(numbers) => self.status(numbers),
@@ -173,6 +177,16 @@ impl Build {
             body: all_or_nothing(body)?,
             json: all_or_nothing(json)?,
         }))
+    }
+
+    /// A URL whose port may be that of each process.
+    fn url(&mut self, text: &At<String>) -> Option<(Reach, String)> {
+        let filled = self.fill(text, own_port)?;
+        let asked = match filled.slots().next() {
+            None => http_url(&filled.to_string()),
+            Some(_) => each_port(&filled, "http://", http_url),
+        };
+        self.note(text, asked)
     }
 
     fn status(&mut self, numbers: &At<Vec<At<i64>>>) -> Vec<u16> {
@@ -234,7 +248,13 @@ impl Build {
     }
 
     fn tcp(&mut self, text: &At<String>, of: Of<'_>) -> Option<Probe> {
-        let reach = self.parse(text, Address::parse)?.reach();
+        let filled = self.fill(text, own_port)?;
+        let address = |text: &str| Ok((Address::parse(text)?.reach(), String::new()));
+        let asked = match filled.slots().next() {
+            None => address(&filled.to_string()),
+            Some(_) => each_port(&filled, "", address),
+        };
+        let (reach, _) = self.note(text, asked)?;
         if let Of::Service(sockets) = of
             && sockets.contains(&reach)
         {
@@ -251,6 +271,46 @@ impl Build {
             return None;
         }
         Some(Probe::Tcp { reach })
+    }
+}
+
+/// What is left for each question to fill in.
+fn own_port(at_hand: &AtHand, slot: &Slot) -> bool {
+    *slot == Slot::Port && at_hand.ports.is_some()
+}
+
+/// Where the `zdt` library answers that binds by itself.
+fn on_loopback(ports: Ports) -> Reach {
+    let ip = Ipv4Addr::LOCALHOST.into();
+    match ports.fixed() {
+        Some(port) => Reach::Tcp(SocketAddr::new(ip, port)),
+        None => Reach::OwnPort(ip),
+    }
+}
+
+/// Reads an address whose port is `{{port}}`; nothing else may depend on it.
+fn each_port(
+    text: &Text,
+    scheme: &str,
+    read: impl Fn(&str) -> Result<(Reach, String), Mistake>,
+) -> Result<(Reach, String), Mistake> {
+    let wrong = || {
+        Mistake::new("`{{port}}` stands for the port of an address here, and nothing else")
+            .hint(format!("for example `{scheme}127.0.0.1:{{{{port}}}}`"))
+    };
+    let [Piece::Literal(before), Piece::Slot(Slot::Port), rest @ ..] = text.pieces() else {
+        return Err(wrong());
+    };
+    let host = before.strip_prefix(scheme).ok_or_else(wrong)?;
+    let alone = !host.contains(['/', '?']) && host.ends_with(':');
+    if !alone || !matches!(rest, [] | [Piece::Literal(_)]) {
+        return Err(wrong());
+    }
+    // Any port will do to see what the rest means.
+    let (reach, path) = read(&text.fill(&Slot::Port, "1").to_string())?;
+    match reach {
+        Reach::Tcp(address) if address.port() == 1 => Ok((Reach::OwnPort(address.ip()), path)),
+        _ => Err(wrong()),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::mistake::Mistake;
-use super::super::value::{duration, program, variable, word};
+use super::super::value::{program, variable, word};
 use super::super::{
     CredentialName, Drain, EnvironmentFile, Exec, Name, Network, PathText, Sandbox, Text,
 };
@@ -107,20 +107,6 @@ impl Build {
                 })
             }
         }
-    }
-
-    pub(super) fn restart_pause(&mut self, config: Option<&At<String>>) -> Option<Duration> {
-        let Some(text) = config else {
-            return Some(Duration::from_millis(500));
-        };
-        self.parse(text, |written| {
-            let pause = duration(written)?;
-            if pause < Duration::from_millis(250) {
-                return Err(Mistake::new(format!("`{written}` between two starts is too short"))
-                    .hint("take `250ms` or more: systemd closes the port of a service that starts more than 20 times in 2 s"));
-            }
-            Ok(pause)
-        })
     }
 
     pub(super) fn drain(&mut self, config: &DrainConfig) -> Option<Drain> {

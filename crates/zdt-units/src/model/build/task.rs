@@ -75,13 +75,15 @@ impl Build {
     /// What the tasks are given: their `{{release.path}}` is the release that is about to serve, and
     /// where instances differ they are as the first one.
     pub(super) fn given_next(&mut self, config: &ServiceConfig) -> Given {
-        // Its mistakes are those of the service, which are told already.
-        let known = self.problems.len();
+        // Its mistakes are those of the service, which are told already; or it names the port of a process, and a task
+        // has none.
+        let known = (self.problems.len(), self.only_with_launcher.len());
         self.link(ReleaseLink::Next);
         let mut given = self.given(config);
         self.link(ReleaseLink::Current);
-        self.problems.truncate(known);
-        let first = |text: &Text| text.fill(Slot::Instance, "1");
+        self.problems.truncate(known.0);
+        self.only_with_launcher.truncate(known.1);
+        let first = |text: &Text| text.fill(&Slot::Instance, "1");
         for (_, value) in &mut given.environment {
             *value = first(value);
         }
@@ -97,20 +99,20 @@ impl Build {
 
     /// Reads what is run in the release that is about to serve, once for all instances.
     fn of_next<T>(&mut self, read: impl FnOnce(&mut Self) -> T) -> T {
-        let rolling = self.values.as_mut();
-        let rolling = rolling.is_some_and(|values| std::mem::take(&mut values.rolling));
+        let rolling = self.at_hand.as_mut();
+        let rolling = rolling.is_some_and(|at_hand| std::mem::take(&mut at_hand.rolling));
         self.link(ReleaseLink::Next);
         let done = read(self);
         self.link(ReleaseLink::Current);
-        if let Some(values) = &mut self.values {
-            values.rolling = rolling;
+        if let Some(at_hand) = &mut self.at_hand {
+            at_hand.rolling = rolling;
         }
         done
     }
 
     fn link(&mut self, link: ReleaseLink) {
-        if let Some(values) = &mut self.values {
-            values.link = link;
+        if let Some(at_hand) = &mut self.at_hand {
+            at_hand.link = link;
         }
     }
 }

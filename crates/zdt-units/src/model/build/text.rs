@@ -4,19 +4,34 @@ use std::time::Duration;
 
 use super::super::mistake::Mistake;
 use super::super::value::duration;
-use super::super::{AbsolutePath, Slot, Text};
+use super::super::{AbsolutePath, Ports, Slot, Text};
 use super::Build;
 use crate::config::{At, Problem, list, nearest};
 
 /// What `{{…}}` stands for in the service at hand.
 #[derive(Debug)]
-pub(super) struct Values {
+pub(super) struct AtHand {
     pub(super) service: String,
     /// Where its releases are.
     pub(super) root: Option<AbsolutePath>,
     /// Which of them is meant.
     pub(super) link: ReleaseLink,
     pub(super) rolling: bool,
+    pub(super) instances: u32,
+    pub(super) ports: Option<Ports>,
+}
+
+impl AtHand {
+    /// What is known only when a process is started.
+    fn later(&self, slot: &Slot) -> bool {
+        match slot {
+            Slot::Instance => self.rolling,
+            Slot::Port => self.ports.is_some() && self.link == ReleaseLink::Current,
+            Slot::PortOf(_) => true,
+            Slot::ReleaseName | Slot::ReleaseRevision => self.root.is_some(),
+            Slot::ServiceName | Slot::ReleasePath | Slot::Instances => false,
+        }
+    }
 }
 
 /// The link in whose place `{{release.path}}` stands.
@@ -75,48 +90,56 @@ impl Build {
         text: &At<String>,
         parse: impl FnOnce(&str) -> Result<T, Mistake>,
     ) -> Option<T> {
-        let filled = self.fill(text, &[])?.to_string();
+        let filled = self.fill(text, |_, _| false)?.to_string();
         self.note(text, parse(&filled))
     }
 
-    /// As [`parse`](Self::parse), for text that each instance may get in its own way.
+    /// As [`parse`](Self::parse), for text that each process may get in its own way.
     pub(super) fn parse_text<T>(
         &mut self,
         text: &At<String>,
         parse: impl FnOnce(Text) -> Result<T, Mistake>,
     ) -> Option<T> {
-        let rolling = self.values.as_ref().is_some_and(|values| values.rolling);
-        let later: &[Slot] = if rolling { &[Slot::Instance] } else { &[] };
-        let filled = self.fill(text, later)?;
+        let filled = self.fill(text, AtHand::later)?;
+        let only_launcher = |slot: &&Slot| **slot != Slot::Instance;
+        if let Some(slot) = filled.slots().find(only_launcher).cloned() {
+            self.only_with_launcher(unknown_to_systemd(text, &slot));
+        }
         self.note(text, parse(filled))
     }
 
-    /// Puts the values of the service at hand into `text`; only those of `later` may be left.
-    pub(super) fn fill(&mut self, text: &At<String>, later: &[Slot]) -> Option<Text> {
-        let Some(values) = &self.values else {
+    /// Puts the values of the service at hand into `text`; only those may be left that are known `later`.
+    pub(super) fn fill(
+        &mut self,
+        text: &At<String>,
+        later: impl Fn(&AtHand, &Slot) -> bool,
+    ) -> Option<Text> {
+        let Some(at_hand) = &self.at_hand else {
             return Some(Text::literal(&text.value));
         };
-        let filled = Text::parse(&text.value).and_then(|parsed| {
-            let mut filled = parsed.fill(Slot::ServiceName, &values.service);
-            if let Some(root) = &values.root {
-                let link = match values.link {
+        let parsed = Text::parse(&text.value).map(|parsed| {
+            let mut filled = parsed
+                .fill(&Slot::ServiceName, &at_hand.service)
+                .fill(&Slot::Instances, &at_hand.instances.to_string());
+            if let Some(root) = &at_hand.root {
+                let link = match at_hand.link {
                     ReleaseLink::Current => "current",
                     ReleaseLink::Next => "next",
                 };
-                filled = filled.fill(Slot::ReleasePath, &format!("{root}/{link}"));
+                filled = filled.fill(&Slot::ReleasePath, &format!("{root}/{link}"));
             }
-            let mut left = filled.slots();
-            match left.find(|slot| !later.contains(slot)) {
-                None => Ok(()),
-                Some(Slot::ReleasePath) => Err(Mistake::new("this service has no releases")
-                    .hint("add `release = { root = \"/srv/NAME\" }`")),
-                Some(slot) => Err(Mistake::new(format!("`{{{{{}}}}}` has no value here", slot.name()))
-                    .hint("it is the number of an instance, for `exec`, `environment` and paths of files with `strategy = \"rolling\"`")),
-            }?;
-            drop(left);
-            Ok(filled)
+            match at_hand.ports.and_then(Ports::fixed) {
+                Some(port) => filled.fill(&Slot::Port, &port.to_string()),
+                None => filled,
+            }
         });
-        self.note(text, filled)
+        let filled = self.note(text, parsed)?;
+        let filled = self.ports_of_others(text, &filled)?;
+        let at_hand = self.at_hand.as_ref()?;
+        let left = filled.slots().find(|slot| !later(at_hand, slot));
+        let checked = left.map_or(Ok(()), |slot| Err(without_value(at_hand, slot)));
+        self.note(text, checked)?;
+        Some(filled)
     }
 
     pub(super) fn note<T>(&mut self, text: &At<String>, parsed: Result<T, Mistake>) -> Option<T> {
@@ -130,6 +153,32 @@ impl Build {
             }
         }
     }
+}
+
+fn without_value(at_hand: &AtHand, slot: &Slot) -> Mistake {
+    let no_value = || Mistake::new(format!("`{{{{{}}}}}` has no value here", slot.name()));
+    match slot {
+        Slot::ReleasePath | Slot::ReleaseName | Slot::ReleaseRevision if at_hand.root.is_none() => {
+            Mistake::new("this service has no releases")
+                .hint("add `release = { root = \"/srv/NAME\" }`")
+        }
+        Slot::Port if at_hand.ports.is_none() => Mistake::new("this service has no port")
+            .hint("add `port = 8080`, or a range with `from` and `to`"),
+        Slot::Port => no_value().hint("a range of ports is for the processes that serve: one each"),
+        Slot::Instance => no_value().hint("it is the number of an instance, for `exec`, `environment` and paths of files with `strategy = \"rolling\"`"),
+        _ => no_value().hint("it is known when a process is started: for `exec`, `environment` and paths of files"),
+    }
+}
+
+fn unknown_to_systemd(text: &At<String>, slot: &Slot) -> Problem {
+    let hint = match slot {
+        Slot::ReleaseName | Slot::ReleaseRevision => {
+            "take `{{release.path}}`: the link of that name says which release it is; or run this service by `zdt-units run`"
+        }
+        _ => "take one fixed port, or run these services by `zdt-units run`",
+    };
+    let message = format!("systemd does not know `{{{{{}}}}}`", slot.name());
+    Problem::new(&text.at, message).hint(hint)
 }
 
 /// What was written must be right; what was not written may be missing.
