@@ -67,6 +67,10 @@ pub enum Operation {
     RollBack {
         release: ReleaseName,
     },
+    /// Drains and ends what runs, and closes its sockets.
+    Stop,
+    /// What is described runs again.
+    Start,
     /// The way back of a plan whose carrying-out broke off.
     Recover,
 }
@@ -78,6 +82,8 @@ impl Operation {
             Self::Restart => "restart",
             Self::Deploy { .. } => "deploy",
             Self::RollBack { .. } => "roll_back",
+            Self::Stop => "stop",
+            Self::Start => "start",
             Self::Recover => "recover",
         }
     }
@@ -86,7 +92,7 @@ impl Operation {
     pub fn release(&self) -> Option<&ReleaseName> {
         match self {
             Self::Deploy { release, .. } | Self::RollBack { release } => Some(release),
-            Self::Restart | Self::Recover => None,
+            Self::Restart | Self::Stop | Self::Start | Self::Recover => None,
         }
     }
 }
@@ -154,6 +160,18 @@ pub enum Action {
     /// Gone, and not remembered as failed.
     StopUnits {
         units: Vec<UnitName>,
+    },
+    /// From now on clients can connect.
+    OpenSockets {
+        service: Name,
+        sockets: Vec<UnitName>,
+    },
+    /// The units drain and end; then the sockets close, and with them every connection that waits in one. No connection
+    /// starts a process meanwhile.
+    CloseSockets {
+        service: Name,
+        units: Vec<UnitName>,
+        sockets: Vec<UnitName>,
     },
     /// The unit runs as another instance than `before`, and its sockets are open.
     ConfirmInstance {
@@ -392,6 +410,8 @@ impl Action {
             | Self::RestartUnits { .. }
             | Self::ReloadUnit { .. }
             | Self::StopUnits { .. }
+            | Self::OpenSockets { .. }
+            | Self::CloseSockets { .. }
             | Self::RestoreUnits { .. }
             | Self::Install(_) => true,
             Self::Release(act) => act.changes(),
@@ -421,6 +441,8 @@ impl Action {
             Self::RestartUnits { .. } => "restart_units",
             Self::ReloadUnit { .. } => "reload_unit",
             Self::StopUnits { .. } => "stop_units",
+            Self::OpenSockets { .. } => "open_sockets",
+            Self::CloseSockets { .. } => "close_sockets",
             Self::ConfirmInstance { .. } => "confirm_instance",
             Self::ConfirmReload { .. } => "confirm_reload",
             Self::StayUp { .. } => "stay_up",

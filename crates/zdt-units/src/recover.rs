@@ -191,6 +191,8 @@ pub fn broke_off(left: &Unfinished) -> String {
         Operation::Restart => "the restart",
         Operation::Deploy { .. } => "the deployment",
         Operation::RollBack { .. } => "the way back to another release",
+        Operation::Stop => "the stop",
+        Operation::Start => "the start",
         Operation::Recover => "the recovery",
     };
     let since = stamp::text(left.since);

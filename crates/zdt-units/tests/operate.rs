@@ -76,6 +76,7 @@ fn observed(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: beside.map(state).collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         sockets: watched
             .sockets

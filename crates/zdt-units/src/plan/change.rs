@@ -291,7 +291,9 @@ impl Switch {
                 let later = seen.once_served(to, observed.at);
                 (Vec::new(), to_remove(&later, config, observed.at))
             }
-            Operation::Restart | Operation::Recover => (Vec::new(), Vec::new()),
+            Operation::Restart | Operation::Stop | Operation::Start | Operation::Recover => {
+                (Vec::new(), Vec::new())
+            }
         };
         Some(Self {
             root: config.root.clone(),

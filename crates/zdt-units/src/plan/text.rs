@@ -48,6 +48,11 @@ impl fmt::Display for Action {
                 )
             }
             Self::StopUnits { units } => write!(f, "stop {}", names(units)),
+            Self::OpenSockets { sockets, .. } => write!(f, "open {}", names(sockets)),
+            Self::CloseSockets { units, sockets, .. } => match units.is_empty() {
+                true => write!(f, "close {}", names(sockets)),
+                false => write!(f, "stop {}, then close {}", names(units), names(sockets)),
+            },
             Self::ConfirmInstance {
                 unit,
                 before,
@@ -151,6 +156,8 @@ pub(crate) fn headline(operation: &str, service: &str, release: Option<&str>) ->
     match (operation, release) {
         ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
         ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
+        ("stop", _) => format!("stop `{service}`"),
+        ("start", _) => format!("start `{service}`"),
         ("recover", _) => format!("take back what broke off of `{service}`"),
         _ => format!("restart `{service}`"),
     }

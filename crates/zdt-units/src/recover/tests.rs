@@ -43,6 +43,7 @@ fn healthy(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: watched.beside.into_iter().map(UnitState::stopped).collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         at: SystemTime::UNIX_EPOCH,
         files: None,
