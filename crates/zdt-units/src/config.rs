@@ -49,6 +49,7 @@ pub struct ForeignConfig {
 #[derive(Debug)]
 pub struct ServiceConfig {
     pub name: At<String>,
+    pub kind: Option<At<String>>,
     pub exec: Option<At<Vec<At<String>>>>,
     pub documentation: Vec<At<String>>,
     pub listen: Option<At<Vec<At<String>>>>,
@@ -95,6 +96,9 @@ pub struct ReleaseConfig {
     pub root: Option<At<String>>,
     pub keep: Option<At<i64>>,
     pub keep_days: Option<At<i64>>,
+    /// Those of another service, instead.
+    pub of: Option<At<String>>,
+    pub drain_early: Option<At<bool>>,
 }
 
 /// `check = { … }` and `warm = { … }`.
@@ -107,6 +111,7 @@ pub struct ErrandConfig {
 /// `migrate = { … }`.
 #[derive(Debug)]
 pub struct MigrateConfig {
+    pub at: std::ops::Range<usize>,
     pub command: Option<At<Vec<At<String>>>>,
     pub down: Option<At<Vec<At<String>>>>,
     pub backup: Option<At<Vec<At<String>>>>,
@@ -279,10 +284,13 @@ fn complain_of_what_is_missing(name: &At<String>, table: &Table<'_>, problems: &
             .hint("add `exec = [\"/absolute/path/to/program\"]`"),
         );
     }
-    if !table.has("listen") && !table.has("socket") {
+    let serves = matches!(table.text("kind"), None | Some("web"));
+    if serves && !table.has("listen") && !table.has("socket") {
         problems.push(
-            Problem::new(&name.at, format!("service `{}` has no socket", name.value))
-                .hint("add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too"),
+            Problem::new(&name.at, format!("service `{}` has no socket", name.value)).hint(
+                "add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too. \
+                 What serves nobody is of another `kind`, such as `worker`",
+            ),
         );
     }
 }
@@ -309,6 +317,7 @@ fn foreign_unit(
 fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ServiceConfig {
     let config = ServiceConfig {
         name,
+        kind: table.string("kind", problems),
         exec: table.strings("exec", problems),
         documentation: items(table.string_or_strings("documentation", problems)),
         listen: table.string_or_strings("listen", problems),
@@ -387,7 +396,7 @@ fn rolling(mut table: Table<'_>, problems: &mut Vec<Problem>) -> RollingConfig {
 }
 
 fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
-    if !table.has("root") {
+    if !table.has("root") && !table.has("of") {
         problems.push(
             Problem::new(&table.at, "`release` does not say where releases are kept").hint(
                 "add `root = \"/srv/NAME\"`: releases go below it, and `current` points to one",
@@ -399,6 +408,8 @@ fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
         root: table.string("root", problems),
         keep: table.integer("keep", problems),
         keep_days: table.integer("keep_days", problems),
+        of: table.string("of", problems),
+        drain_early: table.boolean("drain_early", problems),
     };
     table.finish(problems);
     config
@@ -428,6 +439,7 @@ fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
         );
     }
     let config = MigrateConfig {
+        at: table.at.clone(),
         command: table.strings("command", problems),
         down: table.strings("down", problems),
         backup: table.strings("backup", problems),

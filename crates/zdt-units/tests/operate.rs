@@ -58,6 +58,7 @@ fn planned(text: &str, operation: Operation) -> String {
     let service = &model.services[0];
     let request = Request {
         service,
+        companions: Vec::new(),
         operation,
         options: Options::default(),
     };

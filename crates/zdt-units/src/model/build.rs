@@ -3,6 +3,7 @@
 mod deploy;
 mod events;
 mod health;
+mod kind;
 mod process;
 mod sockets;
 mod task;
@@ -13,11 +14,12 @@ use std::ops::Range;
 use std::time::Duration;
 
 use self::health::Of;
+use self::kind::whose;
 use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
-use self::text::{ReleaseLink, Values, all_or_nothing};
+use self::text::{Values, all_or_nothing};
 use super::{
-    Address, DocUri, Foreign, Kind, Launcher, Model, Name, Reach, Ready, Restarts, Sandbox,
+    AbsolutePath, Address, DocUri, Foreign, Launcher, Model, Name, Reach, Ready, Restarts, Sandbox,
     Service, Socket, Stop, Strategy, UnitName, User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
@@ -28,8 +30,11 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
         places: Vec::new(),
         units: Vec::new(),
         known: known_units(&config.services, &config.foreign),
+        roots: HashMap::new(),
+        heads: kind::heads(&config.services),
         values: None,
     };
+    build.roots = build.roots(&config.services);
     if config.services.is_empty() && build.problems.is_empty() {
         build.problems.push(
             Problem::new(&(0..0), "there is no service in this file")
@@ -76,9 +81,8 @@ pub(super) fn model(config: Config) -> Result<Model, Vec<Problem>> {
 fn known_units(services: &[ServiceConfig], foreign: &[ForeignConfig]) -> HashMap<String, UnitName> {
     let ours = services.iter().filter_map(|service| {
         let name = Name::parse(&service.name.value).ok()?;
-        let strategy = service.strategy.as_ref().map(|word| word.value.as_str());
-        let unit = match strategy {
-            Some("rolling") => UnitName::target(&name),
+        let unit = match kind::strategy_word(service) {
+            "rolling" => UnitName::target(&name),
             _ => UnitName::service(&name),
         };
         Some((name.to_string(), unit))
@@ -119,6 +123,10 @@ pub(super) struct Build {
     places: Vec<Place>,
     units: Vec<Planned>,
     known: HashMap<String, UnitName>,
+    /// Where each service with releases keeps them.
+    roots: HashMap<String, AbsolutePath>,
+    /// Of each service that says so: with whose releases it runs.
+    heads: HashMap<String, String>,
     values: Option<Values>,
 }
 
@@ -126,16 +134,12 @@ impl Build {
     fn service(&mut self, config: &ServiceConfig) -> Option<Service> {
         self.values = None;
         let name = self.parse(&config.name, Name::parse);
-        self.values = Some(Values {
-            service: config.name.value.clone(),
-            root: None,
-            link: ReleaseLink::Current,
-            rolling: false,
-        });
-        let release = config.release.as_ref().map(|release| self.release(release));
+        self.values = Some(Values::of(config));
+        let kind = self.kind(config);
+        let (release, companion) = self.releases(config);
         let strategy = self.strategy(config);
         if let Some(values) = &mut self.values {
-            values.root = release.clone().flatten().map(|release| release.root);
+            values.root = self.roots.get(whose(config)).cloned();
             values.rolling = matches!(strategy, Some(Strategy::Rolling { .. }));
         }
 
@@ -206,7 +210,7 @@ impl Build {
             working_directory: given.working_directory,
             sandbox: sandbox?,
             start_timeout: start_timeout?,
-            kind: Kind::default(),
+            kind: kind?,
             ready: Ready::default(),
             stop: Stop::default(),
             restarts: Restarts {
@@ -216,7 +220,7 @@ impl Build {
             },
             memory: None,
             ports: None,
-            companion: None,
+            companion: all_or_nothing(companion)?,
             watchdog: all_or_nothing(watchdog)?,
             open_files: open_files?.unsigned_abs(),
             handover: config.handover.as_ref().is_some_and(|wanted| wanted.value),

@@ -66,6 +66,7 @@ fn planned_as(
     change(&mut observed);
     let request = Request {
         service,
+        companions: Vec::new(),
         operation,
         options,
     };

@@ -47,8 +47,8 @@ impl Build {
             }
         }
         self.unique_names(config, &sockets);
-        // Empty where nothing usable was written, which is reported already.
-        (complete && !sockets.is_empty()).then_some(sockets)
+        // That a web service has none is reported already.
+        complete.then_some(sockets)
     }
 
     fn unique_names(&mut self, config: &ServiceConfig, sockets: &[Unnamed]) {
@@ -264,7 +264,9 @@ pub(super) fn name_units(service: &Name, sockets: Vec<Unnamed>) -> Vec<(Range<us
             false => beside(service, socket),
         })
         .collect();
-    named[..=main].rotate_right(1);
+    if !named.is_empty() {
+        named[..=main].rotate_right(1);
+    }
     named
 }
 
