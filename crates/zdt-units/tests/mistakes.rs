@@ -54,6 +54,11 @@ fn instances_that_cannot_be_replaced_so() {
 }
 
 #[test]
+fn kinds_and_companions_that_cannot_be() {
+    check("companions");
+}
+
+#[test]
 fn events_that_go_nowhere() {
     check("events");
 }

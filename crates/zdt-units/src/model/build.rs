@@ -14,7 +14,6 @@ use std::ops::Range;
 use std::time::Duration;
 
 use self::health::Of;
-use self::kind::whose;
 use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
 use self::text::{Values, all_or_nothing};
@@ -139,7 +138,7 @@ impl Build {
         let (release, companion) = self.releases(config);
         let strategy = self.strategy(config);
         if let Some(values) = &mut self.values {
-            values.root = self.roots.get(whose(config)).cloned();
+            values.root = kind::root_of(config, &self.roots);
             values.rolling = matches!(strategy, Some(Strategy::Rolling { .. }));
         }
 

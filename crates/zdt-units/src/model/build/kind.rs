@@ -23,7 +23,7 @@ pub(super) fn serves(config: &ServiceConfig) -> bool {
 }
 
 /// The name of the service with whose releases this one runs.
-pub(super) fn whose(config: &ServiceConfig) -> &str {
+fn whose(config: &ServiceConfig) -> &str {
     let of = config
         .release
         .as_ref()
@@ -38,6 +38,16 @@ pub(super) fn heads(services: &[ServiceConfig]) -> HashMap<String, String> {
         Some((config.name.value.clone(), of.value.clone()))
     });
     with.collect()
+}
+
+/// What `{{release.path}}` begins with. Where the one who keeps the releases is a mistake, that is told already.
+pub(super) fn root_of(
+    config: &ServiceConfig,
+    roots: &HashMap<String, AbsolutePath>,
+) -> Option<AbsolutePath> {
+    let root = roots.get(whose(config)).cloned();
+    let is_told = config.release.as_ref().is_some_and(|it| it.of.is_some());
+    root.or_else(|| AbsolutePath::parse("/").ok().filter(|_| is_told))
 }
 
 fn word_of(config: &ServiceConfig) -> &str {
@@ -211,6 +221,17 @@ impl Build {
                     format!("a {} does not drain early", word_of(config)),
                 )
                 .hint("only a `worker` does: work that it leaves is taken by another one"),
+            );
+        }
+        if let Some(early) =
+            early.filter(|_| word_of(config) == "worker" && strategy_word(config) == "standby")
+        {
+            self.problems.push(
+                Problem::new(
+                    &early.at,
+                    "with `standby` another process takes work before this one drains",
+                )
+                .hint("leave out `drain_early`, or take `strategy = \"queue\"`"),
             );
         }
         if let Some(migrate) = &config.migrate {
