@@ -291,6 +291,30 @@ mod tests {
     }
 
     #[test]
+    fn what_runs_with_the_releases_of_another_one_is_no_part_of_its_own() {
+        let text = "[service.shop]\nexec = [\"{{release.path}}/a\"]\nlisten = \":1\"\nrelease = { root = \"/srv/shop\" }\n\
+             [service.jobs]\nkind = \"worker\"\nexec = [\"{{release.path}}/b\"]\nrelease = { of = \"shop\" }\nafter = [\"db\", \"shop\"]\n\
+             [service.mail]\nexec = [\"/c\"]\nlisten = \":2\"\nafter = [\"jobs\"]\n\
+             [service.db]\nunit = \"postgresql.service\"\n";
+        let model = Model::read("zdt.toml", text).unwrap();
+        let all = Order::new(&model, |_| true);
+        assert_eq!(
+            shown(&all),
+            ["db after []", "shop after [db]", "mail after [shop]"]
+        );
+        let reversed = all.reversed();
+        assert_eq!(
+            shown(&reversed),
+            ["mail after []", "shop after [mail]", "db after [shop]"]
+        );
+        let alone = Order::new(&model, |name| name.as_str() != "shop");
+        assert_eq!(
+            shown(&alone),
+            ["db after []", "jobs after [db]", "mail after [jobs]"]
+        );
+    }
+
+    #[test]
     fn branches_run_side_by_side_up_to_a_limit() {
         let model = model();
         let order = Order::new(&model, |_| true);

@@ -13,6 +13,7 @@ use zdt_e2e::client::Client;
 use zdt_e2e::machine::{Machine, Output};
 use zdt_e2e::stamps::Stamp;
 
+use crate::guard::{kill, launch};
 use crate::{Test, units};
 
 pub(crate) const TESTS: &[(&str, Test)] = &[
@@ -201,17 +202,10 @@ fn early_drains_overlap_and_others_do_not(machine: &Machine) -> Result<(), Box<d
 fn a_killed_deployment_is_taken_back_whole(machine: &Machine) -> Result<(), Box<dyn Error>> {
     set_up(machine, false)?;
     let load = units::load(machine, &["--rate=200", "--timeout=60s"])?;
-    let mut deployment = machine
-        .command(&[
-            UNITS,
-            "deploy",
-            "shop",
-            "--from",
-            "/tmp/v4",
-            "--release",
-            "v4",
-        ])
-        .spawn()?;
+    launch(
+        machine,
+        &["deploy", "shop", "--from", "/tmp/v4", "--release", "v4"],
+    )?;
     machine.wait_until(
         Duration::from_secs(60),
         "a worker of the new release starts",
@@ -223,8 +217,7 @@ fn a_killed_deployment_is_taken_back_whole(machine: &Machine) -> Result<(), Box<
                 && web.is_ok_and(|exe| exe.stdout.contains("/v4/"))
         },
     )?;
-    machine.run(&["sh", "-c", "kill -9 $(pidof units | tr ' ' '\\n' | while read p; do tr '\\0' ' ' < /proc/$p/cmdline | grep -q deploy && echo $p; done)"])?.ok()?;
-    let _ = deployment.wait();
+    kill(machine)?;
     let alone = zdt(machine, &["restart", "jobs"])?;
     assert_eq!(alone.code, Some(4), "{}", alone.stderr);
     assert!(alone.stderr.contains("recover shop"), "{}", alone.stderr);

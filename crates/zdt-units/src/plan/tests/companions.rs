@@ -2,6 +2,7 @@
 
 use super::change::{deploy, seen};
 use super::*;
+use crate::recover::{Reached, Unfinished, WayBack, way_back};
 
 /// A service that keeps releases, a worker in two instances, and a singleton that waits for it.
 fn family(strategy: &str, jobs: &str, more: &str) -> String {
@@ -210,8 +211,12 @@ fn early_with_rolling_is_with_the_first_batch() {
 fn workers_are_gone_before_their_data_are_taken_back() {
     let migrate = "migrate = { command = [\"{{release.path}}/shop\", \"up\"], down = [\"{{release.path}}/shop\", \"down\"] }\n";
     let all = deployed(&family("queue", "", migrate), |_| {});
-    let back = all.split("on another failure:").last().unwrap();
-    insta::assert_snapshot!(back, @"
+    let back = all
+        .lines()
+        .skip_while(|line| *line != "on another failure:");
+    let back: Vec<&str> = back.map(str::trim_start).collect();
+    insta::assert_snapshot!(back.join("\n"), @"
+    on another failure:
     1. point `/srv/shop/current` to `v1` (limit 60s)
     2. stop `jobs@1.service`, `jobs@2.service` and `clock.service` (limit 111s)
     3. run `shop-migrate-down.service` to its end (limit 310s)
@@ -325,4 +330,30 @@ fn a_stop_drains_before_it_closes_and_a_start_opens_first() {
     3. confirm that `jobs@2.service` runs a process (limit 10s)
     on failure: there is nothing to roll back to; the sockets stay open and connections wait
     ");
+}
+
+#[test]
+fn a_stop_that_broke_off_is_ended_and_not_taken_back() {
+    let model = Model::read("zdt.toml", &family("queue", "", "")).unwrap();
+    let service = &model.services[0];
+    let companions = model.companions(&service.name);
+    let mut observed = healthy(service);
+    observed.companions = companions.iter().map(|service| healthy(service)).collect();
+    let request = Request {
+        companions,
+        operation: Operation::Stop,
+        ..Request::restart(service)
+    };
+    let plan = plan(&request, &observed).unwrap();
+    let left = Unfinished {
+        v: 1,
+        restart_id: "5f0c".to_owned(),
+        since: SystemTime::UNIX_EPOCH,
+        reached: Reached {
+            step: 2,
+            ..Reached::default()
+        },
+        plan: plan.clone(),
+    };
+    assert_eq!(way_back(&left), WayBack::Steps(plan.steps[1..].to_vec()));
 }
