@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::error::Error;
 use std::fs;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -268,13 +269,22 @@ fn a_stop_drains_and_closes_and_a_start_opens(machine: &Machine) -> Result<(), B
         again.stderr
     );
 
-    // What waits for another one is stopped before it, and the web before its workers.
+    // What waits for another one is stopped before it, and the web before its workers. Clients that come meanwhile are
+    // served, then wait and are reset, then are refused; none hangs.
     zdt(machine, &["start", "--all"])?.ok()?;
     serve(machine, "v1")?;
     Client::tcp(machine, units::ADDRESS)?.get("/")?;
     let before = pids(machine)?;
     let cache = machine.show("cache.service", "MainPID")?;
-    zdt(machine, &["stop", "--all"])?.ok()?;
+    let mut idle = Client::tcp(machine, units::ADDRESS)?;
+    idle.get("/")?;
+    let came = while_they_come(machine, || zdt(machine, &["stop", "--all"]))?;
+    println!("clients that came during the stop: {came:?}");
+    assert_eq!(came.hung, 0, "{came:?}");
+    assert!(
+        came.served > 0 && came.reset > 0 && came.refused > 0,
+        "{came:?}"
+    );
     assert_eq!(state("cache.service")?, "inactive");
     let stamps = stamps(machine)?;
     let when = |pid: &str, what: &str| {
@@ -309,7 +319,52 @@ fn a_stop_drains_and_closes_and_a_start_opens(machine: &Machine) -> Result<(), B
     Ok(())
 }
 
-/// One job every 10 ms, each a file of its own name.
+/// What became of clients.
+#[derive(Debug, Default)]
+struct Came {
+    served: usize,
+    reset: usize,
+    refused: usize,
+    hung: usize,
+}
+
+/// Clients with a request each, one every 20 ms, as long as `work` takes and a little longer.
+fn while_they_come(
+    machine: &Machine,
+    work: impl FnOnce() -> Result<Output, Box<dyn Error>>,
+) -> Result<Came, Box<dyn Error>> {
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let clients = scope.spawn(|| {
+            let mut clients = Vec::new();
+            let mut last = false;
+            while !last {
+                last = done.load(Ordering::Relaxed);
+                clients.push(scope.spawn(|| {
+                    let mut client = Client::tcp(machine, units::ADDRESS)?;
+                    client.get("/")
+                }));
+                thread::sleep(Duration::from_millis(20));
+            }
+            clients
+        });
+        let worked = work();
+        done.store(true, Ordering::Relaxed);
+        worked?.ok()?;
+        let mut came = Came::default();
+        for client in clients.join().map_err(|_| "it panicked")? {
+            match client.join().map_err(|_| "a client panicked")? {
+                Ok(_) => came.served += 1,
+                Err(error) if error.kind() == ErrorKind::ConnectionRefused => came.refused += 1,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => came.hung += 1,
+                Err(_) => came.reset += 1,
+            }
+        }
+        Ok(came)
+    })
+}
+
+/// One job every 20 ms, each a file of its own name.
 struct Jobs {
     stop: &'static AtomicBool,
     sent: thread::JoinHandle<Result<usize, std::io::Error>>,
