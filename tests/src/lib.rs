@@ -8,4 +8,5 @@ pub mod idle;
 pub mod load;
 pub mod machine;
 pub mod router;
+pub mod stamps;
 pub mod startup;

@@ -12,7 +12,7 @@ use clap_complete::Shell;
 
 pub use change::{
     ChangeArgs, DeployArgs, HeldArgs, HoldArgs, RecoverArgs, ReleasesArgs, RestartArgs,
-    RollbackArgs, SweepArgs, WaitArgs,
+    RollbackArgs, StopArgs, SweepArgs, WaitArgs,
 };
 pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, RunArgs, VerifyArgs};
 pub use look::{DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
@@ -35,6 +35,22 @@ pub enum Command {
     Uninstall(UninstallArgs),
     Explain(ExplainArgs),
     Restart(RestartArgs),
+    /// Drain services, end them, and close their sockets
+    ///
+    /// Each is stopped before those that it needs (`after` in `zdt.toml`), and together with what
+    /// runs with its releases. What waits in a socket when it closes is reset. `start`, a boot, or
+    /// `systemctl start` of the sockets brings them back; to keep clients waiting instead, see
+    /// `zdt-units hold`.
+    ///
+    /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now,
+    /// 9 done but a process was killed with requests in it.
+    Stop(StopArgs),
+    /// Open the sockets of services, start what does not run, and prove that it serves
+    ///
+    /// Each is started after those that it needs (`after` in `zdt.toml`).
+    ///
+    /// Exit status: 0 done, 4 refused and nothing touched, 5 stopped before any change, 7 look now.
+    Start(StopArgs),
     Status(StatusArgs),
     Doctor(DoctorArgs),
     Deploy(DeployArgs),

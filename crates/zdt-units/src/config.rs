@@ -54,6 +54,7 @@ pub struct ForeignConfig {
 #[derive(Debug)]
 pub struct ServiceConfig {
     pub name: At<String>,
+    pub kind: Option<At<String>>,
     pub exec: Option<At<Vec<At<String>>>>,
     pub documentation: Vec<At<String>>,
     pub listen: Option<At<Vec<At<String>>>>,
@@ -106,6 +107,9 @@ pub struct ReleaseConfig {
     pub root: Option<At<String>>,
     pub keep: Option<At<i64>>,
     pub keep_days: Option<At<i64>>,
+    /// Those of another service, instead.
+    pub of: Option<At<String>>,
+    pub drain_early: Option<At<bool>>,
 }
 
 /// `check = { … }` and `warm = { … }`.
@@ -118,6 +122,7 @@ pub struct ErrandConfig {
 /// `migrate = { … }`.
 #[derive(Debug)]
 pub struct MigrateConfig {
+    pub at: std::ops::Range<usize>,
     pub command: Option<At<Vec<At<String>>>>,
     pub down: Option<At<Vec<At<String>>>>,
     pub backup: Option<At<Vec<At<String>>>>,
@@ -294,10 +299,14 @@ fn complain_of_what_is_missing(name: &At<String>, table: &Table<'_>, problems: &
             .hint("add `exec = [\"/absolute/path/to/program\"]`"),
         );
     }
-    if !table.has("listen") && !table.has("socket") && !table.has("port") {
+    let serves = matches!(table.text("kind"), None | Some("web"));
+    let listens = ["listen", "socket", "port"].iter().any(|key| table.has(key));
+    if serves && !listens {
         problems.push(
-            Problem::new(&name.at, format!("service `{}` has no socket", name.value))
-                .hint("add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too"),
+            Problem::new(&name.at, format!("service `{}` has no socket", name.value)).hint(
+                "add `listen = \"0.0.0.0:80\"`; `\":80\"` takes IPv6 too. \
+                 What serves nobody is of another `kind`, such as `worker`",
+            ),
         );
     }
 }
@@ -324,6 +333,7 @@ fn foreign_unit(
 fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ServiceConfig {
     let config = ServiceConfig {
         name,
+        kind: table.string("kind", problems),
         exec: table.strings("exec", problems),
         documentation: items(table.string_or_strings("documentation", problems)),
         listen: table.string_or_strings("listen", problems),
@@ -413,7 +423,7 @@ fn rolling(mut table: Table<'_>, problems: &mut Vec<Problem>) -> RollingConfig {
 }
 
 fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
-    if !table.has("root") {
+    if !table.has("root") && !table.has("of") {
         problems.push(
             Problem::new(&table.at, "`release` does not say where releases are kept").hint(
                 "add `root = \"/srv/NAME\"`: releases go below it, and `current` points to one",
@@ -425,6 +435,8 @@ fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
         root: table.string("root", problems),
         keep: table.integer("keep", problems),
         keep_days: table.integer("keep_days", problems),
+        of: table.string("of", problems),
+        drain_early: table.boolean("drain_early", problems),
     };
     table.finish(problems);
     config
@@ -454,6 +466,7 @@ fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
         );
     }
     let config = MigrateConfig {
+        at: table.at.clone(),
         command: table.strings("command", problems),
         down: table.strings("down", problems),
         backup: table.strings("backup", problems),

@@ -168,6 +168,9 @@ pub enum EventKind {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         standby_limit_ms: Option<u64>,
         sockets: Vec<Left>,
+        /// What is replaced together with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        companions: Vec<Left>,
     },
     /// What is left to do for a person, as commands.
     ByHand {
@@ -345,6 +348,12 @@ impl EventKind {
                 .standby_limit
                 .and_then(|limit| u64::try_from(limit.as_millis()).ok()),
             sockets: observed.sockets.iter().map(Left::from).collect(),
+            companions: observed
+                .companions
+                .iter()
+                .flat_map(|seen| std::iter::once(&seen.service).chain(&seen.beside))
+                .map(Left::from)
+                .collect(),
         }
     }
 }

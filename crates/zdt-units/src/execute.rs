@@ -75,7 +75,8 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         Outcome::Completed if killed.get() => Outcome::Lossy,
         outcome => outcome,
     };
-    let others = !run.plan.watched.beside.is_empty();
+    let watched = &run.plan.watched;
+    let others = !watched.beside.is_empty() || !watched.companions.is_empty();
     if outcome == Outcome::LookNow || (outcome == Outcome::RolledBack && others) {
         walk.tell_how_it_was_left(run.plan).await;
     }

@@ -282,6 +282,28 @@ impl Model {
         build::model(config).0
     }
 
+    /// Services that run with the releases of `head`, each after those of them that it needs.
+    pub fn companions(&self, head: &Name) -> Vec<&Service> {
+        let is_with = |service: &&Service| {
+            let companion = service.companion.as_ref();
+            companion.is_some_and(|companion| companion.of == *head)
+        };
+        let mut left: Vec<&Service> = self.services.iter().filter(is_with).collect();
+        let mut sorted = Vec::new();
+        while !left.is_empty() {
+            let waits = |service: &Service| {
+                let others = left.iter().filter(|other| other.name != service.name);
+                others
+                    .map(|other| other.unit())
+                    .any(|unit| service.after.contains(&unit))
+            };
+            // None waits for itself: that would be a mistake.
+            let next = left.iter().position(|service| !waits(service)).unwrap_or(0);
+            sorted.push(left.remove(next));
+        }
+        sorted
+    }
+
     pub fn service(&self, name: &str) -> Option<&Service> {
         self.services
             .iter()

@@ -25,6 +25,9 @@ pub struct Watched {
     pub keeps: Option<PathBuf>,
     /// Below which directory its releases are.
     pub releases: Option<AbsolutePath>,
+    /// Other services that are replaced together with it, in their order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub companions: Vec<Self>,
 }
 
 /// A socket unit, and where its clients connect.
@@ -60,6 +63,7 @@ impl Watched {
                 })
                 .collect(),
             releases: service.release.as_ref().map(|release| release.root.clone()),
+            companions: Vec::new(),
         }
     }
 }
@@ -75,6 +79,7 @@ impl Watched {
             sockets: Vec::new(),
             keeps: None,
             releases: None,
+            companions: Vec::new(),
         }
     }
 
@@ -99,6 +104,8 @@ pub struct Observed {
     /// Where copies are kept.
     pub files: Option<UnitFiles>,
     pub releases: Option<Releases>,
+    /// As watched.
+    pub companions: Vec<Self>,
     /// When all of this was so.
     pub at: SystemTime,
 }
@@ -334,6 +341,7 @@ mod tests {
             sockets: Vec::new(),
             files: None,
             releases: None,
+            companions: Vec::new(),
             at: SystemTime::UNIX_EPOCH,
         };
         assert!(observed.is_unchanged());

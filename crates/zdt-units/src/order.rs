@@ -56,7 +56,7 @@ impl<'m> Order<'m> {
         for (place, part) in all.iter().enumerate() {
             places.extend(part.units().into_iter().map(|unit| (unit, place)));
         }
-        let needs: Vec<BTreeSet<usize>> = all
+        let mut needs: Vec<BTreeSet<usize>> = all
             .iter()
             .map(|part| {
                 part.after()
@@ -65,6 +65,7 @@ impl<'m> Order<'m> {
                     .collect()
             })
             .collect();
+        let with_head = in_families(&all, &mut needs, &wanted);
 
         let mut sorted = Sorted {
             needs: &needs,
@@ -83,7 +84,7 @@ impl<'m> Order<'m> {
                 .iter()
                 .flat_map(|need| stands[*need].iter().copied())
                 .collect();
-            stands[place] = match wanted(all[place].name()) {
+            stands[place] = match wanted(all[place].name()) && !with_head[place] {
                 true => {
                     order.parts.push(all[place]);
                     order.after.push(before.into_iter().collect());
@@ -94,6 +95,52 @@ impl<'m> Order<'m> {
         }
         order
     }
+
+    /// The other way round: each before those that it needs.
+    pub fn reversed(mut self) -> Self {
+        let last = self.parts.len().saturating_sub(1);
+        let mut after = vec![Vec::new(); self.parts.len()];
+        for (place, before) in self.after.iter().enumerate() {
+            for need in before {
+                after[last - need].push(last - place);
+            }
+        }
+        self.parts.reverse();
+        Self {
+            parts: self.parts,
+            after,
+        }
+    }
+}
+
+/// Which parts are replaced together with another one, that is wanted; what they need, that one needs, and who needs
+/// them, needs that one.
+fn in_families(
+    all: &[Part<'_>],
+    needs: &mut [BTreeSet<usize>],
+    wanted: impl Fn(&Name) -> bool,
+) -> Vec<bool> {
+    let head = |part: &Part<'_>| {
+        let Part::Own(service) = part else {
+            return None;
+        };
+        let of = &service.companion.as_ref()?.of;
+        all.iter()
+            .position(|part| part.name() == of)
+            .filter(|_| wanted(of))
+    };
+    let heads: Vec<Option<usize>> = all.iter().map(head).collect();
+    let stands = |place: usize| heads[place].unwrap_or(place);
+    let own = needs.to_vec();
+    for set in needs.iter_mut() {
+        set.clear();
+    }
+    for (place, set) in own.into_iter().enumerate() {
+        let place = stands(place);
+        let others = set.into_iter().map(stands).filter(|need| *need != place);
+        needs[place].extend(others);
+    }
+    heads.iter().map(Option::is_some).collect()
 }
 
 /// Depth first, so that each comes after all that it needs.
@@ -240,6 +287,30 @@ mod tests {
                 "web after [db assets]",
                 "jobs after [db]"
             ]
+        );
+    }
+
+    #[test]
+    fn what_runs_with_the_releases_of_another_one_is_no_part_of_its_own() {
+        let text = "[service.shop]\nexec = [\"{{release.path}}/a\"]\nlisten = \":1\"\nrelease = { root = \"/srv/shop\" }\n\
+             [service.jobs]\nkind = \"worker\"\nexec = [\"{{release.path}}/b\"]\nrelease = { of = \"shop\" }\nafter = [\"db\", \"shop\"]\n\
+             [service.mail]\nexec = [\"/c\"]\nlisten = \":2\"\nafter = [\"jobs\"]\n\
+             [service.db]\nunit = \"postgresql.service\"\n";
+        let model = Model::read("zdt.toml", text).unwrap();
+        let all = Order::new(&model, |_| true);
+        assert_eq!(
+            shown(&all),
+            ["db after []", "shop after [db]", "mail after [shop]"]
+        );
+        let reversed = all.reversed();
+        assert_eq!(
+            shown(&reversed),
+            ["mail after []", "shop after [mail]", "db after [shop]"]
+        );
+        let alone = Order::new(&model, |name| name.as_str() != "shop");
+        assert_eq!(
+            shown(&alone),
+            ["db after []", "jobs after [db]", "mail after [jobs]"]
         );
     }
 

@@ -3,12 +3,14 @@
 mod act;
 mod by_hand;
 mod change;
+mod companions;
 mod foreign;
 mod refuse;
 mod release;
 mod reload;
 mod rolling;
 mod standby;
+mod stop;
 mod text;
 
 use std::path::PathBuf;
@@ -30,6 +32,8 @@ use crate::observe::{Instance, Observed, UnitCopy, UnitState, Watched, WatchedSo
 #[derive(Clone, Debug)]
 pub struct Request<'m> {
     pub service: &'m Service,
+    /// What is replaced together with it, in this order.
+    pub companions: Vec<&'m Service>,
     pub operation: Operation,
     pub options: Options,
 }
@@ -38,6 +42,7 @@ impl<'m> Request<'m> {
     pub fn restart(service: &'m Service) -> Self {
         Self {
             service,
+            companions: Vec::new(),
             operation: Operation::Restart,
             options: Options::default(),
         }
@@ -67,6 +72,10 @@ pub enum Operation {
     RollBack {
         release: ReleaseName,
     },
+    /// Drains and ends what runs, and closes its sockets.
+    Stop,
+    /// What is described runs again.
+    Start,
     /// The way back of a plan whose carrying-out broke off.
     Recover,
 }
@@ -78,6 +87,8 @@ impl Operation {
             Self::Restart => "restart",
             Self::Deploy { .. } => "deploy",
             Self::RollBack { .. } => "roll_back",
+            Self::Stop => "stop",
+            Self::Start => "start",
             Self::Recover => "recover",
         }
     }
@@ -86,7 +97,7 @@ impl Operation {
     pub fn release(&self) -> Option<&ReleaseName> {
         match self {
             Self::Deploy { release, .. } | Self::RollBack { release } => Some(release),
-            Self::Restart | Self::Recover => None,
+            Self::Restart | Self::Stop | Self::Start | Self::Recover => None,
         }
     }
 }
@@ -125,7 +136,7 @@ pub enum OnFailure {
     /// Nothing has changed yet, so there is nothing to take back.
     Stop,
     RollBack,
-    /// Others serve. These steps take back what this one and its neighbours did, in this order.
+    /// Less than everything: these steps take back what this one and its neighbours did, in this order.
     TakeBack(Vec<Step>),
     /// Who serves was proved before: it is told, and what follows is done all the same.
     GoOn,
@@ -154,6 +165,18 @@ pub enum Action {
     /// Gone, and not remembered as failed.
     StopUnits {
         units: Vec<UnitName>,
+    },
+    /// From now on clients can connect.
+    OpenSockets {
+        service: Name,
+        sockets: Vec<UnitName>,
+    },
+    /// The units drain and end; then the sockets close, and with them every connection that waits in one. No connection
+    /// starts a process meanwhile.
+    CloseSockets {
+        service: Name,
+        units: Vec<UnitName>,
+        sockets: Vec<UnitName>,
     },
     /// The unit runs as another instance than `before`, and its sockets are open.
     ConfirmInstance {
@@ -219,66 +242,78 @@ const CONFIRM_LIMIT: Duration = Duration::from_secs(10);
 pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused> {
     let service = request.service;
     refuse::check(request, observed)?;
-    let Change {
-        before,
-        undo,
-        after,
-        mut notes,
-    } = Change::new(request, observed);
-    let replace = match service.strategy {
-        Strategy::Queue => queue(service, observed, &undo),
-        Strategy::Standby => standby::replace(request, observed, &undo),
-        Strategy::Rolling { instances, pace } => {
-            rolling::replace(request, instances, pace, observed, &undo)
-        }
-        Strategy::Reload => reload::replace(service, observed, &undo),
+    let whole = match request.operation {
+        Operation::Stop => stop::stop(request, observed),
+        Operation::Start => stop::start(request, observed),
+        _ => replaced(request, observed),
     };
-    notes.extend(replace.notes);
-    let mut steps = before;
-    steps.extend(or_roll_back(&replace.rollback, replace.steps));
-    let proven = change::proven(request);
-    steps.extend(or_roll_back(&replace.rollback, proven));
-    steps.extend(after);
+    let companions = request.companions.iter();
     Ok(Plan {
         service: service.name.clone(),
         operation: request.operation.clone(),
         strategy: Some(service.strategy),
-        watched: Watched::of(service),
-        notes,
-        steps,
-        rollback: replace.rollback,
+        watched: Watched {
+            companions: companions.map(|service| Watched::of(service)).collect(),
+            ..Watched::of(service)
+        },
+        notes: whole.notes,
+        steps: whole.steps,
+        rollback: whole.rollback,
     })
+}
+
+/// What is done, and what takes it back.
+struct Whole {
+    notes: Vec<String>,
+    steps: Vec<Step>,
+    rollback: Vec<Step>,
+}
+
+/// New processes, and what changes besides them.
+fn replaced(request: &Request<'_>, observed: &Observed) -> Whole {
+    let Change {
+        before,
+        undo,
+        after,
+        notes,
+    } = Change::new(request, observed);
+    let mut whole = companions::replace(request, observed, &undo);
+    whole.steps.splice(0..0, before);
+    whole.steps.extend(after);
+    whole.notes.splice(0..0, notes);
+    whole
 }
 
 /// How a strategy puts new processes in the place of old ones.
 struct Replace {
     steps: Vec<Step>,
     notes: Vec<String>,
-    /// The way back once others than new processes cannot serve; empty where there is nothing to go back to.
-    rollback: Vec<Step>,
+    /// Old processes in the place of new ones, once the next process that starts is an old one again.
+    back: Vec<Step>,
 }
 
-/// Steps without a way back of their own take the plan's, if there is one.
-fn or_roll_back(rollback: &[Step], steps: Vec<Step>) -> impl Iterator<Item = Step> {
-    let exists = !rollback.is_empty();
-    steps.into_iter().map(move |step| match step.on_failure {
-        OnFailure::LookNow if exists => Step {
-            on_failure: OnFailure::RollBack,
-            ..step
-        },
-        _ => step,
-    })
+/// New processes of the service alone.
+fn replace(request: &Request<'_>, observed: &Observed, undo: &Undo) -> Replace {
+    let service = request.service;
+    match service.strategy {
+        Strategy::Queue => queue(service, observed),
+        Strategy::Standby => standby::replace(request, observed, undo),
+        Strategy::Rolling { instances, pace } => {
+            rolling::replace(request, instances, pace, observed, undo)
+        }
+        Strategy::Reload => reload::replace(service, observed, undo),
+    }
 }
 
 /// Stop, then start; connections wait in the kernel meanwhile.
-fn queue(service: &Service, observed: &Observed, undo: &Undo) -> Replace {
+fn queue(service: &Service, observed: &Observed) -> Replace {
     let mut steps = vec![start_anew(service, &observed.service)];
     steps.extend(prove(service, observed.service.instance.as_ref()));
     let unit = &observed.service.unit;
     Replace {
         steps,
         notes: Vec::new(),
-        rollback: undo.around(|| start_old(service, unit)),
+        back: start_old(service, unit),
     }
 }
 
@@ -392,6 +427,8 @@ impl Action {
             | Self::RestartUnits { .. }
             | Self::ReloadUnit { .. }
             | Self::StopUnits { .. }
+            | Self::OpenSockets { .. }
+            | Self::CloseSockets { .. }
             | Self::RestoreUnits { .. }
             | Self::Install(_) => true,
             Self::Release(act) => act.changes(),
@@ -421,6 +458,8 @@ impl Action {
             Self::RestartUnits { .. } => "restart_units",
             Self::ReloadUnit { .. } => "reload_unit",
             Self::StopUnits { .. } => "stop_units",
+            Self::OpenSockets { .. } => "open_sockets",
+            Self::CloseSockets { .. } => "close_sockets",
             Self::ConfirmInstance { .. } => "confirm_instance",
             Self::ConfirmReload { .. } => "confirm_reload",
             Self::StayUp { .. } => "stay_up",

@@ -109,7 +109,11 @@ pub fn way_back_from(left: &Unfinished, running: Option<&Instance>) -> WayBack {
 
 /// The way back of a plan of which `rest` was not done, or not known to be.
 fn from(plan: &Plan, rest: &[Step]) -> WayBack {
-    let back_only = matches!(plan.operation, Operation::RollBack { .. });
+    // Nothing else can become of these than what they were begun for.
+    let forward_only = matches!(
+        plan.operation,
+        Operation::RollBack { .. } | Operation::Stop | Operation::Start
+    );
     let is_proof = |step: &&Step| step.on_failure != OnFailure::GoOn;
     let back = match rest.iter().find(is_proof) {
         // It had proved itself, and what was left comes after that.
@@ -117,8 +121,7 @@ fn from(plan: &Plan, rest: &[Step]) -> WayBack {
         Some(step) if runs(step, Task::MigrateDown) => rest,
         Some(step) => match &step.on_failure {
             OnFailure::Stop => return WayBack::Nothing(Settled::Untouched),
-            // Data were taken back, and only what was before them can run.
-            OnFailure::LookNow if back_only => rest,
+            OnFailure::LookNow if forward_only => rest,
             OnFailure::LookNow | OnFailure::GoOn => return WayBack::Anew,
             OnFailure::RollBack => &plan.rollback,
             OnFailure::TakeBack(steps) => steps,
@@ -169,6 +172,7 @@ pub fn plan_back(left: &Unfinished, back: Vec<Step>) -> Plan {
 pub fn plan_anew(
     left: &Unfinished,
     service: &Service,
+    companions: Vec<&Service>,
     observed: &Observed,
 ) -> Result<Plan, Refused> {
     // It need not be well before, and what it lacks may be what broke off.
@@ -177,6 +181,7 @@ pub fn plan_anew(
             force: true,
             ..Options::default()
         },
+        companions,
         ..Request::restart(service)
     };
     let mut plan = plan(&request, observed)?;
@@ -191,6 +196,8 @@ pub fn broke_off(left: &Unfinished) -> String {
         Operation::Restart => "the restart",
         Operation::Deploy { .. } => "the deployment",
         Operation::RollBack { .. } => "the way back to another release",
+        Operation::Stop => "the stop",
+        Operation::Start => "the start",
         Operation::Recover => "the recovery",
     };
     let since = stamp::text(left.since);

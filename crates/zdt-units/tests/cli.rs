@@ -53,6 +53,8 @@ fn help_names_every_command() {
       uninstall    Stop services, remove their units, and put back what they replaced
       explain      Show everything that follows from `zdt.toml`, and why
       restart      Restart services, in order, and prove that the new processes serve
+      stop         Drain services, end them, and close their sockets
+      start        Open the sockets of services, start what does not run, and prove that it serves
       status       Show how services are right now: state, release, connections, queue
       doctor       Find what will lose requests: limits, queues, timeouts, drop-ins, disks
       deploy       Copy a new release, and restart the service with it
@@ -370,7 +372,8 @@ fn a_config_that_is_missing_or_wrong_is_status_3() {
     stderr:    ·          ────
     stderr:  2 │ exec = ["/bin/true"]
     stderr:    ╰────
-    stderr:   help: add `listen = "0.0.0.0:80"`; `":80"` takes IPv6 too
+    stderr:   help: add `listen = "0.0.0.0:80"`; `":80"` takes IPv6 too. What serves nobody is of another
+    stderr:         `kind`, such as `worker`
     stderr:
     stderr:   error: unknown key `lisen`
     stderr:    ╭─[zdt.toml:3:1]

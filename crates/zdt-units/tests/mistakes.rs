@@ -68,6 +68,11 @@ fn what_only_the_launcher_can_do() {
 }
 
 #[test]
+fn kinds_and_companions_that_cannot_be() {
+    check("companions");
+}
+
+#[test]
 fn events_that_go_nowhere() {
     check("events");
 }

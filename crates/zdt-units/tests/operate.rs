@@ -58,6 +58,7 @@ fn planned(text: &str, operation: Operation) -> String {
     let service = &model.services[0];
     let request = Request {
         service,
+        companions: Vec::new(),
         operation,
         options: Options::default(),
     };
@@ -76,6 +77,7 @@ fn observed(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: beside.map(state).collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         sockets: watched
             .sockets

@@ -14,6 +14,7 @@ use futures_util::stream::{self, Stream};
 use zdt::{Drain, Health, ListenError, Listener, Watch};
 use zdt_e2e::fault::Fault;
 use zdt_e2e::router::router;
+use zdt_e2e::stamps::Stamps;
 use zdt_e2e::startup::{Crash, start_up};
 
 #[tokio::main]
@@ -37,6 +38,15 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
     } = listeners()?;
     let drain = Drain::new();
     let watch = drain.watch();
+    let stamps = Stamps::here("shop")?;
+    stamps.write("start")?;
+    tokio::spawn({
+        let (stamps, watch) = (stamps.clone(), drain.watch());
+        async move {
+            watch.draining().await;
+            let _ = stamps.write("drain");
+        }
+    });
     let app = router().merge(Router::new().route(
         "/sse-until-drain",
         get(move || async move { events(watch) }),
@@ -77,6 +87,7 @@ async fn run() -> Result<ExitCode, Box<dyn Error>> {
         Ok(Err(Crash)) = warm_up => Ok(ExitCode::FAILURE),
         served = serving => {
             eprintln!("app: {}", served?);
+            stamps.write("stop")?;
             Ok(ExitCode::SUCCESS)
         }
     }

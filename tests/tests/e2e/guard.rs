@@ -121,7 +121,7 @@ fn zdt(machine: &Machine, arguments: &[&str]) -> Result<Output, Box<dyn Error>> 
 }
 
 /// `zdt-units` as a unit of its own, so that it can be killed by name, and nothing else of it.
-fn launch(machine: &Machine, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
+pub(crate) fn launch(machine: &Machine, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let run = [
         "systemd-run",
         "--unit=launcher",
@@ -134,7 +134,7 @@ fn launch(machine: &Machine, arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-fn kill(machine: &Machine) -> Result<(), Box<dyn Error>> {
+pub(crate) fn kill(machine: &Machine) -> Result<(), Box<dyn Error>> {
     machine
         .systemctl(&[
             "kill",

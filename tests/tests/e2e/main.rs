@@ -13,6 +13,7 @@
 mod bad;
 mod boot;
 mod chain;
+mod companions;
 mod crash;
 mod drain;
 mod events;
@@ -212,6 +213,7 @@ fn main() -> ExitCode {
     let trials = TESTS
         .iter()
         .chain(chain::tests())
+        .chain(companions::TESTS)
         .chain(events::TESTS)
         .chain(gates::TESTS)
         .chain(look::TESTS)
@@ -271,6 +273,7 @@ fn builder() -> Builder {
         .program(env!("CARGO_BIN_EXE_giver"))
         .program(env!("CARGO_BIN_EXE_perform"))
         .program(env!("CARGO_BIN_EXE_units"))
+        .program(env!("CARGO_BIN_EXE_worker"))
 }
 
 fn chain(error: &dyn Error) -> String {

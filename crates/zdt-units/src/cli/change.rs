@@ -9,7 +9,7 @@ use clap::Args;
 use super::ConfigArgs;
 
 /// What to do while another operation is at work on a service.
-#[derive(Debug, Args)]
+#[derive(Clone, Copy, Debug, Args)]
 pub struct WaitArgs {
     /// Wait until others are done with the service, at most for so long, instead of refusing
     #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, value_parser = humantime::parse_duration)]
@@ -51,6 +51,49 @@ pub struct RestartArgs {
 
     #[command(flatten)]
     pub change: ChangeArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct StopArgs {
+    /// Names of services in `zdt.toml`
+    #[arg(value_name = "SERVICE", required_unless_present = "all")]
+    pub services: Vec<String>,
+
+    /// All services of `zdt.toml`, but not the units of others in it
+    #[arg(long, conflicts_with = "services")]
+    pub all: bool,
+
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    /// Services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Print what would be done, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+
+    #[command(flatten)]
+    pub wait: WaitArgs,
+
+    /// Print events as JSON, one object a line, on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+impl ChangeArgs {
+    /// What is left of them where nothing is replaced.
+    pub(crate) fn of_stop(args: &StopArgs) -> Self {
+        Self {
+            dry_run: args.dry_run,
+            force: false,
+            skip_migrations: false,
+            canary: false,
+            wait: args.wait,
+            json: args.json,
+        }
+    }
 }
 
 /// What every change of a running service takes.

@@ -14,7 +14,7 @@ use crate::execute::{Run, execute, roll_out};
 use crate::exit_code;
 use crate::host::Host as _;
 use crate::host::systemd::Systemd;
-use crate::model::{Model, Name};
+use crate::model::{Model, Name, Service};
 use crate::observe::{Observed, Watched};
 use crate::order::{Order, Part, Schedule};
 use crate::plan::{Operation, Options, Plan, Refused, Request, plan, plan_foreign};
@@ -68,14 +68,35 @@ impl<'a> Call<'a> {
             return Ok(None);
         }
         let names: Vec<&Name> = order.parts.iter().map(Part::name).collect();
+        let with = order.parts.iter().flat_map(|part| self.companions(*part));
+        let with: Vec<&Name> = with.map(|service| &service.name).collect();
+        let heads = order.parts.iter().filter_map(|part| match part {
+            Part::Own(service) => Some(&service.companion.as_ref()?.of),
+            Part::Foreign(_) => None,
+        });
         let listed: Vec<&str> = names.iter().map(|name| name.as_str()).collect();
         let command = format!("{} {}", operation.name(), listed.join(" "));
         let wait = Wait::from(&self.args.wait);
-        let guard = Guard::take(self.scope, &names, &command, &self.restart_id, wait).await?;
-        for name in names {
-            guard.admit(name, operation, &self.model.breaker, self.args.force)?;
+        let all = [&names[..], &with].concat();
+        let guard = Guard::take(self.scope, &all, &command, &self.restart_id, wait).await?;
+        // Whatever broke off of one of them may have been of all of them.
+        for name in all.into_iter().chain(heads) {
+            guard.undisturbed(name, operation)?;
+        }
+        if *operation != Operation::Stop {
+            for name in names {
+                guard.permit(name, &self.model.breaker, self.args.force)?;
+            }
         }
         Ok(Some(guard))
+    }
+
+    /// What is replaced together with `part`.
+    pub(super) fn companions(&self, part: Part<'_>) -> Vec<&'a Service> {
+        match part {
+            Part::Own(service) => self.model.companions(&service.name),
+            Part::Foreign(_) => Vec::new(),
+        }
     }
 
     /// Reads the state of `part` and changes nothing.
@@ -84,8 +105,13 @@ impl<'a> Call<'a> {
         host: &mut Systemd,
         part: Part<'_>,
     ) -> Result<Observed, Failed> {
+        let keeping =
+            |service: &Service| Watched::of(service).keeping(&self.scope.state(), &service.name);
         let watched = match part {
-            Part::Own(service) => Watched::of(service).keeping(&self.scope.state(), &service.name),
+            Part::Own(service) => Watched {
+                companions: self.companions(part).into_iter().map(keeping).collect(),
+                ..keeping(service)
+            },
             Part::Foreign(foreign) => Watched::foreign(foreign),
         };
         host.observe(&watched).await.map_err(operation::stopped)
@@ -101,6 +127,7 @@ impl<'a> Call<'a> {
             Part::Own(service) => {
                 let request = Request {
                     service,
+                    companions: self.companions(part),
                     operation,
                     options: self.options(),
                 };
@@ -186,7 +213,9 @@ impl<'a> Call<'a> {
                 interrupts: &mut interrupts,
             };
             let outcome = execute(run, &mut host, &mut tell).await;
-            guard.ended(&plan.service, &self.model.breaker, outcome);
+            if plan.operation != Operation::Stop {
+                guard.ended(&plan.service, &self.model.breaker, outcome);
+            }
             outcome
         };
         let schedule = Schedule::new(&order.after, self.parallel);

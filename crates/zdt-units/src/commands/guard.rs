@@ -106,6 +106,12 @@ impl Guard {
         breaker: &Breaker,
         force: bool,
     ) -> Result<(), Failed> {
+        self.undisturbed(service, operation)?;
+        self.permit(service, breaker, force)
+    }
+
+    /// Refuses what something that broke off stands in the way of.
+    pub(super) fn undisturbed(&self, service: &Name, operation: &Operation) -> Result<(), Failed> {
         let left = Record::left(&self.state, service).map_err(untouched)?;
         if let Some(left) = left.filter(|left| !recover::admits(left, operation)) {
             return Err(Failed::said(
@@ -114,6 +120,16 @@ impl Guard {
             )
             .hint(format!("`zdt-units recover {service}` takes it back")));
         }
+        Ok(())
+    }
+
+    /// Refuses what the circuit breaker stands in the way of.
+    pub(super) fn permit(
+        &self,
+        service: &Name,
+        breaker: &Breaker,
+        force: bool,
+    ) -> Result<(), Failed> {
         let now = SystemTime::now();
         let history = state::history(&self.state, service).map_err(untouched)?;
         match history.permit(breaker, now) {

@@ -25,6 +25,7 @@ mod rollback;
 mod run;
 mod scope;
 mod status;
+mod stop;
 mod sweep;
 mod uninstall;
 mod verify;
@@ -63,6 +64,8 @@ pub fn main() -> ExitCode {
         Command::Uninstall(args) => uninstall::run(args),
         Command::Probe(args) => return probe::run(args),
         Command::Restart(args) => restart::run(args),
+        Command::Stop(args) => stop::stop(args),
+        Command::Start(args) => stop::start(args),
         Command::Deploy(args) => deploy::run(args),
         Command::Rollback(args) => rollback::run(args),
         Command::Releases(args) => releases::run(args),

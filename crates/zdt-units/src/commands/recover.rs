@@ -14,7 +14,7 @@ use crate::exit_code;
 use crate::host::record::Record;
 use crate::host::systemd::Systemd;
 use crate::host::{Host, lock};
-use crate::model::Service;
+use crate::model::{Model, Name, Service};
 use crate::observe::Watched;
 use crate::plan::Plan;
 use crate::recover::{self, Settled, Unfinished, WayBack};
@@ -29,11 +29,13 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
             .map(|name| find(&read.model, name))
             .collect::<Result<Vec<&Service>, Failed>>()?,
     };
+    let model = &read.model;
     let scope = Scope::of(args.user)?;
     let restart_id = restart_id()?;
     runtime()?.block_on(async {
         let mut recovery = Recovery {
             args,
+            model,
             systemd: scope.connect().await?,
             scope: &scope,
             restart_id: &restart_id,
@@ -51,6 +53,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
 
 struct Recovery<'a> {
     args: &'a RecoverArgs,
+    model: &'a Model,
     scope: &'a Scope,
     systemd: Systemd,
     restart_id: &'a str,
@@ -77,7 +80,10 @@ impl Recovery<'_> {
             true => None,
             false => {
                 let command = format!("recover {name}");
-                let names = [name];
+                let with = self.model.companions(name).into_iter();
+                let names: Vec<&Name> = std::iter::once(name)
+                    .chain(with.map(|service| &service.name))
+                    .collect();
                 Some(Guard::take(self.scope, &names, &command, self.restart_id, Wait::No).await?)
             }
         };
@@ -125,9 +131,15 @@ impl Recovery<'_> {
     }
 
     async fn anew(&mut self, service: &Service, left: &Unfinished) -> Result<u8, Failed> {
-        let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let keeping =
+            |service: &Service| Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let companions = self.model.companions(&service.name);
+        let watched = Watched {
+            companions: companions.iter().map(|service| keeping(service)).collect(),
+            ..keeping(service)
+        };
         let observed = self.systemd.observe(&watched).await;
-        match recover::plan_anew(left, service, &observed.map_err(stopped)?) {
+        match recover::plan_anew(left, service, companions, &observed.map_err(stopped)?) {
             Ok(plan) => self.carry_out(service, &plan).await,
             Err(refused) => {
                 self.tell(service, EventKind::refused(&refused));

@@ -1,6 +1,6 @@
 //! `zdt-units restart`: observe, plan, then print the plans or carry them out.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::carry_out::Call;
 use super::operation::{runtime, stopped};
@@ -18,16 +18,17 @@ use crate::order::Order;
 use crate::plan::{Operation, Plan, Refused, Request, plan};
 
 /// How many services are restarted at the same time, where nobody says.
-const PARALLEL: u32 = 4;
+pub(super) const PARALLEL: usize = 4;
 
 pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
     let read = config_file::read(&args.config)?;
     let names = names(&read.model, &args.services)?;
     let scope = Scope::of(args.user)?;
-    let parallel = args.parallel.unwrap_or(PARALLEL);
     runtime()?.block_on(async {
         let mut call = Call::new(&read.model, &scope, &args.change)?;
-        call.parallel = usize::try_from(parallel).unwrap_or(usize::MAX);
+        call.parallel = args.parallel.map_or(PARALLEL, |number| {
+            usize::try_from(number).unwrap_or(usize::MAX)
+        });
         let done = restart(args, names, &call).await;
         call.finish().await;
         done
@@ -38,18 +39,28 @@ async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> 
     let mut host = call.scope.connect().await?;
     let wanted = Order::new(call.model, |name| args.all || names.contains(name));
     let guard = call.guard(&wanted, &Operation::Restart).await?;
-    let mut planned = Vec::new();
+    let mut seen = BTreeMap::new();
     for part in &wanted.parts {
-        let observed = call.observe(&mut host, *part).await?;
-        if args.only_changed && observed.is_unchanged() {
-            call.tell(part.name().as_str(), EventKind::Unchanged);
+        let mut observed = call.observe(&mut host, *part).await?;
+        if !args.only_changed || !observed.is_unchanged() {
+            seen.insert(part.name(), observed);
             continue;
         }
-        planned.push((part.name(), call.plan(*part, Operation::Restart, &observed)));
+        call.tell(part.name().as_str(), EventKind::Unchanged);
+        let companions = call.companions(*part).into_iter();
+        for (service, observed) in companions.zip(std::mem::take(&mut observed.companions)) {
+            match observed.is_unchanged() {
+                true => call.tell(service.name.as_str(), EventKind::Unchanged),
+                false => _ = seen.insert(&service.name, observed),
+            }
+        }
     }
-    let changed: BTreeSet<&Name> = planned.iter().map(|(name, _)| *name).collect();
-    let order = Order::new(call.model, |name| changed.contains(name));
-    let planned = planned.into_iter().map(|(_, planned)| planned).collect();
+    let order = Order::new(call.model, |name| seen.contains_key(name));
+    let planned = order.parts.iter().map(|part| {
+        let observed = &seen[part.name()];
+        call.plan(*part, Operation::Restart, observed)
+    });
+    let planned = planned.collect();
     call.carry_out(&order, planned, guard).await
 }
 
@@ -62,7 +73,7 @@ pub(super) async fn prepare(
     Ok(plan(&Request::restart(service), &observed))
 }
 
-fn names(model: &Model, wanted: &[String]) -> Result<BTreeSet<Name>, Failed> {
+pub(super) fn names(model: &Model, wanted: &[String]) -> Result<BTreeSet<Name>, Failed> {
     refuse_unknown(model, wanted)?;
     let is_wanted = |name: &&Name| wanted.iter().any(|wanted| wanted == name.as_str());
     Ok(all(model).filter(is_wanted).cloned().collect())

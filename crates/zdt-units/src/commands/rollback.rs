@@ -9,7 +9,7 @@ use super::scope::Scope;
 use super::{Failed, config_file};
 use crate::cli::RollbackArgs;
 use crate::exit_code;
-use crate::model::ReleaseName;
+use crate::model::{Name, ReleaseName};
 use crate::plan::Operation;
 use crate::release::Releases;
 
@@ -24,7 +24,10 @@ pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
         Some(release) => Ok(Operation::RollBack {
             release: release.clone(),
         }),
-        None if service.release.is_none() => Err(none_kept(&service.name)),
+        None if service.release.is_none() => Err(match &service.companion {
+            Some(companion) => of_another(&service.name, &companion.of),
+            None => none_kept(&service.name),
+        }),
         None => {
             let name = &service.name;
             let what = format!("`{name}` has no release that it could be rolled back to");
@@ -40,4 +43,10 @@ pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
         call.finish().await;
         done
     })
+}
+
+fn of_another(name: &Name, of: &Name) -> Failed {
+    let what = format!("`{name}` runs with the releases of `{of}`");
+    Failed::said(exit_code::REFUSED, what)
+        .hint(format!("`zdt-units rollback {of}` takes both back"))
 }

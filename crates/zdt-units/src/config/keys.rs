@@ -295,6 +295,15 @@ pub const SERVICE: Shape = Shape {
     header: "`[service.NAME]`",
     keys: &[
         key(
+            "kind",
+            Kind::OneOf(&["web", "worker", "singleton", "service"]),
+            "`web`",
+            "What its processes are there for; see [workers](workers.md). `web`: they serve on sockets. `worker`: they \
+             take work from elsewhere, any number of them. `singleton`: a worker of which two never run at the same \
+             time. `service`: what others need, and what is not part of their deployments.",
+            "",
+        ),
+        key(
             "exec",
             Kind::List,
             "required",
@@ -305,7 +314,7 @@ pub const SERVICE: Shape = Shape {
         key(
             "listen",
             Kind::TextOrList,
-            "required, unless there is a `socket` table or a `port`",
+            "required with `kind = \"web\"`, unless there is a `socket` table or a `port`",
             "One address or a list: short for one socket named `http`",
             "`ListenStream=` in `NAME.socket`",
         ),
@@ -335,7 +344,7 @@ pub const SERVICE: Shape = Shape {
         key(
             "strategy",
             Kind::OneOf(&["queue", "standby", "rolling", "reload"]),
-            "`queue`",
+            "`queue`; `rolling` for more than one worker",
             "How the service is replaced; see [strategies](#strategies)",
             "which units are written",
         ),
@@ -343,7 +352,7 @@ pub const SERVICE: Shape = Shape {
             "instances",
             Kind::Number(1, 1000),
             "2 with `rolling`, else 1",
-            "How many equal processes share the sockets",
+            "How many equal processes share the sockets, or the work",
             "`Wants=` of `NAME.target`",
         ),
         key(
@@ -485,7 +494,7 @@ pub const SERVICE: Shape = Shape {
             "release",
             Kind::Table(&RELEASE),
             "none",
-            "Where releases are kept; `{{release.path}}` is the one that runs; see below",
+            "Where releases are kept, or whose they are; `{{release.path}}` is the one that runs; see below",
             "",
         ),
         key(
@@ -818,7 +827,7 @@ pub const RELEASE: Shape = Shape {
         key(
             "root",
             Kind::Text,
-            "required",
+            "required, unless there is `of`",
             "An absolute path: releases go to `releases/NAME` below it, and `current` points to the one that runs",
             "`{{release.path}}` in `exec` and the like",
         ),
@@ -834,6 +843,21 @@ pub const RELEASE: Shape = Shape {
             Kind::Number(1, 36500),
             "none",
             "The others are removed after so many days",
+            "",
+        ),
+        key(
+            "of",
+            Kind::Text,
+            "none",
+            "In the place of all others: the releases are those of this service of the file, and the two are deployed, \
+             rolled back and restarted [together](releases.md#companions).",
+            "",
+        ),
+        key(
+            "drain_early",
+            Kind::Boolean,
+            "`false`",
+            "Only of a worker, with `of`: its drain begins together with that of the other service, not after it",
             "",
         ),
     ],

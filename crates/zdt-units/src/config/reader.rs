@@ -75,6 +75,11 @@ impl<'a> Table<'a> {
         self.get(key).is_some()
     }
 
+    /// The word under `key`, which is still to be read.
+    pub(super) fn text(&self, key: &str) -> Option<&'a str> {
+        self.get(key)?.1.get_ref().as_str()
+    }
+
     /// The tables under `key`, the first of which is where `entries` are.
     fn inside(&self, key: &str, at: Range<usize>, entries: &'a DeTable<'a>) -> Self {
         let mut table = Table::new(entries, at);

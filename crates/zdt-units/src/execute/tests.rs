@@ -102,6 +102,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
             .map(|unit| state(unit, Active::Active))
             .collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         files: None,
         at: SystemTime::UNIX_EPOCH,

@@ -77,7 +77,9 @@ pub async fn look(
 /// A release is there once `current` leads to it.
 fn undeployed(model: &Model) -> Vec<Name> {
     let is_missing = |service: &&Service| {
-        let release = service.release.as_ref();
+        let head = service.companion.as_ref();
+        let head = head.and_then(|companion| model.service(companion.of.as_str()));
+        let release = head.unwrap_or(service).release.as_ref();
         release.is_some_and(|release| !Path::new(release.root.as_str()).join("current").exists())
     };
     let missing = model.services.iter().filter(is_missing);

@@ -188,10 +188,9 @@ impl Systemd {
             .body()
             .deserialize()
     }
-}
 
-impl Host for Systemd {
-    async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
+    /// Without companions.
+    async fn observe_one(&self, watched: &Watched) -> Result<Observed, Failure> {
         fn read<T>(unit: &UnitName, state: zbus::Result<T>) -> Result<T, Failure> {
             state.map_err(|error| unread(unit, &error).without_effect())
         }
@@ -223,8 +222,20 @@ impl Host for Systemd {
             program_is_newer,
             sockets,
             files,
+            companions: Vec::new(),
             at: SystemTime::now(),
         })
+    }
+}
+
+impl Host for Systemd {
+    async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
+        let mut observed = self.observe_one(watched).await?;
+        for companion in &watched.companions {
+            let seen = self.observe_one(companion).await?;
+            observed.companions.push(seen);
+        }
+        Ok(observed)
     }
 
     async fn perform(
@@ -244,6 +255,15 @@ impl Host for Systemd {
             Action::RestartUnits { units } => self.restart_together(units, tell).await,
             Action::ReloadUnit { unit } => self.job("ReloadUnit", unit, tell).await,
             Action::StopUnits { units } => self.end(units, tell).await,
+            Action::OpenSockets { sockets, .. } => {
+                for socket in sockets {
+                    self.job("StartUnit", socket, tell).await?;
+                }
+                Ok(())
+            }
+            Action::CloseSockets { units, sockets, .. } => {
+                self.end(&[&sockets[..], units].concat(), tell).await
+            }
             Action::StayUp { units, time } => self.stay_up(units, *time).await,
             Action::ConfirmInstance {
                 unit,

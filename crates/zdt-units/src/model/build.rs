@@ -3,6 +3,7 @@
 mod deploy;
 mod events;
 mod health;
+mod kind;
 mod launcher;
 mod lifecycle;
 mod ports;
@@ -19,9 +20,9 @@ use self::health::Of;
 use self::ports::{Offer, offers};
 use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
-use self::text::{AtHand, ReleaseLink, all_or_nothing};
+use self::text::{AtHand, all_or_nothing};
 use super::{
-    Address, DocUri, Foreign, Kind, Model, Name, Reach, Sandbox, Service, Socket, Strategy,
+    AbsolutePath, Address, DocUri, Foreign, Model, Name, Reach, Sandbox, Service, Socket, Strategy,
     UnitName, User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
@@ -35,8 +36,11 @@ pub(super) fn model(config: Config) -> (Result<Model, Vec<Problem>>, Vec<Problem
         known: known_units(&config.services, &config.foreign),
         offers: offers(&config.services),
         only_with_launcher: Vec::new(),
+        roots: HashMap::new(),
+        heads: kind::heads(&config.services),
         at_hand: None,
     };
+    build.roots = build.roots(&config.services);
     if config.services.is_empty() && build.problems.is_empty() {
         build.problems.push(
             Problem::new(&(0..0), "there is no service in this file")
@@ -84,9 +88,8 @@ pub(super) fn model(config: Config) -> (Result<Model, Vec<Problem>>, Vec<Problem
 fn known_units(services: &[ServiceConfig], foreign: &[ForeignConfig]) -> HashMap<String, UnitName> {
     let ours = services.iter().filter_map(|service| {
         let name = Name::parse(&service.name.value).ok()?;
-        let strategy = service.strategy.as_ref().map(|word| word.value.as_str());
-        let unit = match strategy {
-            Some("rolling") => UnitName::target(&name),
+        let unit = match kind::strategy_word(service) {
+            "rolling" => UnitName::target(&name),
             _ => UnitName::service(&name),
         };
         Some((name.to_string(), unit))
@@ -130,6 +133,10 @@ pub(super) struct Build {
     offers: HashMap<String, Option<Offer>>,
     /// What systemd cannot do, and the launcher can.
     only_with_launcher: Vec<Problem>,
+    /// Where each service with releases keeps them.
+    roots: HashMap<String, AbsolutePath>,
+    /// Of each service that says so: with whose releases it runs.
+    heads: HashMap<String, String>,
     at_hand: Option<AtHand>,
 }
 
@@ -137,19 +144,13 @@ impl Build {
     fn service(&mut self, config: &ServiceConfig) -> Option<Service> {
         self.at_hand = None;
         let name = self.parse(&config.name, Name::parse);
-        self.at_hand = Some(AtHand {
-            service: config.name.value.clone(),
-            root: None,
-            link: ReleaseLink::Current,
-            rolling: false,
-            instances: 1,
-            ports: None,
-        });
-        let release = config.release.as_ref().map(|release| self.release(release));
+        self.at_hand = Some(AtHand::of(config));
+        let kind = self.kind(config);
+        let (release, companion) = self.releases(config);
         let strategy = self.strategy(config);
         let ports = config.port.is_some().then(|| self.ports(config, strategy));
         if let Some(at_hand) = &mut self.at_hand {
-            at_hand.root = release.clone().flatten().map(|release| release.root);
+            at_hand.root = kind::root_of(config, &self.roots);
             at_hand.ports = ports.flatten();
             if let Some(Strategy::Rolling { instances, .. }) = strategy {
                 at_hand.rolling = true;
@@ -227,13 +228,13 @@ impl Build {
             working_directory: given.working_directory,
             sandbox: sandbox?,
             start_timeout: start_timeout?,
-            kind: Kind::default(),
+            kind: kind?,
             ready: ready?,
             stop: stop?,
             restarts: restarts?,
             memory: all_or_nothing(memory)?,
             ports: all_or_nothing(ports)?,
-            companion: None,
+            companion: all_or_nothing(companion)?,
             watchdog: all_or_nothing(watchdog)?,
             open_files: open_files?.unsigned_abs(),
             handover: config.handover.as_ref().is_some_and(|wanted| wanted.value),

@@ -16,7 +16,9 @@ pub(super) fn check(
     collisions(places, problems);
     narrowed(places, problems);
     unit_names(units, problems);
-    cycles(services, foreign, problems);
+    let after = After::new(services, foreign);
+    cycles(&after, problems);
+    families(services, &after, problems);
 }
 
 /// Two sockets that cannot both be listened on.
@@ -131,27 +133,87 @@ fn unit_names(units: &[Planned], problems: &mut Vec<Problem>) {
     }
 }
 
-/// Services that wait for each other would never start.
-fn cycles(services: &[ServiceConfig], foreign: &[ForeignConfig], problems: &mut Vec<Problem>) {
-    let ours = services.iter().map(|ours| (&ours.name, &ours.after));
-    let theirs = foreign.iter().map(|theirs| (&theirs.name, &theirs.after));
-    let all: HashMap<&str, &[At<String>]> = ours
-        .chain(theirs)
-        .map(|(name, after)| (name.value.as_str(), after.as_slice()))
-        .collect();
-    let before = |name: &str| all.get(name).copied().unwrap_or_default();
-    // A unit may be named in full.
-    let aliases = foreign
-        .iter()
-        .map(|theirs| (theirs.unit.value.as_str(), theirs.name.value.as_str()));
-    let aliases: HashMap<&str, &str> = aliases.collect();
-    let stem = |unit: &str| {
+/// What each service of the file waits for, as it was written.
+struct After<'c> {
+    all: HashMap<&'c str, &'c [At<String>]>,
+    /// A unit may be named in full.
+    aliases: HashMap<&'c str, &'c str>,
+}
+
+impl<'c> After<'c> {
+    fn new(services: &'c [ServiceConfig], foreign: &'c [ForeignConfig]) -> Self {
+        let ours = services.iter().map(|ours| (&ours.name, &ours.after));
+        let theirs = foreign.iter().map(|theirs| (&theirs.name, &theirs.after));
+        let named = |theirs: &'c ForeignConfig| (&*theirs.unit.value, &*theirs.name.value);
+        Self {
+            all: ours
+                .chain(theirs)
+                .map(|(name, after)| (name.value.as_str(), after.as_slice()))
+                .collect(),
+            aliases: foreign.iter().map(named).collect(),
+        }
+    }
+
+    fn of(&self, name: &str) -> &'c [At<String>] {
+        self.all.get(name).copied().unwrap_or_default()
+    }
+
+    /// The name of a service from that of its unit.
+    fn stem<'u>(&self, unit: &'u str) -> &'u str
+    where
+        'c: 'u,
+    {
         let kinds = [".service", ".target"];
         let ours = kinds.iter().find_map(|kind| unit.strip_suffix(kind));
-        let alias = aliases.get(unit).copied();
-        alias.or(ours).unwrap_or(unit).to_owned()
+        let alias = self.aliases.get(unit).copied();
+        alias.or(ours).unwrap_or(unit)
+    }
+}
+
+/// Services that are replaced together: none of them can wait for a service that waits for one of them, and the head
+/// comes first.
+fn families(services: &[ServiceConfig], after: &After<'_>, problems: &mut Vec<Problem>) {
+    let head_of = |name: &str| {
+        let service = services.iter().find(|service| service.name.value == name)?;
+        let of = service.release.as_ref()?.of.as_ref()?;
+        Some(of.value.as_str())
     };
-    for name in in_cycles(&all, &stem) {
+    for service in services {
+        let name = service.name.value.as_str();
+        let head = head_of(name).unwrap_or(name);
+        let is_with = |other: &str| other != head && head_of(other) == Some(head);
+        let mut seen = HashSet::new();
+        for unit in &service.after {
+            let mut left = vec![after.stem(&unit.value)];
+            while let Some(next) = left.pop() {
+                let is_own = next == head || head_of(next) == Some(head);
+                if is_own && next != after.stem(&unit.value) || (name == head && is_with(next)) {
+                    problems.push(
+                        Problem::new(
+                            &unit.at,
+                            format!("`{name}` waits here for `{next}`, which is replaced together with it"),
+                        )
+                        .hint(match name == head {
+                            true => "what runs with the releases of a service is replaced after that one",
+                            false => "take it out of `after`: the one between would have to come before and after both",
+                        }),
+                    );
+                    break;
+                }
+                if !is_own && seen.insert(next) {
+                    left.extend(after.of(next).iter().map(|unit| after.stem(&unit.value)));
+                }
+            }
+        }
+    }
+}
+
+/// Services that wait for each other would never start.
+fn cycles(after: &After<'_>, problems: &mut Vec<Problem>) {
+    let all = &after.all;
+    let before = |name: &str| after.of(name);
+    let stem = |unit: &str| after.stem(unit).to_owned();
+    for name in in_cycles(all, &stem) {
         let start = name;
         let mut paths: Vec<Vec<String>> = vec![vec![start.clone()]];
         let mut seen = vec![start.clone()];

@@ -26,6 +26,11 @@ impl Action {
             Self::RestartUnits { units } => format!("{systemctl} restart {}", joined(units)),
             Self::ReloadUnit { unit } => format!("{systemctl} reload {unit}"),
             Self::StopUnits { units } => format!("{systemctl} stop {}", joined(units)),
+            Self::OpenSockets { sockets, .. } => format!("{systemctl} start {}", joined(sockets)),
+            Self::CloseSockets { units, sockets, .. } => {
+                let all = [&sockets[..], units].concat();
+                format!("{systemctl} stop {}", joined(&all))
+            }
             Self::AwaitReady { unit, health, .. } => match &health.probe {
                 Probe::Ready { reach, path } => curl(reach, path, &[]),
                 Probe::Http(http) => curl(&http.reach, &http.path, &http.headers),

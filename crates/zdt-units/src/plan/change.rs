@@ -38,15 +38,12 @@ impl Undo {
         self.first.is_empty()
     }
 
-    /// A way back; `restart` has the steps that start old processes. Empty where there is nothing to go back to.
-    pub(super) fn around(&self, restart: impl FnOnce() -> Vec<Step>) -> Vec<Step> {
-        match self.is_empty() {
-            true => Vec::new(),
-            false => self.after_stopping(&[], &restart()),
-        }
+    /// Whether what the new release did to data is taken back too.
+    pub(super) fn takes_data_back(&self) -> bool {
+        !self.data.is_empty()
     }
 
-    /// The same where processes of the new release can be stopped before others start.
+    /// A way back: `stop` ends processes of the new release that can be spared, `restart` starts old ones.
     pub(super) fn after_stopping(&self, stop: &[Step], restart: &[Step]) -> Vec<Step> {
         let parts = [&self.first[..], stop, &self.data, restart, &self.last];
         parts.concat()
@@ -61,17 +58,22 @@ impl Change {
             after: Vec::new(),
             notes: Vec::new(),
         };
-        change.see_it_well(request, observed);
-        if let Some(files) = &observed.files {
-            change.unit_files(files, observed);
+        let services = || std::iter::once(&request.service).chain(&request.companions);
+        let states = || std::iter::once(observed).chain(&observed.companions);
+        for (service, observed) in services().zip(states()) {
+            change.see_it_well(request, service, observed);
+        }
+        for observed in states() {
+            if let Some(files) = &observed.files {
+                change.unit_files(files, observed);
+            }
         }
         let switch = Switch::of(request, observed);
         if let Some(switch) = &switch {
             change.prepare(request, switch);
         }
-        if request.service.has(Task::Check) {
-            let check = task(request.service, Task::Check);
-            change.before.push(or_stop(check));
+        for service in services().filter(|service| service.has(Task::Check)) {
+            change.before.push(or_stop(task(service, Task::Check)));
         }
         change.migrate(request, switch.as_ref());
         if let Some(switch) = switch {
@@ -81,12 +83,12 @@ impl Change {
     }
 
     /// A service that is unwell before cannot be told from one that the new release makes unwell.
-    fn see_it_well(&mut self, request: &Request<'_>, observed: &Observed) {
+    fn see_it_well(&mut self, request: &Request<'_>, service: &Service, observed: &Observed) {
         let goes_back = matches!(request.operation, Operation::RollBack { .. });
         if goes_back || request.options.force || !observed.service.serves() {
             return;
         }
-        if let Some(health) = &request.service.health {
+        if let Some(health) = &service.health {
             let check = check_health(&observed.service.unit, health);
             self.before.push(or_stop(check));
         }
@@ -291,7 +293,9 @@ impl Switch {
                 let later = seen.once_served(to, observed.at);
                 (Vec::new(), to_remove(&later, config, observed.at))
             }
-            Operation::Restart | Operation::Recover => (Vec::new(), Vec::new()),
+            Operation::Restart | Operation::Stop | Operation::Start | Operation::Recover => {
+                (Vec::new(), Vec::new())
+            }
         };
         Some(Self {
             root: config.root.clone(),
@@ -319,17 +323,34 @@ pub(super) fn crossed(
     crossed
 }
 
-/// What shows that new processes do, once they are ready.
-pub(super) fn proven(request: &Request<'_>) -> Vec<Step> {
-    let service = request.service;
-    let mut steps = Vec::new();
-    if service.has(Task::Warm) {
-        steps.push(task(service, Task::Warm));
+/// Fills the caches of new processes.
+pub(super) fn warm(service: &Service) -> Option<Step> {
+    service.has(Task::Warm).then(|| task(service, Task::Warm))
+}
+
+/// What shows that new processes do, once they are ready: for the longest time that one of the services asks for.
+pub(super) fn bake_all(services: &[&Service]) -> Vec<Step> {
+    let time = services.iter().map(|service| service.bake).max();
+    let time = time.unwrap_or_default();
+    if time.is_zero() {
+        return Vec::new();
     }
-    if !service.bake.is_zero() {
-        steps.extend(bake(service, &service.instances()));
-    }
-    steps
+    let each = || {
+        services.iter().flat_map(|service| {
+            service
+                .instances()
+                .into_iter()
+                .map(move |unit| (service, unit))
+        })
+    };
+    let stay_up = Action::StayUp {
+        units: each().map(|(_, unit)| unit).collect(),
+        time,
+    };
+    let well = each().filter_map(|(service, unit)| await_ready(service, &unit, None));
+    std::iter::once(step(time + CONFIRM_LIMIT, stay_up))
+        .chain(well)
+        .collect()
 }
 
 /// The units go on running what they run now, and are well in the end.

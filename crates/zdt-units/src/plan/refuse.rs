@@ -44,6 +44,11 @@ pub enum Refusal {
     NoReleases {
         service: Name,
     },
+    /// They are those of another service.
+    OfAnother {
+        service: Name,
+        of: Name,
+    },
     /// There is no release that could start.
     NotDeployed {
         service: Name,
@@ -75,10 +80,31 @@ pub enum Refusal {
 }
 
 pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Refused> {
-    let mut reasons = of_units(observed);
+    let all = || std::iter::once(observed).chain(&observed.companions);
+    match request.operation {
+        Operation::Stop => return Ok(()),
+        Operation::Start => {
+            let reasons = all().flat_map(of_units).filter(|reason| !is_opened(reason));
+            let deployed = of_releases(request, observed);
+            return all_of(reasons.chain(deployed).collect());
+        }
+        _ => {}
+    }
+    let mut reasons: Vec<Refusal> = all().flat_map(of_units).collect();
     reasons.extend(of_releases(request, observed));
     reasons.extend(of_canary(request));
     all_of(reasons)
+}
+
+/// A start opens the sockets of what does not run.
+fn is_opened(reason: &Refusal) -> bool {
+    matches!(
+        reason,
+        Refusal::SocketClosed {
+            service_runs: false,
+            ..
+        }
+    )
 }
 
 pub(super) fn check_units(observed: &Observed) -> Result<(), Refused> {
@@ -136,6 +162,12 @@ fn of_units(observed: &Observed) -> Vec<Refusal> {
 
 fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {
     let service = request.service;
+    if let (Some(companion), Some(_)) = (&service.companion, request.operation.release()) {
+        return Some(Refusal::OfAnother {
+            service: service.name.clone(),
+            of: companion.of.clone(),
+        });
+    }
     let Some(release) = &service.release else {
         return request.operation.release().map(|_| Refusal::NoReleases {
             service: service.name.clone(),
@@ -143,10 +175,12 @@ fn of_releases(request: &Request<'_>, observed: &Observed) -> Option<Refusal> {
     };
     let seen = observed.releases.as_ref()?;
     match &request.operation {
-        Operation::Restart if seen.current.is_none() => Some(Refusal::NotDeployed {
-            service: service.name.clone(),
-            root: release.root.clone(),
-        }),
+        Operation::Restart | Operation::Start if seen.current.is_none() => {
+            Some(Refusal::NotDeployed {
+                service: service.name.clone(),
+                root: release.root.clone(),
+            })
+        }
         Operation::RollBack { release: to } => {
             let crossed = crossed(seen, seen.current.as_ref(), to);
             if !seen.has(to) {
@@ -222,6 +256,9 @@ impl Refusal {
                 "add `release = { root = \"/srv/NAME\" }`, and `{{release.path}}` to `exec`"
                     .to_owned()
             }
+            Self::OfAnother { of, .. } => {
+                format!("name `{of}`: the two are deployed and rolled back together")
+            }
             Self::NotDeployed { service, .. } => {
                 format!("`zdt-units deploy {service} --from PATH` brings the first one")
             }
@@ -292,6 +329,9 @@ impl fmt::Display for Refusal {
                     f,
                     "`zdt.toml` does not say where the releases of `{service}` are kept"
                 )
+            }
+            Self::OfAnother { service, of } => {
+                write!(f, "`{service}` runs with the releases of `{of}`")
             }
             Self::NotDeployed { service, root } => {
                 write!(

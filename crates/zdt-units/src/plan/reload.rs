@@ -12,7 +12,7 @@ pub(super) fn replace(service: &Service, observed: &Observed, undo: &Undo) -> Re
     let state = &observed.service;
     let unit = &state.unit;
     let Some(before) = state.instance.as_ref().filter(|_| state.serves()) else {
-        return queue(service, observed, undo);
+        return queue(service, observed);
     };
     let mut why = Vec::new();
     if let Some(socket) = new_socket(observed) {
@@ -35,7 +35,7 @@ pub(super) fn replace(service: &Service, observed: &Observed, undo: &Undo) -> Re
         );
         return Replace {
             notes: vec![note],
-            ..queue(service, observed, undo)
+            ..queue(service, observed)
         };
     }
 
@@ -68,7 +68,7 @@ pub(super) fn replace(service: &Service, observed: &Observed, undo: &Undo) -> Re
     // By then the old process has been told to go.
     steps.extend(await_ready(service, unit, Some(before)));
     Replace {
-        rollback: undo.around(|| start_old(service, unit)),
+        back: start_old(service, unit),
         steps,
         notes: Vec::new(),
     }

@@ -73,7 +73,7 @@ pub(super) fn replace(
     let mut steps = replace_all(&way_back, pace, &batches, serving);
     steps.extend(gone);
     Replace {
-        rollback: undo.around(|| way_back.old_in(&batches)),
+        back: way_back.old_in(&batches),
         steps,
         notes,
     }

@@ -39,11 +39,10 @@ pub(super) fn replace(request: &Request<'_>, observed: &Observed, undo: &Undo) -
     }
 
     let gone = stands_by.then(|| stop(service, &[standby]));
-    steps.extend(queue(service, observed, undo).steps);
+    steps.extend(queue(service, observed).steps);
     steps.extend(gone.clone());
-    let back = || start_old(service, &unit).into_iter().chain(gone).collect();
     Replace {
-        rollback: undo.around(back),
+        back: start_old(service, &unit).into_iter().chain(gone).collect(),
         steps,
         notes,
     }

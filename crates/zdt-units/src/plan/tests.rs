@@ -1,4 +1,5 @@
 mod change;
+mod companions;
 mod overlap;
 
 use std::time::SystemTime;
@@ -39,20 +40,14 @@ fn planned(text: &str, change: impl FnOnce(&mut Observed)) -> String {
     planned_as(text, Operation::Restart, Options::default(), change)
 }
 
-fn planned_as(
-    text: &str,
-    operation: Operation,
-    options: Options,
-    change: impl FnOnce(&mut Observed),
-) -> String {
-    let model = Model::read("zdt.toml", text).unwrap();
-    let service = &model.services[0];
+fn healthy(service: &Service) -> Observed {
     let watched = Watched::of(service);
-    let mut observed = Observed {
+    Observed {
         releases: None,
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         files: None,
         at: SystemTime::UNIX_EPOCH,
@@ -61,10 +56,24 @@ fn planned_as(
             .iter()
             .map(|socket| state(&socket.unit))
             .collect(),
-    };
+    }
+}
+
+fn planned_as(
+    text: &str,
+    operation: Operation,
+    options: Options,
+    change: impl FnOnce(&mut Observed),
+) -> String {
+    let model = Model::read("zdt.toml", text).unwrap();
+    let service = &model.services[0];
+    let companions = model.companions(&service.name);
+    let mut observed = healthy(service);
+    observed.companions = companions.iter().map(|service| healthy(service)).collect();
     change(&mut observed);
     let request = Request {
         service,
+        companions,
         operation,
         options,
     };
@@ -234,6 +243,7 @@ fn nothing_is_said_of_the_sockets_of_others() {
         service: state(&watched.service),
         beside: Vec::new(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         files: None,
         at: SystemTime::UNIX_EPOCH,

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Action, OnFailure, Plan, Step};
+use super::{Action, OnFailure, Operation, Plan, Step};
 use crate::config::list;
 use crate::model::{Health, Probe, ReleaseName, Strategy, UnitName, span};
 use crate::observe::WatchedSocket;
@@ -48,6 +48,11 @@ impl fmt::Display for Action {
                 )
             }
             Self::StopUnits { units } => write!(f, "stop {}", names(units)),
+            Self::OpenSockets { sockets, .. } => write!(f, "open {}", names(sockets)),
+            Self::CloseSockets { units, sockets, .. } => match units.is_empty() {
+                true => write!(f, "close {}", names(sockets)),
+                false => write!(f, "stop {}, then close {}", names(units), names(sockets)),
+            },
             Self::ConfirmInstance {
                 unit,
                 before,
@@ -151,6 +156,8 @@ pub(crate) fn headline(operation: &str, service: &str, release: Option<&str>) ->
     match (operation, release) {
         ("deploy", Some(release)) => format!("deploy `{release}` of `{service}`"),
         ("roll_back", Some(release)) => format!("roll `{service}` back to `{release}`"),
+        ("stop", _) => format!("stop `{service}`"),
+        ("start", _) => format!("start `{service}`"),
         ("recover", _) => format!("take back what broke off of `{service}`"),
         _ => format!("restart `{service}`"),
     }
@@ -158,8 +165,9 @@ pub(crate) fn headline(operation: &str, service: &str, release: Option<&str>) ->
 
 const NOWHERE: &str =
     "there is nothing to roll back to; the sockets stay open and connections wait";
-/// Of a unit of others, whose sockets are its own.
+/// Where there are no sockets, or they are those of others.
 const THEIRS: &str = "there is nothing to roll back to";
+const STOPPED: &str = "what is stopped by then stays so";
 const NOTHING: &str = "nothing is taken back, and who serves goes on";
 
 impl Plan {
@@ -207,7 +215,8 @@ impl Plan {
             let when = when(&lines);
             let what = match taken_back {
                 true => NOTHING,
-                false if self.strategy.is_none() => THEIRS,
+                false if self.operation == Operation::Stop => STOPPED,
+                false if self.strategy.is_none() || self.watched.sockets.is_empty() => THEIRS,
                 false => NOWHERE,
             };
             lines.push(format!("{when} {what}"));

@@ -43,6 +43,7 @@ fn healthy(service: &Service) -> Observed {
         service: running(&watched.service),
         beside: watched.beside.into_iter().map(UnitState::stopped).collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         at: SystemTime::UNIX_EPOCH,
         files: None,
@@ -159,7 +160,7 @@ fn where_nothing_can_be_taken_back_the_service_is_restarted_as_it_is() {
     let service = &model.services[0];
     let mut observed = healthy(service);
     observed.beside[0] = running(&observed.beside[0].unit);
-    let plan = plan_anew(&broken_off(5, 0, false), service, &observed).unwrap();
+    let plan = plan_anew(&broken_off(5, 0, false), service, Vec::new(), &observed).unwrap();
     assert_eq!(plan.operation, Operation::Recover);
     insta::assert_snapshot!(plan.notes.join("\n"), @"
     the restart 5f0c of 2023-11-14T22:13:20Z broke off at step 5: confirm that `shop.service` runs a new process and that `shop.socket` stayed open

@@ -80,17 +80,24 @@ fn unit_section(service: &Service, part: Part) -> Section {
     let mut section = Section::new("Unit");
     section.set("Description", Value::text(&description(service, part)));
     documentation(service, &mut section);
-    section.set("Requires", Value::units(sockets()));
+    if !service.sockets.is_empty() {
+        section.set("Requires", Value::units(sockets()));
+    }
     if !service.after.is_empty() {
         // With `Requires=` a failing unit would take the socket down with it.
         section.set("Wants", Value::units(&service.after));
     }
-    section.set("After", Value::units(sockets().chain(&service.after)));
+    if !service.sockets.is_empty() || !service.after.is_empty() {
+        section.set("After", Value::units(sockets().chain(&service.after)));
+    }
     if let Strategy::Rolling { .. } = service.strategy {
         section.set("PartOf", &service.unit());
     }
     section
-        .comment("a crash loop must never close the port")
+        .comment(match service.sockets.is_empty() {
+            true => "however often it crashes, it is started again",
+            false => "a crash loop must never close the port",
+        })
         .set("StartLimitIntervalSec", "0");
     section
 }
@@ -138,11 +145,13 @@ fn service_section(service: &Service, part: Part, name: &UnitName, target: Targe
             .set("ExecReload", RELOAD);
     }
     stop::commands(service, &mut section);
-    if !finds_its_sockets(service, name) {
+    if !service.sockets.is_empty() && !finds_its_sockets(service, name) {
         let sockets = service.sockets.iter().map(|socket| &socket.unit);
         section.set("Sockets", Value::units(sockets));
     }
-    if let Strategy::Standby | Strategy::Rolling { .. } = service.strategy {
+    if let Strategy::Standby | Strategy::Rolling { .. } = service.strategy
+        && !service.sockets.is_empty()
+    {
         section
             .comment(
                 "else each start would make the shared sockets blocking, and hang those who serve",
@@ -262,14 +271,19 @@ fn lifetime(service: &Service, part: Part, target: Target, section: &mut Section
     let drain = service.drain;
     match part {
         Part::Main => {
-            section
-                .set("Restart", "always")
-                .comment("not below 250ms: more than 20 starts in 2 s would close the port")
-                .set("RestartSec", service.restarts.pause);
+            let serves = !service.sockets.is_empty();
+            section.set("Restart", "always");
+            if serves {
+                section.comment("not below 250ms: more than 20 starts in 2 s would close the port");
+            }
+            section.set("RestartSec", service.restarts.pause);
             let steps = steps(service.restarts).filter(|_| target.systemd >= RESTART_STEPS);
             if let Some(steps) = steps {
                 section
-                    .comment("a crash loop slows down, and connections wait that much longer")
+                    .comment(match serves {
+                        true => "a crash loop slows down, and connections wait that much longer",
+                        false => "a crash loop slows down",
+                    })
                     .set("RestartSteps", steps)
                     .set("RestartMaxDelaySec", service.restarts.longest);
             }
@@ -335,10 +349,11 @@ fn install(service: &Service, target: Target) -> Section {
         Manager::System => "multi-user.target",
         Manager::User => "default.target",
     };
-    section.set("WantedBy", at_boot).set(
-        "Also",
-        Value::units(service.sockets.iter().map(|socket| &socket.unit)),
-    );
+    section.set("WantedBy", at_boot);
+    if !service.sockets.is_empty() {
+        let sockets = service.sockets.iter().map(|socket| &socket.unit);
+        section.set("Also", Value::units(sockets));
+    }
     section
 }
 

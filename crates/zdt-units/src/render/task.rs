@@ -58,7 +58,7 @@ fn unit_section(service: &Service, task: Task) -> Section {
 fn service_section(service: &Service, errand: &Errand, target: Target) -> Section {
     let mut section = Section::new("Service");
     section.set("Type", "oneshot");
-    if service.release.is_some() {
+    if service.release.is_some() || service.companion.is_some() {
         section.comment(
             "`next` is the release that is about to serve, `current` the one that serves until then",
         );

@@ -62,6 +62,17 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
             ),
         );
     }
+    if let Some(companion) = &service.companion {
+        let of = &companion.of;
+        let drain = match companion.drain_early {
+            true => format!("; drains while `{of}` does"),
+            false => String::new(),
+        };
+        tell(
+            "release",
+            format!("that of `{of}`, together with which it is replaced{drain}"),
+        );
+    }
     for (kind, errand) in service.tasks() {
         tell("task", task(service, kind, &errand));
     }
@@ -107,18 +118,24 @@ fn heading(text: &str, out: &mut String) {
 }
 
 fn strategy(service: &Service) -> String {
+    let serves = !service.sockets.is_empty();
     match service.strategy {
+        Strategy::Queue if !serves => {
+            "`queue`: the process is stopped, then the next one is started".to_owned()
+        }
         Strategy::Queue => {
             "`queue`: the process is stopped, then the next one is started; new connections wait in the kernel"
                 .to_owned()
         }
         Strategy::Standby => format!(
-            "`standby`: a second process serves while the first one is replaced; it lives at most {}",
+            "`standby`: a second process {} while the first one is replaced; it lives at most {}",
+            if serves { "serves" } else { "works" },
             span(service.standby_timeout())
         ),
         Strategy::Rolling { instances, pace } => {
             let mut text = format!(
-                "`rolling`: {instances} processes on the same sockets, replaced {}",
+                "`rolling`: {instances} processes{}, replaced {}",
+                if serves { " on the same sockets" } else { "" },
                 match pace.batch {
                     1 => "one after the other".to_owned(),
                     batch => format!("{batch} at a time"),
@@ -128,7 +145,8 @@ fn strategy(service: &Service) -> String {
                 text.push_str("; a canary first");
             }
             if pace.surge > 0 {
-                text.push_str(&format!("; {} more serve meanwhile", pace.surge));
+                let do_so = if serves { "serve" } else { "work" };
+                text.push_str(&format!("; {} more {do_so} meanwhile", pace.surge));
             }
             if !pace.pause.is_zero() {
                 text.push_str(&format!("; {} between two batches", span(pace.pause)));

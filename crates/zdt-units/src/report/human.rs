@@ -127,7 +127,11 @@ fn lines_at(event: &Event, at: &str) -> String {
             beside,
             standby_limit_ms,
             sockets,
-        } => left(service, beside, *standby_limit_ms, sockets),
+            companions,
+        } => {
+            let how = left(service, beside, companions, sockets);
+            how + &what_to_do(service, beside, *standby_limit_ms, sockets)
+        }
         EventKind::ByHand { commands } => {
             let lines: Vec<String> = commands
                 .iter()
@@ -182,19 +186,16 @@ fn gap(addresses: &[String], connections: u32, refused: u32, span: Option<(f64, 
     }
 }
 
-fn left(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -> String {
+fn left(service: &Left, beside: &[Left], companions: &[Left], sockets: &[Left]) -> String {
     let mut out = "\nhow it was left:\n".to_owned();
     for Left {
         unit, active, sub, ..
-    } in std::iter::once(service).chain(beside)
+    } in std::iter::once(service).chain(beside).chain(companions)
     {
         out.push_str(&format!("  `{unit}` is {active} ({sub})\n"));
     }
-    let mut closed = false;
     for socket in sockets {
-        let open = socket.active == Active::Active && socket.refused.is_empty();
-        closed |= !open;
-        out.push_str(&match (open, socket.refused.first()) {
+        out.push_str(&match (is_open(socket), socket.refused.first()) {
             (true, _) => format!("  `{}` is open\n", socket.unit),
             (false, Some(address)) => {
                 format!(
@@ -205,14 +206,29 @@ fn left(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -
             (false, None) => format!("  `{}` is closed ({})\n", socket.unit, socket.result),
         });
     }
+    out
+}
+
+fn is_open(socket: &Left) -> bool {
+    socket.active == Active::Active && socket.refused.is_empty()
+}
+
+fn what_to_do(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -> String {
     let unit = &service.unit;
-    out.push_str(&match (closed, beside, service.active) {
+    let closed = !sockets.iter().all(is_open);
+    match (closed, beside, service.active) {
         (false, [standby], _) if !unit.contains('@') => by_standby(service, standby, limit),
         (false, [_, ..], _) => by_instances(service, beside),
         (true, ..) => format!(
             "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
              `systemctl reset-failed {unit}; systemctl restart {unit}`\n"
         ),
+        (false, [], Active::Active | Active::Reloading) if sockets.is_empty() => {
+            format!("\nsee `journalctl --unit {unit}` and `systemctl status {unit}`\n")
+        }
+        (false, [], _) if sockets.is_empty() => {
+            format!("\nsee `journalctl --unit {unit}`, mend it, then `systemctl restart {unit}`\n")
+        }
         (false, [], Active::Active | Active::Reloading) => format!(
             "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"
         ),
@@ -220,8 +236,7 @@ fn left(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -
             "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
              `systemctl restart {unit}`\n"
         ),
-    });
-    out
+    }
 }
 
 fn by_standby(service: &Left, standby: &Left, limit: Option<u64>) -> String {

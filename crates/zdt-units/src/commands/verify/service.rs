@@ -64,7 +64,14 @@ pub(super) async fn verify(
 
 /// Where clients of its main socket connect.
 fn target(described: &Described) -> Result<Target, Failed> {
-    let addresses = described.sockets[0].listen.addresses();
+    let Some(main) = described.sockets.first() else {
+        let what = format!(
+            "`{}` has no socket, so there are no requests that it could lose",
+            described.name
+        );
+        return Err(Failed::said(exit_code::USAGE, what).hint("name a service with `listen`"));
+    };
+    let addresses = main.listen.addresses();
     let reach = addresses[0].reach().to_string();
     let address: Address = reach
         .parse()

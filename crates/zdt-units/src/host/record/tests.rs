@@ -39,6 +39,7 @@ fn planned(text: &str, active: Active, beside: Active, pid: u32) -> Plan {
             .map(|unit| state_of(unit, beside, pid + 1))
             .collect(),
         newer: Vec::new(),
+        companions: Vec::new(),
         program_is_newer: false,
         at: SystemTime::UNIX_EPOCH,
         files: None,

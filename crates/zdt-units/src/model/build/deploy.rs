@@ -4,8 +4,19 @@ use std::time::Duration;
 
 use super::super::{AbsolutePath, Breaker, Pace, Release, Slot, Strategy, Text};
 use super::Build;
+use super::kind::{serves, strategy_word};
 use super::text::{all_or_nothing, unknown_word};
 use crate::config::{At, BreakerConfig, Problem, ReleaseConfig, RollingConfig, ServiceConfig};
+
+/// Whose pace it is.
+#[derive(Clone, Copy)]
+struct PaceOf {
+    /// Missing where they are a mistake, or say nothing.
+    instances: Option<u32>,
+    bakes: bool,
+    /// Whether clients miss it.
+    serves: bool,
+}
 
 impl Build {
     pub(super) fn breaker(&mut self, config: &BreakerConfig) -> Option<Breaker> {
@@ -29,20 +40,26 @@ impl Build {
         let pace = match &config.rolling {
             None => Some(Pace::default()),
             Some(rolling) => {
-                let word = config.strategy.as_ref().map(|word| word.value.as_str());
-                let several = number.filter(|_| word == Some("rolling"));
-                self.pace_of(rolling, several, config.bake.is_some())
+                let is_rolling = strategy_word(config) == "rolling";
+                let pace = PaceOf {
+                    instances: number.filter(|_| is_rolling),
+                    bakes: config.bake.is_some(),
+                    serves: serves(config),
+                };
+                self.pace_of(rolling, pace)
             }
         };
+        let rolling = Strategy::Rolling {
+            instances: number.unwrap_or(1),
+            pace: pace.unwrap_or_default(),
+        };
         let strategy = match &config.strategy {
+            None if strategy_word(config) == "rolling" => Some(rolling),
             None => Some(Strategy::Queue),
             Some(word) => self.parse(word, |text| match text {
                 "queue" => Ok(Strategy::Queue),
                 "standby" => Ok(Strategy::Standby),
-                "rolling" => Ok(Strategy::Rolling {
-                    instances: number.unwrap_or(1),
-                    pace: pace.unwrap_or_default(),
-                }),
+                "rolling" => Ok(rolling),
                 "reload" => Ok(Strategy::Reload),
                 _ => Err(unknown_word(
                     "strategy",
@@ -57,6 +74,9 @@ impl Build {
                 Problem::new(&rolling.at, "`rolling` needs `strategy = \"rolling\"`")
                     .hint("the other strategies have one process"),
             );
+        }
+        if self.is_of_another_kind(config, strategy) {
+            return None;
         }
         let several = instances.filter(|_| number.is_some_and(|number| number > 1));
         if let (Some(instances), Some(false)) = (several, is_rolling) {
@@ -74,12 +94,15 @@ impl Build {
         number.and(pace).and(strategy)
     }
 
-    /// `None` after a mistake; `instances` is missing where it is one, or says nothing.
+    /// `None` after a mistake.
     fn pace_of(
         &mut self,
         config: &RollingConfig,
-        instances: Option<u32>,
-        bakes: bool,
+        PaceOf {
+            instances,
+            bakes,
+            serves,
+        }: PaceOf,
     ) -> Option<Pace> {
         let known = self.problems.len();
         let small = |number: i64| u32::try_from(number).expect("the range was checked");
@@ -107,7 +130,7 @@ impl Build {
                 };
                 let what = format!("`batch` is {batch}, and there are {instances} instances");
                 self.problems.push(Problem::new(at, what).hint(hint));
-            } else if batch == instances && instances > 1 && surge == 0 {
+            } else if batch == instances && instances > 1 && surge == 0 && serves {
                 let what = format!("nobody serves while {batch} of {instances} are replaced");
                 let hint = format!("take at most {}, or add `surge = 1`", instances - 1);
                 self.problems.push(Problem::new(at, what).hint(hint));

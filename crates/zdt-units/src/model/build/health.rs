@@ -101,6 +101,14 @@ impl Build {
                 }
             },
             _ => match of {
+                Of::Service([]) if config.listen.is_none() => {
+                    self.problems.push(
+                        Problem::new(&config.at, "there is no socket on which health could be asked for").hint(
+                            "add `listen = \"127.0.0.1:19081\"`, or ask by `http`, `command` or `tcp`",
+                        ),
+                    );
+                    None
+                }
                 Of::Service(sockets) => self.of_library(config, sockets),
                 Of::Foreign => {
                     self.problems.push(

@@ -47,8 +47,8 @@ impl Build {
             }
         }
         self.unique_names(config, &sockets);
-        // Empty where nothing usable was written, which is reported already, or where the program binds by itself.
-        (complete && (!sockets.is_empty() || config.port.is_some())).then_some(sockets)
+        // That a web service has none is reported already, where its program does not bind by itself.
+        complete.then_some(sockets)
     }
 
     fn unique_names(&mut self, config: &ServiceConfig, sockets: &[Unnamed]) {

@@ -6,7 +6,7 @@ use super::super::mistake::Mistake;
 use super::super::value::duration;
 use super::super::{AbsolutePath, Ports, Slot, Text};
 use super::Build;
-use crate::config::{At, Problem, list, nearest};
+use crate::config::{At, Problem, ServiceConfig, list, nearest};
 
 /// What `{{…}}` stands for in the service at hand.
 #[derive(Debug)]
@@ -41,6 +41,20 @@ pub(super) enum ReleaseLink {
     Current,
     /// To the release that is about to.
     Next,
+}
+
+impl AtHand {
+    /// Before its releases and its strategy are known.
+    pub(super) fn of(config: &ServiceConfig) -> Self {
+        Self {
+            service: config.name.value.clone(),
+            root: None,
+            link: ReleaseLink::Current,
+            rolling: false,
+            instances: 1,
+            ports: None,
+        }
+    }
 }
 
 impl Build {

@@ -18,7 +18,7 @@ fn release(name: &str) -> ReleaseName {
 }
 
 /// `v1` serves, and others may have before it.
-fn seen() -> Releases {
+pub(super) fn seen() -> Releases {
     let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
     let mut record = Record::new(release("v1"), at(1));
     record.mark(Mark::Served, at(2));
@@ -34,7 +34,7 @@ fn seen() -> Releases {
 }
 
 /// The same, and then `v2` changed data, and serves.
-fn migrated() -> Releases {
+pub(super) fn migrated() -> Releases {
     let at = |second| SystemTime::UNIX_EPOCH + Duration::from_secs(second);
     let mut record = Record::new(release("v2"), at(3));
     record.mark(Mark::Migrated, at(4));
@@ -49,7 +49,7 @@ fn migrated() -> Releases {
     seen
 }
 
-fn deploy() -> Operation {
+pub(super) fn deploy() -> Operation {
     Operation::Deploy {
         release: release("v2"),
         from: "/tmp/new".into(),
