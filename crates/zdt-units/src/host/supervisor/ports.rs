@@ -110,25 +110,21 @@ mod tests {
 
     use super::*;
 
-    /// `count` listening sockets on ports in a row.
-    fn row(count: u16, ip: &str) -> (u16, Vec<TcpListener>) {
-        for from in (20_011..30_000).step_by(usize::from(count) + 1) {
-            let listeners: Result<Vec<_>, _> = (from..from + count)
-                .map(|port| TcpListener::bind(format!("{ip}:{port}")))
-                .collect();
-            if let Ok(listeners) = listeners
-                && try_bind(from + count).is_ok()
-            {
-                return (from, listeners);
-            }
-        }
-        panic!("there are no free ports in a row");
+    /// `count` listening sockets on ports in a row, the next one free. No two tests have the same: each has a `place` of
+    /// its own, in this process.
+    fn row(place: u16, count: u16, ip: &str) -> (u16, Vec<TcpListener>) {
+        let process = u16::try_from(std::process::id() % 300).unwrap();
+        let from = 20_000 + process * 30 + place * 10;
+        let listeners = (from..from + count)
+            .map(|port| TcpListener::bind(format!("{ip}:{port}")).unwrap())
+            .collect();
+        (from, listeners)
     }
 
     #[test]
     fn what_others_have_is_not_free_at_any_address() {
         for ip in ["0.0.0.0", "127.0.0.1", "[::]", "[::1]"] {
-            let (from, listeners) = row(1, ip);
+            let (from, listeners) = row(0, 1, ip);
             let ports = Ports { from, to: from + 1 };
             assert_eq!(free(ports, &BTreeSet::new()).unwrap(), from + 1, "{ip}");
             drop(listeners);
@@ -138,7 +134,7 @@ mod tests {
 
     #[test]
     fn what_is_taken_is_not_tried() {
-        let (from, listeners) = row(2, "127.0.0.1");
+        let (from, listeners) = row(1, 2, "127.0.0.1");
         drop(listeners);
         let ports = Ports { from, to: from + 1 };
         assert_eq!(free(ports, &BTreeSet::from([from])).unwrap(), from + 1);
@@ -154,7 +150,7 @@ mod tests {
 
     #[test]
     fn who_has_them_is_said() {
-        let (from, _listeners) = row(5, "0.0.0.0");
+        let (from, _listeners) = row(2, 5, "0.0.0.0");
         let to = from + 4;
         let failure = free(Ports { from, to }, &BTreeSet::from([to])).unwrap_err();
         let pid = std::process::id();
