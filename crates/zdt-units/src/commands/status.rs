@@ -27,6 +27,7 @@ use crate::model::Model;
 use crate::report::status::{Look, text};
 use crate::sockets::Counters;
 use crate::status::{Beside, Moment, ServiceStatus, Status, recorded_start};
+use crate::tool::Tool;
 
 /// Counters are compared over at least so long.
 const BETWEEN: Duration = Duration::from_millis(500);
@@ -137,7 +138,9 @@ impl Command<'_> {
             if wanted(foreign.name.as_str()) {
                 let unit = looking.service_unit(&foreign.unit).await?;
                 let health = match &foreign.health {
-                    Some(health) => Some(ask_health(health, &unit.state).await.text),
+                    Some(health) => {
+                        Some(ask_health(health, &unit.state, Tool::Systemctl).await.text)
+                    }
                     None => None,
                 };
                 let subject = Subject {

@@ -22,6 +22,7 @@ use crate::doctor::{Process, ServiceUnit, SocketUnit, Subject, Unseen, Wished};
 use crate::model::{Address, Health, Service, Strategy, UnitName};
 use crate::observe::{Active, Claim, Load, UnitState, Watched};
 use crate::sockets::Sockets;
+use crate::tool::Tool;
 
 /// How long an answer of a health endpoint is waited for.
 const HEALTH_LIMIT: Duration = Duration::from_millis(300);
@@ -123,7 +124,9 @@ impl<'a> Looking<'a> {
         }
         let serving = services.iter().find(|unit| unit.state.serves());
         let answered = match (&service.health, serving) {
-            (Some(health), Some(unit)) => Some(ask_health(health, &unit.state).await),
+            (Some(health), Some(unit)) => {
+                Some(ask_health(health, &unit.state, Tool::Systemctl).await)
+            }
             _ => None,
         };
         let unhealthy = answered.as_ref().filter(|answer| !answer.is_well);
@@ -292,8 +295,8 @@ fn socket_inodes(pid: u32) -> Option<Vec<u64>> {
 }
 
 /// One question to `state`, and not much patience.
-pub async fn ask_health(health: &Health, state: &UnitState) -> Answered {
-    let answer = check::once(&health.probe, HEALTH_LIMIT, state).await;
+pub async fn ask_health(health: &Health, state: &UnitState, tool: Tool) -> Answered {
+    let answer = check::once(&health.probe, HEALTH_LIMIT, state, tool).await;
     Answered {
         is_well: answer.wrong.is_none(),
         text: answer.wrong.unwrap_or_else(|| "ok".to_owned()),

@@ -14,7 +14,9 @@ pub mod launcher;
 mod listeners;
 pub mod lock;
 pub mod look;
+mod newer;
 mod open_socket;
+mod prove;
 mod ready;
 pub mod record;
 pub mod releases;
@@ -28,7 +30,6 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::event::EventKind;
-use crate::model::UnitName;
 use crate::observe::{Observed, Watched};
 use crate::plan::Action;
 
@@ -121,11 +122,6 @@ impl Failure {
             None => self.hint(hint),
         }
     }
-}
-
-/// Where to read on about a unit.
-fn journal_hint(unit: &UnitName) -> String {
-    format!("see `journalctl --unit {unit}`")
 }
 
 impl fmt::Display for Failure {
