@@ -70,6 +70,14 @@ pub struct ConfigArgs {
     pub config: Option<PathBuf>,
 }
 
+/// Which launcher is asked.
+#[derive(Debug, Args)]
+pub struct ControlArgs {
+    /// Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it runs, or systemd]
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+}
+
 /// What the units are written for.
 #[derive(Debug, Args)]
 pub struct TargetArgs {

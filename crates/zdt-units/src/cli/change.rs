@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, ControlArgs};
 
 /// What to do while another operation is at work on a service.
 #[derive(Debug, Args)]
@@ -36,6 +36,9 @@ pub struct RestartArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Services of `systemd --user`
     #[arg(long)]
@@ -103,6 +106,9 @@ pub struct DeployArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
+    #[command(flatten)]
+    pub control: ControlArgs,
+
     /// A service of `systemd --user`
     #[arg(long)]
     pub user: bool,
@@ -126,6 +132,9 @@ pub struct RollbackArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
+    #[command(flatten)]
+    pub control: ControlArgs,
+
     /// A service of `systemd --user`
     #[arg(long)]
     pub user: bool,
@@ -144,6 +153,9 @@ pub struct ReleasesArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Read all of them, and compare the checksums
     #[arg(long)]
@@ -168,6 +180,9 @@ pub struct RecoverArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Services of `systemd --user`
     #[arg(long)]
@@ -197,6 +212,9 @@ pub struct HoldArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// A service of `systemd --user`
     #[arg(long)]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, ControlArgs};
 use crate::verify::Kind;
 
 /// Send requests at a fixed rate and count every one that is lost.
@@ -234,6 +234,9 @@ pub struct VerifyArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// How often to restart it
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]

@@ -2,6 +2,7 @@
 //! order.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::guard::{Guard, Wait};
@@ -13,9 +14,9 @@ use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Run, execute, roll_out};
 use crate::exit_code;
 use crate::host::Host as _;
-use crate::host::systemd::Systemd;
+use crate::host::any::AnyHost;
 use crate::model::{Model, Name};
-use crate::observe::{Observed, Watched};
+use crate::observe::{Observed, Watched, keeps};
 use crate::order::{Order, Part, Schedule};
 use crate::plan::{Operation, Options, Plan, Refused, Request, plan, plan_foreign};
 
@@ -78,10 +79,30 @@ impl<'a> Call<'a> {
         Ok(Some(guard))
     }
 
+    /// A launcher reads `zdt.toml` again, unless nothing is to be done. systemd is told by `install`.
+    pub(super) async fn catch_up(&self, host: &mut AnyHost) -> Result<(), Failed> {
+        let AnyHost::Launcher(launcher) = host else {
+            return Ok(());
+        };
+        if let Some(text) = self.scope.said() {
+            self.told.borrow().talk(&format!("{text}\n"));
+        }
+        if self.args.dry_run {
+            return Ok(());
+        }
+        let services = self.model.services.iter();
+        let places: Vec<PathBuf> = services
+            .map(|service| keeps(&self.scope.state(), &service.name))
+            .collect();
+        let mut tell = |kind| self.tell("", kind);
+        let caught_up = launcher.catch_up(&places, &mut tell).await;
+        caught_up.map_err(operation::stopped)
+    }
+
     /// Reads the state of `part` and changes nothing.
     pub(super) async fn observe(
         &self,
-        host: &mut Systemd,
+        host: &mut AnyHost,
         part: Part<'_>,
     ) -> Result<Observed, Failed> {
         let watched = match part {

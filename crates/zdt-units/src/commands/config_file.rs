@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use super::Failed;
 use crate::cli::ConfigArgs;
 use crate::config::Colour;
-use crate::model::{Events, Model};
+use crate::model::Model;
 
 /// A model and the name of the file that it came from.
 pub(super) struct Read {
     pub(super) model: Model,
     /// Without directories, so that generated files do not depend on where they were made.
     pub(super) source: String,
+    pub(super) path: PathBuf,
 }
 
 pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
@@ -25,21 +26,29 @@ pub(super) fn read(args: &ConfigArgs) -> Result<Read, Failed> {
     let text = std::fs::read_to_string(&path).map_err(|source| {
         Failed::config(format!("failed to read `{}`: {source}", path.display()))
     })?;
-    let model = Model::read(&path.display().to_string(), &text)
+    parse(path, &text)
+}
+
+/// What a launcher has loaded, where it was not started from this directory.
+pub(super) fn loaded((path, text): (Option<&PathBuf>, &str)) -> Result<Read, Failed> {
+    let path = path.cloned();
+    parse(path.unwrap_or_else(|| PathBuf::from("zdt.toml")), text)
+}
+
+fn parse(path: PathBuf, text: &str) -> Result<Read, Failed> {
+    let model = Model::read(&path.display().to_string(), text)
         .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
     let source = path.file_name().unwrap_or(path.as_os_str());
     Ok(Read {
         model,
         source: source.to_string_lossy().into_owned(),
+        path,
     })
 }
 
-/// Where events go by the file, or by default where there is none.
-pub(super) fn events(args: &ConfigArgs) -> Result<Events, Failed> {
-    match args.config.is_none() && usual().is_none() {
-        true => Ok(Events::default()),
-        false => Ok(read(args)?.model.events),
-    }
+/// Whether there is a file, or one is named.
+pub(super) fn exists(args: &ConfigArgs) -> bool {
+    args.config.is_some() || usual().is_some()
 }
 
 fn find(args: &ConfigArgs) -> Result<PathBuf, Failed> {

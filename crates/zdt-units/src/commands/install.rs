@@ -104,8 +104,8 @@ impl Job<'_> {
     async fn run(&self) -> Result<u8, Failed> {
         let mut systemd = match self.scope {
             Scope::Image(_) => None,
-            Scope::User { .. } => Some(self.scope.connect().await?),
-            Scope::System => Some(self.scope.connect().await.map_err(|failed| {
+            Scope::User { .. } => Some(self.scope.connect_systemd().await?),
+            Scope::System | Scope::Launcher(_) => Some(self.scope.connect_systemd().await.map_err(|failed| {
                 failed.hint(
                     "this needs a machine that runs systemd, and root where there is no system bus. \
                      In an image: `zdt-units install --root /`",

@@ -2,17 +2,17 @@
 
 use std::time::Duration;
 
+use super::Failed;
 use super::guard::{Guard, Wait};
 use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
 use super::restart::{find, refuse_unknown};
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::scope::{self, Scope};
 use crate::cli::RecoverArgs;
 use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, Run, execute};
 use crate::exit_code;
+use crate::host::any::AnyHost;
 use crate::host::record::Record;
-use crate::host::systemd::Systemd;
 use crate::host::{Host, lock};
 use crate::model::Service;
 use crate::observe::Watched;
@@ -20,7 +20,7 @@ use crate::plan::Plan;
 use crate::recover::{self, Settled, Unfinished, WayBack};
 
 pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     refuse_unknown(&read.model, &args.services)?;
     let services = match args.services.as_slice() {
         [] => read.model.services.iter().collect(),
@@ -29,12 +29,11 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
             .map(|name| find(&read.model, name))
             .collect::<Result<Vec<&Service>, Failed>>()?,
     };
-    let scope = Scope::of(args.user)?;
     let restart_id = restart_id()?;
     runtime()?.block_on(async {
         let mut recovery = Recovery {
             args,
-            systemd: scope.connect().await?,
+            host: scope.connect().await?,
             scope: &scope,
             restart_id: &restart_id,
             interrupts: interrupts()?,
@@ -52,7 +51,7 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
 struct Recovery<'a> {
     args: &'a RecoverArgs,
     scope: &'a Scope,
-    systemd: Systemd,
+    host: AnyHost,
     restart_id: &'a str,
     interrupts: Interrupts,
     told: Told,
@@ -86,7 +85,7 @@ impl Recovery<'_> {
             return self.look(service).await;
         };
         let watched = Watched::of(service);
-        let observed = self.systemd.observe(&watched).await.map_err(stopped)?;
+        let observed = self.host.observe(&watched).await.map_err(stopped)?;
         let running = observed.service.instance.as_ref();
         match recover::way_back_from(&left, running) {
             WayBack::Nothing(why) => {
@@ -110,7 +109,7 @@ impl Recovery<'_> {
     /// Nothing broke off. What is off all the same is told, and left to people.
     async fn look(&mut self, service: &Service) -> Result<u8, Failed> {
         let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
-        let observed = self.systemd.observe(&watched).await;
+        let observed = self.host.observe(&watched).await;
         let off = recover::off(service, &observed.map_err(stopped)?);
         if off.is_empty() {
             self.say(service, "nothing broke off, and all is well".to_owned());
@@ -126,7 +125,7 @@ impl Recovery<'_> {
 
     async fn anew(&mut self, service: &Service, left: &Unfinished) -> Result<u8, Failed> {
         let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
-        let observed = self.systemd.observe(&watched).await;
+        let observed = self.host.observe(&watched).await;
         match recover::plan_anew(left, service, &observed.map_err(stopped)?) {
             Ok(plan) => self.carry_out(service, &plan).await,
             Err(refused) => {
@@ -153,7 +152,7 @@ impl Recovery<'_> {
         };
         let told = &mut self.told;
         let mut sink = |event: Event| told.tell(event);
-        let outcome = execute(run, &mut self.systemd, &mut sink).await;
+        let outcome = execute(run, &mut self.host, &mut sink).await;
         match outcome {
             // A migration that fails has no way back but to say so.
             Outcome::Completed | Outcome::Lossy | Outcome::RolledBack => self.forget(service)?,

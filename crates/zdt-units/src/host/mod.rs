@@ -1,5 +1,6 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
+pub mod any;
 mod ask;
 mod beside;
 mod check;

@@ -11,6 +11,7 @@ pub mod place;
 #[cfg(test)]
 mod tests;
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -56,6 +57,22 @@ impl Launcher {
             about,
             text,
         })
+    }
+
+    /// The same; `None` where nobody listens any more.
+    pub async fn find(control: &Path) -> Result<Option<Self>, Failure> {
+        match std::os::unix::net::UnixStream::connect(control) {
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
+                ) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(Failure::io("reach the launcher at", control, &error)),
+            Ok(_) => Self::connect(control).await.map(Some),
+        }
     }
 
     pub fn about(&self) -> &About {
