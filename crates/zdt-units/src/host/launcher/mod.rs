@@ -11,7 +11,6 @@ pub mod place;
 #[cfg(test)]
 mod tests;
 
-use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -19,7 +18,7 @@ use tokio::time::timeout;
 
 use self::connection::{Answers, Connection};
 use super::prove::{self, Manager};
-use super::supervisor::protocol::{About, Answer, Orphan, Question, Refusal, UnitReport};
+use super::supervisor::protocol::{About, Answer, Orphan, Question, UnitReport};
 use super::{Failure, Host, kept};
 use crate::event::EventKind;
 use crate::model::{Model, UnitName};
@@ -44,34 +43,31 @@ impl Launcher {
     /// The launcher that listens at `control`.
     pub async fn connect(control: &Path) -> Result<Self, Failure> {
         let connection = Connection::to(control);
-        let about = hello(&connection).await?;
+        match connection.about().await? {
+            Some(about) => Ok(Self::at(connection, about)),
+            None => Err(nobody(control)),
+        }
+    }
+
+    /// The same; `None` where nobody listens.
+    pub async fn find(control: &Path) -> Result<Option<Self>, Failure> {
+        let connection = Connection::to(control);
+        let about = connection.about().await?;
+        Ok(about.map(|about| Self::at(connection, about)))
+    }
+
+    fn at(connection: Connection, about: About) -> Self {
         let text = match &about.config {
             // A file that was removed is as it was loaded.
             Some(path) => std::fs::read_to_string(path).unwrap_or_else(|_| about.text.clone()),
             None => about.text.clone(),
         };
-        Ok(Self {
+        Self {
             connection,
             // Mistakes are told by whoever is about to load it.
             model: Model::read("zdt.toml", &text).ok(),
             about,
             text,
-        })
-    }
-
-    /// The same; `None` where nobody listens any more.
-    pub async fn find(control: &Path) -> Result<Option<Self>, Failure> {
-        match std::os::unix::net::UnixStream::connect(control) {
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::NotFound | ErrorKind::ConnectionRefused
-                ) =>
-            {
-                Ok(None)
-            }
-            Err(error) => Err(Failure::io("reach the launcher at", control, &error)),
-            Ok(_) => Self::connect(control).await.map(Some),
         }
     }
 
@@ -139,15 +135,14 @@ impl Launcher {
         tell: &mut dyn FnMut(EventKind),
     ) -> Result<(), Failure> {
         let mut answers = self.connection.ask(question).await?;
-        loop {
-            match answers.next().await {
-                Some(Answer::Done) => return Ok(()),
-                Some(Answer::Failed(refusal)) => return Err(failure(refusal)),
-                Some(Answer::Told { event }) => tell(event),
-                Some(_) => {}
-                None => return Err(lost()),
+        while let Some(answer) = answers.next().await {
+            match answer {
+                Answer::Failed(refusal) => return Err(refusal.failure()),
+                Answer::Told { event } => tell(event),
+                _ => {}
             }
         }
+        Ok(())
     }
 
     /// The answers as they come, also those that never end.
@@ -155,8 +150,14 @@ impl Launcher {
         self.connection.ask(question).await
     }
 
+    /// All answers to a question that changes nothing.
     async fn collect(&self, question: &Question) -> Result<Vec<Answer>, Failure> {
-        collect(&self.connection, question).await
+        let answered = timeout(CALL_LIMIT, async {
+            self.connection.ask(question).await?.all().await
+        });
+        let silent = || Err(Failure::new("the launcher does not answer"));
+        let answered = answered.await.unwrap_or_else(|_| silent());
+        answered.map_err(Failure::without_effect)
     }
 
     async fn report(&self, unit: &UnitName) -> Result<Option<UnitReport>, Failure> {
@@ -164,54 +165,10 @@ impl Launcher {
     }
 }
 
-/// Who answers at `connection`.
-async fn hello(connection: &Connection) -> Result<About, Failure> {
-    let answers = collect(connection, &Question::Hello).await?;
-    let about = answers.into_iter().find_map(|answer| match answer {
-        Answer::Launcher(about) => Some(about),
-        _ => None,
-    });
-    about.ok_or_else(|| {
-        let path = connection.path().display();
-        Failure::new(format!("who answers at `{path}` is no launcher")).without_effect()
-    })
-}
-
-/// All answers to a question that changes nothing.
-async fn collect(connection: &Connection, question: &Question) -> Result<Vec<Answer>, Failure> {
-    let all = async {
-        let mut answers = connection.ask(question).await?;
-        let mut all = Vec::new();
-        loop {
-            match answers.next().await {
-                Some(Answer::Done) => return Ok(all),
-                Some(Answer::Failed(refusal)) => return Err(failure(refusal)),
-                Some(answer) => all.push(answer),
-                None => return Err(lost()),
-            }
-        }
-    };
-    let silent = || Failure::new("the launcher does not answer");
-    let answered = timeout(CALL_LIMIT, all).await;
-    let answered = answered.unwrap_or_else(|_| Err(silent()));
-    answered.map_err(Failure::without_effect)
-}
-
-fn lost() -> Failure {
-    Failure::new("the launcher was lost")
-        .hint("see whether it runs with `zdt-units status`, and what it said last")
-}
-
-fn failure(refusal: Refusal) -> Failure {
-    let failure = Failure::new(refusal.reason).output(refusal.output);
-    let failure = match refusal.hint {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    };
-    match refusal.untouched {
-        true => failure.without_effect(),
-        false => failure,
-    }
+fn nobody(control: &Path) -> Failure {
+    Failure::new(format!("no launcher is at work at `{}`", control.display()))
+        .hint("start one with `zdt-units run`, or say where it is with `--control`")
+        .without_effect()
 }
 
 impl Host for Launcher {

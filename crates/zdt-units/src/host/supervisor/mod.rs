@@ -19,6 +19,11 @@
 //! # Ok(()) }
 //! ```
 
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "the manager takes its questions")
+)]
+mod control;
 mod drive;
 mod environment;
 mod event;
