@@ -1,6 +1,7 @@
 //! The command line. Doc comments are the help text.
 
 mod change;
+mod launcher;
 mod load;
 mod look;
 mod units;
@@ -14,6 +15,7 @@ pub use change::{
     ChangeArgs, DeployArgs, HeldArgs, HoldArgs, RecoverArgs, ReleasesArgs, RestartArgs,
     RollbackArgs, SweepArgs, WaitArgs,
 };
+pub use launcher::{LogsArgs, ShutdownArgs, UnitArgs, UpgradeArgs, Verb};
 pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, RunArgs, VerifyArgs};
 pub use look::{DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
 pub use units::{ExplainArgs, GenerateArgs, InstallArgs, UninstallArgs};
@@ -45,7 +47,11 @@ pub enum Command {
     Events(EventsArgs),
     History(HistoryArgs),
     Probe(Box<ProbeArgs>),
+    Logs(LogsArgs),
     Run(RunArgs),
+    Shutdown(ShutdownArgs),
+    Upgrade(UpgradeArgs),
+    Unit(UnitArgs),
     Verify(Box<VerifyArgs>),
     Demo(DemoArgs),
     /// Print the JSON Schema of `zdt.toml`, for editors

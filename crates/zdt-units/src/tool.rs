@@ -2,18 +2,28 @@
 
 use std::fmt::Display;
 
+use serde::{Deserialize, Serialize};
+
 /// The commands of a service manager, as hints name them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Tool {
     #[default]
+    #[serde(rename = "systemd")]
     Systemctl,
     /// Of a user's own manager.
+    #[serde(rename = "user_systemd")]
     UserSystemctl,
     /// This program, where a launcher runs the services.
+    #[serde(rename = "launcher")]
     Launcher,
 }
 
 impl Tool {
+    /// Events name only another manager than systemd.
+    pub(crate) fn is_systemd(&self) -> bool {
+        matches!(self, Self::Systemctl | Self::UserSystemctl)
+    }
+
     /// Whom it asks.
     pub fn manager(self) -> &'static str {
         match self {
@@ -36,6 +46,14 @@ impl Tool {
         match self {
             Self::Systemctl | Self::UserSystemctl => format!("journalctl --unit {unit}"),
             Self::Launcher => format!("zdt-units logs {unit}"),
+        }
+    }
+
+    /// What shows how `unit` is.
+    pub fn status(self, unit: impl Display) -> String {
+        match self {
+            Self::Systemctl | Self::UserSystemctl => format!("systemctl status {unit}"),
+            Self::Launcher => "zdt-units status".to_owned(),
         }
     }
 

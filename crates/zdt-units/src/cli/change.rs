@@ -7,6 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::{ConfigArgs, ControlArgs};
+use crate::model::UnitName;
 
 /// What to do while another operation is at work on a service.
 #[derive(Debug, Args)]
@@ -188,6 +189,10 @@ pub struct RecoverArgs {
     #[arg(long)]
     pub user: bool,
 
+    /// Also end processes of a launcher that was killed, which the one that runs now did not take up
+    #[arg(long)]
+    pub stop_orphans: bool,
+
     /// Print what would be done, and do nothing
     #[arg(long)]
     pub dry_run: bool,
@@ -246,6 +251,14 @@ impl HoldArgs {
 pub struct HeldArgs {
     pub pid: i32,
 
+    /// Then start these units
+    #[arg(long, value_name = "UNIT", requires = "control", value_parser = unit_name)]
+    pub start: Vec<UnitName>,
+
+    /// Of the launcher that listens here
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+
     /// To be started by that process
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -256,6 +269,10 @@ pub struct HeldArgs {
 pub struct SweepArgs {
     /// The main process of the service
     pub pid: u32,
+}
+
+pub(super) fn unit_name(text: &str) -> Result<UnitName, String> {
+    UnitName::parse(text).map_err(|mistake| mistake.message)
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {

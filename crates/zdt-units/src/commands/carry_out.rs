@@ -150,7 +150,10 @@ impl<'a> Call<'a> {
         for (part, planned) in order.parts.iter().zip(planned) {
             match planned {
                 Ok(plan) => plans.push(plan),
-                Err(refused) => self.tell(part.name().as_str(), EventKind::refused(&refused)),
+                Err(refused) => self.tell(
+                    part.name().as_str(),
+                    EventKind::refused(&refused, self.scope.tool()),
+                ),
             }
         }
         if plans.len() < order.parts.len() {
@@ -166,7 +169,10 @@ impl<'a> Call<'a> {
         let mut text = Vec::new();
         for plan in plans {
             match self.args.json {
-                true => self.tell(plan.service.as_str(), EventKind::planned(plan, true)),
+                true => self.tell(
+                    plan.service.as_str(),
+                    EventKind::planned(plan, true).by(self.scope.tool()),
+                ),
                 false => text.push(plan.to_string()),
             }
         }

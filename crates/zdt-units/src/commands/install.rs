@@ -255,7 +255,8 @@ impl Job<'_> {
             let planned = match plan::plan(&plan::Request::restart(service), &observed) {
                 Ok(planned) => planned,
                 Err(refused) => {
-                    self.said.tell(EventKind::refused(&refused));
+                    self.said
+                        .tell(EventKind::refused(&refused, self.scope.tool()));
                     // Of the restart nothing was touched, of the units something was.
                     return Ok(match plan.steps.is_empty() {
                         true => exit_code::REFUSED,

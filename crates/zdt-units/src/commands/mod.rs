@@ -14,7 +14,9 @@ mod guard;
 mod held;
 mod hold;
 mod install;
+mod launcher;
 mod listen;
+mod logs;
 mod operation;
 mod package;
 mod probe;
@@ -76,6 +78,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Logs(args) => logs::run(args),
+        Command::Shutdown(args) => launcher::shutdown(args),
+        Command::Upgrade(args) => launcher::upgrade(args),
+        Command::Unit(args) => launcher::unit(args),
         Command::Verify(args) => verify::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoApp(args) => demo_app::run(args),
@@ -107,6 +113,23 @@ fn note(notes: &[String]) {
 /// It ends before anything was changed.
 fn stopped(failure: Failure) -> Failed {
     let failed = Failed::said(exit_code::STOPPED, failure.reason);
+    match failure.hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+/// Something was changed, and a person has to look.
+fn look_now(failure: Failure) -> Failed {
+    said(exit_code::LOOK_NOW, failure)
+}
+
+fn said(code: u8, failure: Failure) -> Failed {
+    let mut text = failure.reason;
+    for line in failure.output {
+        text.push_str(&format!("\n  {line}"));
+    }
+    let failed = Failed::said(code, text);
     match failure.hint {
         Some(hint) => failed.hint(hint),
         None => failed,

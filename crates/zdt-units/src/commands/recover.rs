@@ -13,6 +13,7 @@ use crate::execute::{Interrupts, Run, execute};
 use crate::exit_code;
 use crate::host::any::AnyHost;
 use crate::host::record::Record;
+use crate::host::supervisor::protocol::Question;
 use crate::host::{Host, lock};
 use crate::model::Service;
 use crate::observe::Watched;
@@ -63,7 +64,48 @@ impl Recovery<'_> {
         for service in services {
             worst = worst.max(self.of(service).await?);
         }
+        self.orphans().await?;
         Ok(worst)
+    }
+
+    /// Of a launcher that was killed: told, and ended where that is asked for.
+    async fn orphans(&mut self) -> Result<(), Failed> {
+        let AnyHost::Launcher(launcher) = &self.host else {
+            return match self.args.stop_orphans {
+                false => Ok(()),
+                true => Err(Failed::said(
+                    exit_code::REFUSED,
+                    "systemd leaves no process behind, so there is none to stop",
+                )),
+            };
+        };
+        let orphans = launcher.orphans().await.map_err(stopped)?;
+        let stops = self.args.stop_orphans && !self.args.dry_run;
+        for orphan in &orphans {
+            let what = format!(
+                "process {} of `{}` has no launcher: {}",
+                orphan.pid, orphan.unit, orphan.why
+            );
+            let text = match self.args.stop_orphans {
+                true => what,
+                false => format!("{what}; `zdt-units recover --stop-orphans` ends it"),
+            };
+            match self.args.json {
+                true => {
+                    let kind = EventKind::Note { text };
+                    let event = Event::new(self.restart_id, "", Duration::ZERO, kind);
+                    self.told.show(event);
+                }
+                false => self.told.talk(&format!("{text}\n")),
+            }
+        }
+        if !stops || orphans.is_empty() {
+            return Ok(());
+        }
+        let told = &mut self.told;
+        let mut tell = |kind| told.show(Event::new(self.restart_id, "", Duration::ZERO, kind));
+        let ended = launcher.follow(&Question::StopOrphans, &mut tell).await;
+        ended.map_err(super::look_now)
     }
 
     async fn of(&mut self, service: &Service) -> Result<u8, Failed> {
@@ -110,7 +152,7 @@ impl Recovery<'_> {
     async fn look(&mut self, service: &Service) -> Result<u8, Failed> {
         let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
         let observed = self.host.observe(&watched).await;
-        let off = recover::off(service, &observed.map_err(stopped)?);
+        let off = recover::off(service, &observed.map_err(stopped)?, self.scope.tool());
         if off.is_empty() {
             self.say(service, "nothing broke off, and all is well".to_owned());
         }
@@ -129,7 +171,7 @@ impl Recovery<'_> {
         match recover::plan_anew(left, service, &observed.map_err(stopped)?) {
             Ok(plan) => self.carry_out(service, &plan).await,
             Err(refused) => {
-                self.tell(service, EventKind::refused(&refused));
+                self.tell(service, EventKind::refused(&refused, self.scope.tool()));
                 Ok(exit_code::REFUSED)
             }
         }
@@ -139,7 +181,10 @@ impl Recovery<'_> {
     async fn carry_out(&mut self, service: &Service, plan: &Plan) -> Result<u8, Failed> {
         if self.args.dry_run {
             match self.args.json {
-                true => self.tell(service, EventKind::planned(plan, true)),
+                true => self.tell(
+                    service,
+                    EventKind::planned(plan, true).by(self.scope.tool()),
+                ),
                 false => super::print(&plan.to_string())?,
             }
             return Ok(exit_code::DONE);

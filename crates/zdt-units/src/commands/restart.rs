@@ -104,7 +104,7 @@ pub(super) fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Fail
     })
 }
 
-fn unknown_name(name: &str, known: &[&str]) -> Failed {
+pub(super) fn unknown_name(name: &str, known: &[&str]) -> Failed {
     let what = format!("there is no service `{name}` in `zdt.toml`");
     let failed = Failed::said(exit_code::USAGE, what);
     match nearest(name, known) {

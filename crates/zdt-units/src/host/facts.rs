@@ -16,7 +16,8 @@ use std::time::Duration;
 use self::files::{broken_off, is_locked, release_seen};
 pub use self::files::{current_release, disk, machine};
 
-use super::systemd::Systemd;
+use super::Host as _;
+use super::any::AnyHost;
 use super::{Failure, check, diag, listeners};
 use crate::doctor::{Process, ServiceUnit, SocketUnit, Subject, Unseen, Wished};
 use crate::model::{Address, Health, Service, Strategy, UnitName};
@@ -30,7 +31,7 @@ const HEALTH_LIMIT: Duration = Duration::from_millis(300);
 /// One look at everything.
 #[derive(Debug)]
 pub struct Looking<'a> {
-    systemd: &'a Systemd,
+    host: &'a AnyHost,
     sockets: Sockets,
     /// Inodes that the manager has open; `None` where that may not be seen.
     held: Option<BTreeSet<u64>>,
@@ -56,9 +57,9 @@ pub struct Records<'a> {
 }
 
 impl<'a> Looking<'a> {
-    pub fn start(systemd: &'a Systemd) -> Self {
+    pub fn start(host: &'a AnyHost) -> Self {
         let sockets = diag::sockets();
-        let manager = systemd.manager_pid();
+        let manager = host.manager_pid();
         let held = socket_inodes(manager).map(|inodes| inodes.into_iter().collect());
         let mut unseen = Vec::new();
         if held.is_none() {
@@ -74,7 +75,7 @@ impl<'a> Looking<'a> {
             fix: "run it as root, outside of a sandbox".to_owned(),
         }));
         Self {
-            systemd,
+            host,
             sockets,
             held,
             others: Vec::new(),
@@ -84,8 +85,8 @@ impl<'a> Looking<'a> {
 
     /// Looks at the other socket units of the machine too, for those with the same address.
     pub async fn among_others(mut self) -> Result<Self, Failure> {
-        for unit in self.systemd.matching("*.socket").await {
-            let (socket, is_here) = self.systemd.socket_facts(&unit).await?;
+        for unit in self.host.sockets().await {
+            let (socket, is_here) = self.host.socket_facts(&unit).await?;
             let counts = socket.state.active != Active::Inactive || socket.file_state == "enabled";
             if counts && is_here && socket.state.load == Load::Loaded {
                 self.others.push((unit, socket.addresses));
@@ -103,7 +104,7 @@ impl<'a> Looking<'a> {
         let watched = Watched::of(service);
         let standby = UnitName::standby(&service.name);
         let mut services = vec![self.service_unit(&watched.service).await?];
-        for unit in self.systemd.others(&watched).await {
+        for unit in self.host.others(&watched).await? {
             let mut seen = self.service_unit(&unit).await?;
             seen.is_standby = unit == standby;
             services.push(seen);
@@ -125,7 +126,7 @@ impl<'a> Looking<'a> {
         let serving = services.iter().find(|unit| unit.state.serves());
         let answered = match (&service.health, serving) {
             (Some(health), Some(unit)) => {
-                Some(ask_health(health, &unit.state, Tool::Systemctl).await)
+                Some(ask_health(health, &unit.state, self.host.tool()).await)
             }
             _ => None,
         };
@@ -185,9 +186,8 @@ impl<'a> Looking<'a> {
     }
 
     pub async fn service_unit(&self, unit: &UnitName) -> Result<ServiceUnit, Failure> {
-        let (mut seen, group) = self.systemd.service_facts(unit).await?;
+        let (mut seen, mut pids) = self.host.service_facts(unit).await?;
         seen.process = seen.state.instance.as_ref().map(|instance| {
-            let mut pids = processes(&group);
             pids.insert(instance.pid);
             let sockets: Option<Vec<Vec<u64>>> =
                 pids.iter().map(|pid| socket_inodes(*pid)).collect();
@@ -205,7 +205,7 @@ impl<'a> Looking<'a> {
         unit: &UnitName,
         wanted: Option<Vec<Address>>,
     ) -> Result<SocketUnit, Failure> {
-        let (mut seen, is_here) = self.systemd.socket_facts(unit).await?;
+        let (mut seen, is_here) = self.host.socket_facts(unit).await?;
         if let Some(wanted) = wanted {
             seen.addresses = wanted;
         }
@@ -243,7 +243,7 @@ impl<'a> Looking<'a> {
 
     /// Who was asked.
     pub async fn manager(&self) -> String {
-        self.systemd.describe().await
+        self.host.describe().await
     }
 }
 
@@ -270,7 +270,7 @@ fn comm(pid: u32) -> Option<String> {
 }
 
 /// Those of the group itself; groups below it are the program's own.
-fn processes(group: &str) -> BTreeSet<u32> {
+pub(super) fn processes(group: &str) -> BTreeSet<u32> {
     let path = format!("/sys/fs/cgroup{group}/cgroup.procs");
     let text = match group.is_empty() {
         true => String::new(),

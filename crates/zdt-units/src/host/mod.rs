@@ -33,6 +33,7 @@ use std::path::Path;
 use crate::event::EventKind;
 use crate::observe::{Observed, Watched};
 use crate::plan::Action;
+use crate::tool::Tool;
 
 /// A service manager that can carry out the steps of a plan.
 #[expect(
@@ -40,6 +41,11 @@ use crate::plan::Action;
     reason = "one task drives a host from start to end, so the futures need not be Send"
 )]
 pub trait Host {
+    /// What a person mends with what it did not do.
+    fn tool(&self) -> Tool {
+        Tool::default()
+    }
+
     /// Reads the state of `watched` and changes nothing.
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure>;
 

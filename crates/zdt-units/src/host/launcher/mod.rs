@@ -6,6 +6,7 @@
 )]
 
 pub mod connection;
+mod facts;
 mod observe;
 pub mod place;
 #[cfg(test)]
@@ -73,6 +74,11 @@ impl Launcher {
 
     pub fn about(&self) -> &About {
         &self.about
+    }
+
+    /// Where it is asked.
+    pub fn control(&self) -> &Path {
+        self.connection.path()
     }
 
     /// `zdt.toml`, and what is to be loaded from it.
@@ -172,6 +178,10 @@ fn nobody(control: &Path) -> Failure {
 }
 
 impl Host for Launcher {
+    fn tool(&self) -> Tool {
+        Self::TOOL
+    }
+
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
         self.snapshot(watched).await
     }

@@ -56,6 +56,13 @@ impl Launcher {
         })
     }
 
+    pub(in crate::host) async fn others(
+        &self,
+        watched: &Watched,
+    ) -> Result<Vec<UnitName>, Failure> {
+        Ok(others(watched, &self.units(&[]).await?))
+    }
+
     /// A unit that the launcher does not have: it comes with the next load, or never.
     fn unknown(&self, unit: &UnitName) -> UnitState {
         let load = match self.is_behind() {
@@ -93,7 +100,7 @@ pub(super) fn copy(path: &Path, text: String) -> UnitCopy {
 }
 
 /// The units beside the main one: those wanted, and further instances that the launcher has.
-pub(super) fn others(watched: &Watched, all: &[UnitReport]) -> Vec<UnitName> {
+fn others(watched: &Watched, all: &[UnitReport]) -> Vec<UnitName> {
     let mut units = watched.beside.clone();
     if let Some(name) = &watched.template {
         let own = format!("{name}@");
@@ -120,7 +127,7 @@ fn newer(service: &Service, began: u64) -> (Vec<String>, bool) {
     (files.collect(), is_newer(&program, began))
 }
 
-fn micros(time: SystemTime) -> u64 {
+pub(super) fn micros(time: SystemTime) -> u64 {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_micros()).unwrap_or(u64::MAX)
 }
