@@ -175,6 +175,22 @@ pub struct RunArgs {
     #[arg(long)]
     pub no_notify: bool,
 
+    /// Start it in the background, unless it runs already, and wait until its services are ready
+    #[arg(long, conflicts_with_all = ["listen", "watch"])]
+    pub detach: bool,
+
+    /// Leave the terminal (started by `--detach`)
+    #[arg(long, hide = true)]
+    pub detached: bool,
+
+    /// Restart the services when something below this path changes. Repeatable
+    #[arg(long, value_name = "PATH", conflicts_with = "listen")]
+    pub watch: Vec<PathBuf>,
+
+    /// Run this in a shell before the first start and before each restart; where it fails, the old processes go on
+    #[arg(long, value_name = "COMMAND", requires = "watch")]
+    pub build: Option<OsString>,
+
     /// What to run, with `--listen`
     #[arg(last = true, value_name = "PROGRAM", requires = "listen")]
     pub program: Vec<OsString>,

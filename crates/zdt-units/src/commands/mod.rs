@@ -5,6 +5,7 @@ mod config_file;
 mod demo;
 mod demo_app;
 mod deploy;
+mod detach;
 mod doctor;
 mod events;
 mod exec;
@@ -30,6 +31,7 @@ mod status;
 mod sweep;
 mod uninstall;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;

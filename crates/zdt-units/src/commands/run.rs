@@ -4,16 +4,26 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::Path;
 
-use nix::unistd::{Uid, User as Account};
+use nix::unistd::{Uid, User as Account, setsid};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, config_file, listen};
+use super::{Failed, config_file, detach, listen, watch};
 use crate::cli::RunArgs;
 use crate::exit_code;
 use crate::host::supervisor::{Events, Held, Launch, Readiness, Supervisor};
 use crate::model::{Model, Name, Service, Socket, Strategy, User};
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
+    if args.detach {
+        return detach::run(args);
+    }
+    if !args.watch.is_empty() {
+        return watch::run(args);
+    }
+    if args.detached {
+        // Who started this is no leader of a group, and so it is none either.
+        let _ = setsid();
+    }
     let (mut launch, sockets) = match args.listen.is_empty() {
         true => from_file(args)?,
         false => from_flags(args)?,
