@@ -49,12 +49,9 @@ async fn show(args: &LogsArgs, launcher: &Launcher) -> Result<u8, Failed> {
     let mut answers = launcher.ask(&question).await.map_err(stopped)?;
     while let Some(answer) = answers.next().await {
         match answer {
-            Answer::Line(line) => {
-                if !write(&text(&line))? {
-                    break;
-                }
-            }
+            Answer::Line(line) if write(&text(&line))? => {}
             Answer::Failed(refusal) => return Err(look_now(refusal.failure())),
+            Answer::Line(_) => break,
             _ => {}
         }
     }

@@ -50,7 +50,7 @@ impl Launcher {
             sockets.map(move |socket| (service, socket))
         });
         let own = sockets.find(|(_, socket)| socket.unit == *unit);
-        Ok(socket_unit(unit, report, own))
+        Ok(socket_unit(unit, report.as_ref(), own))
     }
 
     pub(in crate::host) async fn sockets(&self) -> Vec<UnitName> {
@@ -114,7 +114,7 @@ fn service_unit(
 
 fn socket_unit(
     unit: &UnitName,
-    report: Option<UnitReport>,
+    report: Option<&UnitReport>,
     own: Option<(&Service, &Socket)>,
 ) -> SocketUnit {
     let triggers = match own {
@@ -122,7 +122,7 @@ fn socket_unit(
         _ => Vec::new(),
     };
     SocketUnit {
-        state: state(unit, report.as_ref()),
+        state: state(unit, report),
         file_state: "enabled".to_owned(),
         needs: Vec::new(),
         part_of: Vec::new(),
