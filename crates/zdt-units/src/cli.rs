@@ -1,6 +1,7 @@
 //! The command line. Doc comments are the help text.
 
 mod change;
+mod launcher;
 mod load;
 mod look;
 mod units;
@@ -14,6 +15,7 @@ pub use change::{
     ChangeArgs, DeployArgs, HeldArgs, HoldArgs, RecoverArgs, ReleasesArgs, RestartArgs,
     RollbackArgs, StopArgs, SweepArgs, WaitArgs,
 };
+pub use launcher::{LogsArgs, ShutdownArgs, UnitArgs, UpgradeArgs, Verb};
 pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, RunArgs, VerifyArgs};
 pub use look::{DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
 pub use units::{ExplainArgs, GenerateArgs, InstallArgs, UninstallArgs};
@@ -61,7 +63,11 @@ pub enum Command {
     Events(EventsArgs),
     History(HistoryArgs),
     Probe(Box<ProbeArgs>),
+    Logs(LogsArgs),
     Run(RunArgs),
+    Shutdown(ShutdownArgs),
+    Upgrade(UpgradeArgs),
+    Unit(UnitArgs),
     Verify(Box<VerifyArgs>),
     Demo(DemoArgs),
     /// Print the JSON Schema of `zdt.toml`, for editors
@@ -84,6 +90,14 @@ pub struct ConfigArgs {
     /// Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
+}
+
+/// Which launcher is asked.
+#[derive(Debug, Args)]
+pub struct ControlArgs {
+    /// Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it runs, or systemd]
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
 }
 
 /// What the units are written for.

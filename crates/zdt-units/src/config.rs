@@ -300,7 +300,9 @@ fn complain_of_what_is_missing(name: &At<String>, table: &Table<'_>, problems: &
         );
     }
     let serves = matches!(table.text("kind"), None | Some("web"));
-    let listens = ["listen", "socket", "port"].iter().any(|key| table.has(key));
+    let listens = ["listen", "socket", "port"]
+        .iter()
+        .any(|key| table.has(key));
     if serves && !listens {
         problems.push(
             Problem::new(&name.at, format!("service `{}` has no socket", name.value)).hint(

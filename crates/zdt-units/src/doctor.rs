@@ -4,10 +4,13 @@ mod codes;
 mod facts;
 mod files;
 mod kernel;
+mod launcher;
 mod service;
 mod socket;
 
 use serde::Serialize;
+
+use crate::tool::Tool;
 
 pub use codes::{CODES, Code, Severity, page};
 pub use facts::{
@@ -39,7 +42,10 @@ pub fn examine(facts: &Facts) -> Vec<Finding> {
     }
     kernel::examine(&facts.machine, &mut found);
     files::examine(facts, &mut found);
-    let mut found = found.0;
+    let mut found = match facts.tool {
+        Tool::Systemctl | Tool::UserSystemctl => found.0,
+        Tool::Launcher => launcher::adapted(found.0),
+    };
     found.sort_by_key(|finding| finding.severity);
     found
 }

@@ -14,6 +14,7 @@ use crate::install;
 use crate::model::{Name, Reach, ReleaseName, UnitName};
 use crate::observe::{Active, Instance, Observed, UnitState, Watched};
 use crate::plan::{Plan, Refused, Step};
+use crate::tool::Tool;
 pub use alias::Alias;
 pub use record::{Context, Record, Records};
 pub use select::{Level, is_wanted};
@@ -63,6 +64,9 @@ pub enum EventKind {
         steps: Vec<String>,
         rollback: Vec<String>,
         dry_run: bool,
+        /// Who carries it out; absent: systemd.
+        #[serde(default, skip_serializing_if = "Tool::is_systemd")]
+        manager: Tool,
     },
     /// There is no plan, and nothing was touched.
     Refused {
@@ -171,6 +175,9 @@ pub enum EventKind {
         /// What is replaced together with it.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         companions: Vec<Left>,
+        /// Whose units they are; absent: systemd.
+        #[serde(default, skip_serializing_if = "Tool::is_systemd")]
+        manager: Tool,
     },
     /// What is left to do for a person, as commands.
     ByHand {
@@ -298,13 +305,22 @@ impl EventKind {
             steps: texts(&plan.steps),
             rollback: plan.rollback_texts(),
             dry_run,
+            manager: Tool::default(),
         }
     }
 
-    pub fn refused(refused: &Refused) -> Self {
+    /// The same, of the units of another manager.
+    pub fn by(mut self, tool: Tool) -> Self {
+        if let Self::Planned { manager, .. } | Self::LeftAs { manager, .. } = &mut self {
+            *manager = tool;
+        }
+        self
+    }
+
+    pub fn refused(refused: &Refused, tool: Tool) -> Self {
         let reason = |refusal: &crate::plan::Refusal| Reason {
-            message: refusal.to_string(),
-            hint: refusal.hint(),
+            message: refusal.message(tool),
+            hint: refusal.hint_for(tool),
         };
         Self::Refused {
             reasons: refused.reasons.iter().map(reason).collect(),
@@ -354,6 +370,7 @@ impl EventKind {
                 .flat_map(|seen| std::iter::once(&seen.service).chain(&seen.beside))
                 .map(Left::from)
                 .collect(),
+            manager: Tool::default(),
         }
     }
 }

@@ -58,7 +58,8 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         killed.set(killed.get() || matches!(kind, EventKind::Killed { .. }));
         sink(Event::new(restart_id, service, started.elapsed(), kind));
     };
-    emit(EventKind::planned(run.plan, false));
+    let tool = host.tool();
+    emit(EventKind::planned(run.plan, false).by(tool));
 
     let mut walk = Walk {
         host,
@@ -206,7 +207,8 @@ impl<H: Host> Walk<'_, H> {
         tokio::select! {
             observed = observed => {
                 if let Ok(Ok(observed)) = observed {
-                    (self.emit)(EventKind::left_as(&plan.watched, &observed));
+                    let left = EventKind::left_as(&plan.watched, &observed);
+                    (self.emit)(left.by(self.host.tool()));
                 }
             }
             () = self.interrupts.next() => {}

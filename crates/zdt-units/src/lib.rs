@@ -107,6 +107,7 @@ pub mod report;
 pub mod sockets;
 mod stamp;
 pub mod status;
+pub mod tool;
 pub mod unit_file;
 pub mod verify;
 

@@ -85,9 +85,14 @@ impl Watched {
 
     /// The same, with copies of unit files below `state`.
     pub fn keeping(mut self, state: &Path, service: &Name) -> Self {
-        self.keeps = Some(state.join(service.as_str()).join("units"));
+        self.keeps = Some(keeps(state, service));
         self
     }
+}
+
+/// Where copies of the unit files of `service` are kept.
+pub fn keeps(state: &Path, service: &Name) -> PathBuf {
+    state.join(service.as_str()).join("units")
 }
 
 /// A snapshot: what a plan is made from.

@@ -11,6 +11,7 @@ use crate::plan::{
 };
 use crate::release::ReleaseLink;
 use crate::stamp;
+use crate::tool::Tool;
 
 /// An operation under way, or what is left of one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -249,15 +250,15 @@ pub struct Off {
 }
 
 /// What is off about a service of which nothing broke off.
-pub fn off(service: &Service, observed: &Observed) -> Vec<Off> {
+pub fn off(service: &Service, observed: &Observed, tool: Tool) -> Vec<Off> {
     let mut off: Vec<Off> = match plan(&Request::restart(service), observed) {
         Ok(_) => Vec::new(),
         Err(refused) => refused
             .reasons
             .iter()
             .map(|refusal| Off {
-                what: refusal.to_string(),
-                command: refusal.hint(),
+                what: refusal.message(tool),
+                command: refusal.hint_for(tool),
             })
             .collect(),
     };
@@ -274,7 +275,7 @@ pub fn off(service: &Service, observed: &Observed) -> Vec<Off> {
     let down = |state: &&UnitState| wanted.contains(&state.unit) && state.is_stopped();
     off.extend(states().filter(down).map(|state| Off {
         what: format!("`{}` is {} ({})", state.unit, state.active, state.sub),
-        command: format!("start it with `systemctl start {}`", state.unit),
+        command: format!("start it with `{} start {}`", tool.command(), state.unit),
     }));
     off
 }

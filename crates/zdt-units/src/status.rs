@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use crate::doctor::{self, Facts, ServiceUnit, SocketUnit, Subject};
 use crate::event::{Event, EventKind};
+use crate::host::supervisor::protocol::{Child, MemoryReport, UnitReport};
 use crate::model::Address;
 use crate::observe::Active;
 use crate::sockets::Queue;
+use crate::tool::Tool;
 
 /// All services at one moment.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -53,8 +55,80 @@ pub struct ServiceStatus {
     /// Without those that only probes use.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub sockets: Vec<SocketStatus>,
+    /// What only a launcher knows.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub units: Vec<UnitStatus>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
+}
+
+/// One unit of a launcher with a process, or one that failed.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct UnitStatus {
+    pub unit: String,
+    /// `active`, `failed` and the like.
+    pub state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    /// Starts after it had ended by itself.
+    pub crash_restarts: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory: Option<MemoryReport>,
+    /// All of its processes, the main one first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub children: Vec<Child>,
+}
+
+impl UnitStatus {
+    pub fn of(report: &UnitReport) -> Self {
+        let state = &report.state;
+        Self {
+            unit: state.unit.to_string(),
+            state: state.active.to_string(),
+            pid: state.instance.as_ref().map(|instance| instance.pid),
+            port: report.port,
+            crash_restarts: state.restarts,
+            memory: report.memory.clone(),
+            children: report.children.clone(),
+        }
+    }
+
+    /// `120.0 MiB of memory in 3 processes, port 4001, 2 restarts after crashes, 1 because of memory`.
+    pub fn text(&self) -> Option<String> {
+        let mut said = Vec::new();
+        if let Some(memory) = &self.memory {
+            let amount = size(memory.bytes);
+            said.push(match self.children.len() {
+                0 | 1 => format!("{amount} of memory"),
+                several => format!("{amount} of memory in {several} processes"),
+            });
+        }
+        said.extend(self.port.map(|port| format!("port {port}")));
+        let times = |count: u32, why: &str| match count {
+            0 => None,
+            1 => Some(format!("1 restart {why}")),
+            more => Some(format!("{more} restarts {why}")),
+        };
+        said.extend(times(self.crash_restarts, "after crashes"));
+        let of_memory = self.memory.as_ref().map_or(0, |memory| memory.restarts);
+        said.extend(times(of_memory, "because of memory"));
+        (!said.is_empty()).then(|| said.join(", "))
+    }
+}
+
+fn size(bytes: u64) -> String {
+    const KIB: u64 = 1 << 10;
+    const MIB: u64 = 1 << 20;
+    const GIB: u64 = 1 << 30;
+    let (unit, name) = match bytes {
+        0..MIB => (KIB, "KiB"),
+        MIB..GIB => (MIB, "MiB"),
+        _ => (GIB, "GiB"),
+    };
+    let (whole, tenths) = (bytes / unit, bytes % unit * 10 / unit);
+    format!("{whole}.{tenths} {name}")
 }
 
 /// One socket unit.
@@ -101,6 +175,9 @@ pub struct Beside {
     pub started_by: Option<String>,
     /// They are there, and cannot be read.
     pub records_unread: bool,
+    /// Whom the units belong to.
+    pub tool: Tool,
+    pub units: Vec<UnitStatus>,
 }
 
 /// When something was looked at.
@@ -131,6 +208,7 @@ impl ServiceStatus {
             .any(|socket| socket.state.active == Active::Active);
         let own = Facts {
             subjects: vec![subject.clone()],
+            tool: beside.tool,
             ..Facts::default()
         };
         let problems = doctor::examine(&own)
@@ -154,7 +232,7 @@ impl ServiceStatus {
             started_by: shown
                 .filter(|unit| unit.state.instance.is_some())
                 .map(|unit| {
-                    let by = || started_by(unit, beside.records_unread);
+                    let by = || started_by(unit, beside.tool, beside.records_unread);
                     beside.started_by.unwrap_or_else(by)
                 }),
             health: beside.health,
@@ -164,6 +242,7 @@ impl ServiceStatus {
                 .filter(|socket| !socket.is_health)
                 .map(|socket| SocketStatus::of(socket, moment.rate))
                 .collect(),
+            units: beside.units,
             problems: problems
                 .map(|found| format!("{}: {}; {}", found.what, found.why, found.fix))
                 .collect(),
@@ -200,13 +279,15 @@ fn holds(queue: Queue, rate: Option<f64>) -> Option<f64> {
 }
 
 /// As far as the manager knows it.
-fn started_by(unit: &ServiceUnit, records_unread: bool) -> String {
+fn started_by(unit: &ServiceUnit, tool: Tool, records_unread: bool) -> String {
+    let manager = tool.manager();
     match unit.state.restarts {
+        0 if tool == Tool::Launcher => manager.to_owned(),
         0 if unit.at_boot => "the boot".to_owned(),
         0 if records_unread => "`zdt-units`, `systemctl`, or a connection".to_owned(),
         0 => "`systemctl`, or a connection".to_owned(),
-        1 => "systemd, after it had ended by itself".to_owned(),
-        more => format!("systemd, after it had ended by itself for the {more}th time"),
+        1 => format!("{manager}, after it had ended by itself"),
+        more => format!("{manager}, after it had ended by itself for the {more}th time"),
     }
 }
 
@@ -316,6 +397,7 @@ mod tests {
             steps: Vec::new(),
             rollback: Vec::new(),
             dry_run: false,
+            manager: crate::tool::Tool::default(),
         };
         let replaced = |invocation: &str| EventKind::Replaced {
             unit: "shop.service".to_owned(),

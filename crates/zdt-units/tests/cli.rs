@@ -65,7 +65,11 @@ fn help_names_every_command() {
       events       Show what operations did, and follow what they do
       history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
+      logs         Show what services printed
       run          Run a service without systemd, and restart it without losing a connection
+      shutdown     End a launcher: its services drain, then it exits and the ports close
+      upgrade      Let a launcher become another program, with all its sockets and processes
+      unit         Start or stop a single unit of a launcher, without a plan and without proof
       verify       Prove that restarts lose nothing: of a service, or of any program in any language
       demo         Watch restarts lose nothing: a small app under load, beside the usual recipe
       schema       Print the JSON Schema of `zdt.toml`, for editors
@@ -143,6 +147,10 @@ fn help_of_restart() {
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
+          --control <SOCKET>
+              Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it
+              runs, or systemd]
+
           --user
               Services of `systemd --user`
 
@@ -198,8 +206,16 @@ fn help_of_recover() {
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
+          --control <SOCKET>
+              Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it
+              runs, or systemd]
+
           --user
               Services of `systemd --user`
+
+          --stop-orphans
+              Also end processes of a launcher that was killed, which the one that runs now did not take
+              up
 
           --dry-run
               Print what would be done, and do nothing
@@ -238,6 +254,10 @@ fn help_of_hold() {
     Options:
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --control <SOCKET>
+              Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it
+              runs, or systemd]
 
           --user
               A service of `systemd --user`
@@ -1088,6 +1108,10 @@ fn help_of_status() {
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
 
+          --control <SOCKET>
+              Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it
+              runs, or systemd]
+
           --user
               Services of `systemd --user`
 
@@ -1124,6 +1148,10 @@ fn help_of_doctor() {
     Options:
           --config <FILE>
               Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
+
+          --control <SOCKET>
+              Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it
+              runs, or systemd]
 
           --target-systemd <RELEASE>
               The oldest systemd that is to read the units; what it does not know is left out

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, ControlArgs};
+use crate::model::UnitName;
 
 /// What to do while another operation is at work on a service.
 #[derive(Clone, Copy, Debug, Args)]
@@ -36,6 +37,9 @@ pub struct RestartArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Services of `systemd --user`
     #[arg(long)]
@@ -69,6 +73,9 @@ pub struct StopArgs {
     /// Services of `systemd --user`
     #[arg(long)]
     pub user: bool,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Print what would be done, and do nothing
     #[arg(long)]
@@ -146,6 +153,9 @@ pub struct DeployArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
+    #[command(flatten)]
+    pub control: ControlArgs,
+
     /// A service of `systemd --user`
     #[arg(long)]
     pub user: bool,
@@ -169,6 +179,9 @@ pub struct RollbackArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
+    #[command(flatten)]
+    pub control: ControlArgs,
+
     /// A service of `systemd --user`
     #[arg(long)]
     pub user: bool,
@@ -187,6 +200,9 @@ pub struct ReleasesArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Read all of them, and compare the checksums
     #[arg(long)]
@@ -212,9 +228,16 @@ pub struct RecoverArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
+    #[command(flatten)]
+    pub control: ControlArgs,
+
     /// Services of `systemd --user`
     #[arg(long)]
     pub user: bool,
+
+    /// Also end processes of a launcher that was killed, which the one that runs now did not take up
+    #[arg(long)]
+    pub stop_orphans: bool,
 
     /// Print what would be done, and do nothing
     #[arg(long)]
@@ -240,6 +263,9 @@ pub struct HoldArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// A service of `systemd --user`
     #[arg(long)]
@@ -271,6 +297,14 @@ impl HoldArgs {
 pub struct HeldArgs {
     pub pid: i32,
 
+    /// Then start these units
+    #[arg(long, value_name = "UNIT", requires = "control", value_parser = unit_name)]
+    pub start: Vec<UnitName>,
+
+    /// Of the launcher that listens here
+    #[arg(long, value_name = "SOCKET")]
+    pub control: Option<PathBuf>,
+
     /// To be started by that process
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<OsString>,
@@ -281,6 +315,10 @@ pub struct HeldArgs {
 pub struct SweepArgs {
     /// The main process of the service
     pub pid: u32,
+}
+
+pub(super) fn unit_name(text: &str) -> Result<UnitName, String> {
+    UnitName::parse(text).map_err(|mistake| mistake.message)
 }
 
 fn some_time(text: &str) -> Result<Duration, String> {

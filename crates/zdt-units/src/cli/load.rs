@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 
-use super::ConfigArgs;
+use super::{ConfigArgs, ControlArgs};
 use crate::verify::Kind;
 
 /// Send requests at a fixed rate and count every one that is lost.
@@ -189,6 +189,22 @@ pub struct RunArgs {
     #[arg(long, value_name = "PATH")]
     pub control: Option<PathBuf>,
 
+    /// Start it in the background, unless it runs already, and wait until its services are ready
+    #[arg(long, conflicts_with_all = ["program", "watch"])]
+    pub detach: bool,
+
+    /// Leave the terminal (started by `--detach`)
+    #[arg(long, hide = true)]
+    pub detached: bool,
+
+    /// Restart the services when something below this path changes. Repeatable
+    #[arg(long, value_name = "PATH", conflicts_with = "program")]
+    pub watch: Vec<PathBuf>,
+
+    /// Run this in a shell before the first start and before each restart; where it fails, the old processes go on
+    #[arg(long, value_name = "COMMAND", requires = "watch")]
+    pub build: Option<OsString>,
+
     /// What to run, without any file
     #[arg(last = true, value_name = "PROGRAM", conflicts_with_all = ["config", "services"])]
     pub program: Vec<OsString>,
@@ -264,6 +280,9 @@ pub struct VerifyArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// How often to restart it
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..))]

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use clap::Args;
 
-use super::{ConfigArgs, TargetArgs};
+use super::{ConfigArgs, ControlArgs, TargetArgs};
 use crate::model::Wanted;
 
 /// Show how services are right now: state, release, connections, queue
@@ -18,6 +18,9 @@ pub struct StatusArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Services of `systemd --user`
     #[arg(long)]
@@ -55,6 +58,9 @@ pub struct DoctorArgs {
     pub config: ConfigArgs,
 
     #[command(flatten)]
+    pub control: ControlArgs,
+
+    #[command(flatten)]
     pub target: TargetArgs,
 
     /// Examine this service or socket unit, whoever wrote it; needs no `zdt.toml`
@@ -82,6 +88,9 @@ pub struct EventsArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Of services of `systemd --user`
     #[arg(long)]
@@ -112,6 +121,9 @@ pub struct HistoryArgs {
 
     #[command(flatten)]
     pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
 
     /// Of services of `systemd --user`
     #[arg(long)]

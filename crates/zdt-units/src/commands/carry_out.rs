@@ -2,6 +2,7 @@
 //! order.
 
 use std::cell::RefCell;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::guard::{Guard, Wait};
@@ -13,9 +14,9 @@ use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Run, execute, roll_out};
 use crate::exit_code;
 use crate::host::Host as _;
-use crate::host::systemd::Systemd;
+use crate::host::any::AnyHost;
 use crate::model::{Model, Name, Service};
-use crate::observe::{Observed, Watched};
+use crate::observe::{Observed, Watched, keeps};
 use crate::order::{Order, Part, Schedule};
 use crate::plan::{Operation, Options, Plan, Refused, Request, plan, plan_foreign};
 
@@ -99,10 +100,30 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// A launcher reads `zdt.toml` again, unless nothing is to be done. systemd is told by `install`.
+    pub(super) async fn catch_up(&self, host: &mut AnyHost) -> Result<(), Failed> {
+        let AnyHost::Launcher(launcher) = host else {
+            return Ok(());
+        };
+        if let Some(text) = self.scope.said() {
+            self.told.borrow().talk(&format!("{text}\n"));
+        }
+        if self.args.dry_run {
+            return Ok(());
+        }
+        let services = self.model.services.iter();
+        let places: Vec<PathBuf> = services
+            .map(|service| keeps(&self.scope.state(), &service.name))
+            .collect();
+        let mut tell = |kind| self.tell("", kind);
+        let caught_up = launcher.catch_up(&places, &mut tell).await;
+        caught_up.map_err(operation::stopped)
+    }
+
     /// Reads the state of `part` and changes nothing.
     pub(super) async fn observe(
         &self,
-        host: &mut Systemd,
+        host: &mut AnyHost,
         part: Part<'_>,
     ) -> Result<Observed, Failed> {
         let keeping =
@@ -156,7 +177,10 @@ impl<'a> Call<'a> {
         for (part, planned) in order.parts.iter().zip(planned) {
             match planned {
                 Ok(plan) => plans.push(plan),
-                Err(refused) => self.tell(part.name().as_str(), EventKind::refused(&refused)),
+                Err(refused) => self.tell(
+                    part.name().as_str(),
+                    EventKind::refused(&refused, self.scope.tool()),
+                ),
             }
         }
         if plans.len() < order.parts.len() {
@@ -172,7 +196,10 @@ impl<'a> Call<'a> {
         let mut text = Vec::new();
         for plan in plans {
             match self.args.json {
-                true => self.tell(plan.service.as_str(), EventKind::planned(plan, true)),
+                true => self.tell(
+                    plan.service.as_str(),
+                    EventKind::planned(plan, true).by(self.scope.tool()),
+                ),
                 false => text.push(plan.to_string()),
             }
         }

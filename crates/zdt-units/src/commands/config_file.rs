@@ -11,13 +11,14 @@ use std::path::{Path, PathBuf};
 use super::Failed;
 use crate::cli::ConfigArgs;
 use crate::config::{Colour, Mistakes};
-use crate::model::{Events, Model};
+use crate::model::Model;
 
 /// A model and the name of the file that it came from.
 pub(super) struct Read {
     pub(super) model: Model,
     /// Without directories, so that generated files do not depend on where they were made.
     pub(super) source: String,
+    pub(super) path: PathBuf,
 }
 
 /// A model, and the file that it came from as it is.
@@ -46,6 +47,7 @@ impl From<Whole> for Read {
         Self {
             source: source.to_string_lossy().into_owned(),
             model: whole.model,
+            path: whole.path,
         }
     }
 }
@@ -63,12 +65,18 @@ fn read_by(
     Ok(Whole { model, path, text })
 }
 
-/// Where events go by the file, or by default where there is none.
-pub(super) fn events(args: &ConfigArgs) -> Result<Events, Failed> {
-    match args.config.is_none() && usual().is_none() {
-        true => Ok(Events::default()),
-        false => Ok(read(args)?.model.events),
-    }
+/// What a launcher has loaded, where it was not started from this directory.
+pub(super) fn loaded((path, text): (Option<&PathBuf>, &str)) -> Result<Read, Failed> {
+    let path = path.cloned().unwrap_or_else(|| PathBuf::from("zdt.toml"));
+    let model = Model::read(&path.display().to_string(), text)
+        .map_err(|mistakes| Failed::Mistakes(mistakes.render(colour())))?;
+    let text = text.to_owned();
+    Ok(Read::from(Whole { model, path, text }))
+}
+
+/// Whether there is a file, or one is named.
+pub(super) fn exists(args: &ConfigArgs) -> bool {
+    args.config.is_some() || usual().is_some()
 }
 
 fn find(args: &ConfigArgs) -> Result<PathBuf, Failed> {

@@ -6,8 +6,7 @@ use std::time::SystemTime;
 use super::carry_out::Call;
 use super::operation::runtime;
 use super::restart::find;
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::{Failed, scope};
 use crate::cli::DeployArgs;
 use crate::exit_code;
 use crate::model::{ReleaseName, Service};
@@ -17,7 +16,7 @@ use crate::plan::Operation;
 use crate::release::{Releases, default_name};
 
 pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     let named = args.release.as_deref().map(ReleaseName::parse);
     let (service, (named, from)) = Failed::all(
         find(&read.model, &args.service),
@@ -28,7 +27,6 @@ pub(super) fn run(args: &DeployArgs) -> Result<u8, Failed> {
         let from = from.clone();
         Ok(Operation::Deploy { release, from })
     };
-    let scope = Scope::of(args.user)?;
     runtime()?.block_on(async {
         let call = Call::new(&read.model, &scope, &args.change)?;
         let done = change(&call, service, operation).await;
@@ -61,6 +59,7 @@ pub(super) async fn change(
     let order = Order::new(call.model, |name| *name == service.name);
     let chosen = choose(&call.observe(&mut host, part).await?)?;
     let guard = call.guard(&order, &chosen).await?;
+    call.catch_up(&mut host).await?;
     // Those who were waited for may have brought another one.
     let observed = call.observe(&mut host, part).await?;
     let planned = call.plan(part, choose(&observed)?, &observed);

@@ -9,11 +9,13 @@ use tokio::time::{Instant, sleep};
 
 use super::operation::{runtime, stopped};
 use super::restart::refuse_unknown;
-use super::scope::Scope;
+use super::scope::{self, Scope};
 use super::{Failed, config_file, install, print, status};
 use crate::cli::DoctorArgs;
 use crate::doctor::{Facts, Finding, Rate, Severity, Subject, examine};
 use crate::exit_code;
+use crate::host::Host as _;
+use crate::host::any::AnyHost;
 use crate::host::facts::{Looking, Records, disk, machine};
 use crate::host::look::{Wish, look};
 use crate::host::systemd::Systemd;
@@ -36,20 +38,23 @@ pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failed> {
         }
         units.push(unit);
     }
-    let read = match units.is_empty() {
-        true => Some(config_file::read(&args.config)?),
-        false => None,
+    let (read, scope) = match units.is_empty() {
+        true => {
+            let user = args.target.user;
+            let (read, scope) = scope::reach(&args.config, user, &args.control)?;
+            (Some(read), scope)
+        }
+        false => (None, Scope::of(args.target.user)?),
     };
     if let Some(read) = &read {
         refuse_unknown(&read.model, &args.services)?;
     }
-    let scope = Scope::of(args.target.user)?;
     let facts = runtime()?.block_on(async {
-        let systemd = scope.connect().await?;
+        let host = scope.connect().await?;
         let gather = Gather {
             args,
             scope: &scope,
-            systemd: &systemd,
+            host: &host,
         };
         let gathered = match &read {
             Some(read) => gather.services(read).await,
@@ -69,12 +74,12 @@ pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failed> {
 struct Gather<'a> {
     args: &'a DoctorArgs,
     scope: &'a Scope,
-    systemd: &'a Systemd,
+    host: &'a AnyHost,
 }
 
 impl Gather<'_> {
     async fn units(&self, units: &[UnitName]) -> Result<Facts, Failure> {
-        let looking = Looking::start(self.systemd).among_others().await?;
+        let looking = Looking::start(self.host).among_others().await?;
         let mut facts = self.of_machine().await;
         for unit in units {
             facts.subjects.push(looking.unit(unit).await?);
@@ -84,7 +89,7 @@ impl Gather<'_> {
     }
 
     async fn services(&self, read: &config_file::Read) -> Result<Facts, Failure> {
-        let looking = Looking::start(self.systemd).among_others().await?;
+        let looking = Looking::start(self.host).among_others().await?;
         let mut facts = self.of_machine().await;
         let (state, runtime) = (self.scope.state(), self.scope.runtime());
         let records = Records {
@@ -113,12 +118,19 @@ impl Gather<'_> {
         facts.disks = places
             .filter_map(|(path, holds)| disk(&path, holds))
             .collect();
-        self.compare(read, &mut facts).await?;
+        if let AnyHost::Systemd(systemd) = self.host {
+            self.compare(systemd, read, &mut facts).await?;
+        }
         Ok(facts)
     }
 
     /// Units on disk and in the manager with those that `zdt.toml` gives.
-    async fn compare(&self, read: &config_file::Read, facts: &mut Facts) -> Result<(), Failure> {
+    async fn compare(
+        &self,
+        systemd: &Systemd,
+        read: &config_file::Read,
+        facts: &mut Facts,
+    ) -> Result<(), Failure> {
         let target = self.args.target.target();
         let wanted = render(&read.model, &read.source, target).units;
         let mut units: Vec<UnitName> = wanted.iter().map(|unit| unit.name.clone()).collect();
@@ -130,7 +142,7 @@ impl Gather<'_> {
             units: &units,
         };
         // Without the model: with it every socket would be connected to, which starts services.
-        let seen = look(wish, None, Some(self.systemd)).await?;
+        let seen = look(wish, None, Some(systemd)).await?;
         let plan = crate::install::plan(&Request {
             model: &read.model,
             wanted: &wanted,
@@ -149,7 +161,7 @@ impl Gather<'_> {
         });
         facts.outdated = differs.map(|unit| unit.unit.clone()).collect();
         facts.drift = plan.drift;
-        if let Some(release) = self.systemd.release().await {
+        if let Some(release) = systemd.release().await {
             let here = Target {
                 systemd: release,
                 ..target
@@ -170,6 +182,7 @@ impl Gather<'_> {
             None => measured().await,
         };
         Facts {
+            tool: self.host.tool(),
             machine,
             ..Facts::default()
         }

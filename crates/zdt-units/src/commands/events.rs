@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 use super::operation::runtime;
-use super::scope::Scope;
-use super::{Failed, config_file};
-use crate::cli::{ConfigArgs, EventsArgs, HistoryArgs};
+use super::{Failed, scope};
+use crate::cli::{ConfigArgs, ControlArgs, EventsArgs, HistoryArgs};
 use crate::event::{Records, Stored};
 use crate::exit_code;
 use crate::host::sinks::{self, EventReader};
@@ -23,7 +22,7 @@ use crate::report::history::History;
 const PAUSE: Duration = Duration::from_millis(200);
 
 pub(super) fn run(args: &EventsArgs) -> Result<u8, Failed> {
-    let path = path(&args.config, args.user)?;
+    let path = path(&args.config, args.user, &args.control)?;
     let since = args.since.map(|since| since.before(SystemTime::now()));
     let mut shown = Shown {
         args,
@@ -52,7 +51,7 @@ pub(super) fn run(args: &EventsArgs) -> Result<u8, Failed> {
 }
 
 pub(super) fn history(args: &HistoryArgs) -> Result<u8, Failed> {
-    let path = path(&args.config, args.user)?;
+    let path = path(&args.config, args.user, &args.control)?;
     let mut records = Records::default();
     let stored = read(&mut EventReader::new(path.clone()), &path, false)?;
     let wanted = stored.into_iter().filter(|stored| {
@@ -78,9 +77,8 @@ pub(super) fn history(args: &HistoryArgs) -> Result<u8, Failed> {
 }
 
 /// Where events are, by the file that says so or by default.
-fn path(config: &ConfigArgs, user: bool) -> Result<PathBuf, Failed> {
-    let events = config_file::events(config)?;
-    let scope = Scope::of(user)?;
+fn path(config: &ConfigArgs, user: bool, control: &ControlArgs) -> Result<PathBuf, Failed> {
+    let (events, scope) = scope::events(config, user, control)?;
     sinks::file(&events, &scope.log()).ok_or_else(|| {
         Failed::config("`[events]` has `file = false`, so nothing is written down")
             .hint("the journal may have it: `journalctl --identifier zdt-units`")

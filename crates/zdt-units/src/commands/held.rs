@@ -19,8 +19,11 @@ use nix::unistd::getppid;
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
 use super::Failed;
+use super::operation::{runtime, stopped};
 use crate::cli::HeldArgs;
 use crate::exit_code;
+use crate::host::launcher::Launcher;
+use crate::host::supervisor::protocol::Question;
 
 /// What a shell returns for a program that it cannot run.
 const NOT_RUN: u8 = 126;
@@ -28,7 +31,11 @@ pub(super) const NOT_FOUND: u8 = 127;
 
 pub(super) fn run(args: &HeldArgs) -> Result<u8, Failed> {
     match args.command.split_first() {
-        None => wait(args),
+        None => {
+            let done = wait(args)?;
+            start(args)?;
+            Ok(done)
+        }
         Some((program, arguments)) => {
             let mut command = Command::new(program);
             Ok(become_command(args.pid, command.args(arguments)))
@@ -49,6 +56,23 @@ fn become_command(parent: i32, command: &mut Command) -> u8 {
         ErrorKind::NotFound => NOT_FOUND,
         _ => NOT_RUN,
     }
+}
+
+/// Whoever was to start them is gone, or has done it: then it is done twice, and changes nothing.
+fn start(args: &HeldArgs) -> Result<(), Failed> {
+    let Some(control) = &args.control else {
+        return Ok(());
+    };
+    let started = runtime()?.block_on(async {
+        let launcher = Launcher::connect(control).await?;
+        for unit in args.start.clone() {
+            launcher
+                .follow(&Question::Start { unit }, &mut |_| ())
+                .await?;
+        }
+        Ok(())
+    });
+    started.map_err(stopped)
 }
 
 fn wait(args: &HeldArgs) -> Result<u8, Failed> {

@@ -1,6 +1,7 @@
 //! `zdt-units hold`: runs a command while a service is down and its connections wait.
 
 mod command;
+mod down;
 
 use std::io::{self, Write};
 use std::time::Duration;
@@ -8,16 +9,17 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use self::command::Ended;
+use self::down::Down;
 use super::guard::{Guard, Wait};
 use super::operation::{interrupts, restart_id, runtime, stopped};
 use super::restart::{find, prepare};
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::{Failed, scope};
 use crate::cli::HoldArgs;
 use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, carry_out};
 use crate::exit_code;
-use crate::host::systemd::{Hold, Systemd};
+use crate::host::any::AnyHost;
+use crate::host::systemd::Hold;
 use crate::host::{Failure, Host};
 use crate::model::{Breaker, Service, UnitName, span};
 use crate::observe::{UnitState, Watched};
@@ -28,13 +30,12 @@ use crate::report::human;
 const SLACK: Duration = Duration::from_secs(30);
 
 pub(super) fn run(args: &HoldArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     let service = find(&read.model, &args.service)?;
     command::look_for(args)?;
     let restart_id = restart_id()?;
     runtime()?.block_on(async {
-        let scope = Scope::of(args.user)?;
-        let mut systemd = scope.connect().await?;
+        let mut host = scope.connect().await?;
         let (name, wait) = (&service.name, Wait::from(&args.wait));
         let command = format!("hold {name}");
         let guard = Guard::take(&scope, &[name], &command, &restart_id, wait).await?;
@@ -46,22 +47,19 @@ pub(super) fn run(args: &HoldArgs) -> Result<u8, Failed> {
             service,
             since: Instant::now(),
         };
-        if let Err(refused) = prepare(&mut systemd, service).await? {
-            said.tell(EventKind::refused(&refused));
+        if let Err(refused) = prepare(&mut host, service).await? {
+            said.tell(EventKind::refused(&refused, scope.tool()));
             return Ok(exit_code::REFUSED);
         }
-        refuse_others(&mut systemd, service).await?;
+        refuse_others(&mut host, service).await?;
         let mut interrupts = interrupts()?;
-        hold(args, &said, &mut systemd, &mut interrupts).await
+        hold(args, &said, &mut host, &mut interrupts).await
     })
 }
 
 /// Somebody else on the same sockets would serve meanwhile.
-async fn refuse_others(systemd: &mut Systemd, service: &Service) -> Result<(), Failed> {
-    let observed = systemd
-        .observe(&Watched::of(service))
-        .await
-        .map_err(stopped)?;
+async fn refuse_others(host: &mut AnyHost, service: &Service) -> Result<(), Failed> {
+    let observed = host.observe(&Watched::of(service)).await.map_err(stopped)?;
     let wanted = service.instances();
     let other = |state: &&UnitState| !wanted.contains(&state.unit) && !state.is_stopped();
     match observed.beside.iter().find(other) {
@@ -73,14 +71,18 @@ async fn refuse_others(systemd: &mut Systemd, service: &Service) -> Result<(), F
                 other.unit
             ),
         )
-        .hint(format!("stop it with `systemctl stop {}`", other.unit))),
+        .hint(format!(
+            "stop it with `{} stop {}`",
+            host.tool().command(),
+            other.unit
+        ))),
     }
 }
 
 async fn hold(
     args: &HoldArgs,
     said: &Said<'_>,
-    systemd: &mut Systemd,
+    host: &mut AnyHost,
     interrupts: &mut Interrupts,
 ) -> Result<u8, Failed> {
     let service = said.service;
@@ -95,15 +97,15 @@ async fn hold(
         pid: std::process::id(),
         limit: drain + args.max + SLACK,
     };
-    systemd.hold_back(&hold, &program).await.map_err(stopped)?;
+    let down = Down::begin(host, &hold, &program).await?;
 
     let mut tell = |kind| said.tell(kind);
-    let down = tokio::select! {
-        down = timeout(drain, systemd.take_down(&units, &mut tell)) => down
+    let taken = tokio::select! {
+        taken = timeout(drain, down.take(host, &units, &mut tell)) => taken
             .unwrap_or_else(|_| Err(Failure::new(format!("it took longer than {}", span(drain))))),
         () = interrupts.next() => Err(Failure::new("interrupted")),
     };
-    let ended = match down {
+    let ended = match taken {
         Ok(()) => {
             let began = Instant::now();
             let ended = command::run(args, &program, service, interrupts).await;
@@ -118,12 +120,12 @@ async fn hold(
             Ended::NotRun
         }
     };
-    if let Err(failure) = systemd.let_go(&hold).await {
+    if let Err(failure) = down.end(host, &hold).await {
         // It ends by itself with this process.
         said.note(failure.to_string());
     }
     let steps = plan::start(service);
-    let outcome = carry_out(&steps, &[], systemd, interrupts, &mut tell).await;
+    let outcome = carry_out(&steps, &[], host, interrupts, &mut tell).await;
     tell(EventKind::Finished { outcome });
     match outcome {
         Outcome::Completed | Outcome::Lossy => Ok(ended.code()),

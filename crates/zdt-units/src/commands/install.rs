@@ -104,8 +104,8 @@ impl Job<'_> {
     async fn run(&self) -> Result<u8, Failed> {
         let mut systemd = match self.scope {
             Scope::Image(_) => None,
-            Scope::User { .. } => Some(self.scope.connect().await?),
-            Scope::System => Some(self.scope.connect().await.map_err(|failed| {
+            Scope::User { .. } => Some(self.scope.connect_systemd().await?),
+            Scope::System | Scope::Launcher(_) => Some(self.scope.connect_systemd().await.map_err(|failed| {
                 failed.hint(
                     "this needs a machine that runs systemd, and root where there is no system bus. \
                      In an image: `zdt-units install --root /`",
@@ -255,7 +255,8 @@ impl Job<'_> {
             let planned = match plan::plan(&plan::Request::restart(service), &observed) {
                 Ok(planned) => planned,
                 Err(refused) => {
-                    self.said.tell(EventKind::refused(&refused));
+                    self.said
+                        .tell(EventKind::refused(&refused, self.scope.tool()));
                     // Of the restart nothing was touched, of the units something was.
                     return Ok(match plan.steps.is_empty() {
                         true => exit_code::REFUSED,

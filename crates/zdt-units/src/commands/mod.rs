@@ -5,6 +5,7 @@ mod config_file;
 mod demo;
 mod demo_app;
 mod deploy;
+mod detach;
 mod doctor;
 mod events;
 mod exec;
@@ -14,7 +15,9 @@ mod guard;
 mod held;
 mod hold;
 mod install;
+mod launcher;
 mod listen;
+mod logs;
 mod operation;
 mod package;
 mod probe;
@@ -29,6 +32,7 @@ mod stop;
 mod sweep;
 mod uninstall;
 mod verify;
+mod watch;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -79,6 +83,10 @@ pub fn main() -> ExitCode {
         Command::Run(args) => run::run(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),
+        Command::Logs(args) => logs::run(args),
+        Command::Shutdown(args) => launcher::shutdown(args),
+        Command::Upgrade(args) => launcher::upgrade(args),
+        Command::Unit(args) => launcher::unit(args),
         Command::Verify(args) => verify::run(args),
         Command::Demo(args) => demo::run(args),
         Command::DemoApp(args) => demo_app::run(args),
@@ -110,6 +118,23 @@ fn note(notes: &[String]) {
 /// It ends before anything was changed.
 fn stopped(failure: Failure) -> Failed {
     let failed = Failed::said(exit_code::STOPPED, failure.reason);
+    match failure.hint {
+        Some(hint) => failed.hint(hint),
+        None => failed,
+    }
+}
+
+/// Something was changed, and a person has to look.
+fn look_now(failure: Failure) -> Failed {
+    said(exit_code::LOOK_NOW, failure)
+}
+
+fn said(code: u8, failure: Failure) -> Failed {
+    let mut text = failure.reason;
+    for line in failure.output {
+        text.push_str(&format!("\n  {line}"));
+    }
+    let failed = Failed::said(code, text);
     match failure.hint {
         Some(hint) => failed.hint(hint),
         None => failed,

@@ -74,7 +74,7 @@ impl Told {
         let place = match scope {
             // Its log is for what happens when it runs.
             Scope::Image(_) => return Self::here(json),
-            Scope::System | Scope::User { .. } => Place {
+            Scope::System | Scope::User { .. } | Scope::Launcher(_) => Place {
                 log: scope.log(),
                 state: scope.state(),
                 user: matches!(scope, Scope::User { .. }),

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use super::Failed;
 use super::guard::{Guard, Wait};
 use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
 use super::restart::{find, refuse_unknown};
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::scope::{self, Scope};
 use crate::cli::RecoverArgs;
 use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, Run, execute};
 use crate::exit_code;
+use crate::host::any::AnyHost;
 use crate::host::record::Record;
-use crate::host::systemd::Systemd;
+use crate::host::supervisor::protocol::Question;
 use crate::host::{Host, lock};
 use crate::model::{Model, Name, Service};
 use crate::observe::Watched;
@@ -20,7 +21,7 @@ use crate::plan::Plan;
 use crate::recover::{self, Settled, Unfinished, WayBack};
 
 pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     refuse_unknown(&read.model, &args.services)?;
     let services = match args.services.as_slice() {
         [] => read.model.services.iter().collect(),
@@ -30,13 +31,12 @@ pub(super) fn run(args: &RecoverArgs) -> Result<u8, Failed> {
             .collect::<Result<Vec<&Service>, Failed>>()?,
     };
     let model = &read.model;
-    let scope = Scope::of(args.user)?;
     let restart_id = restart_id()?;
     runtime()?.block_on(async {
         let mut recovery = Recovery {
             args,
             model,
-            systemd: scope.connect().await?,
+            host: scope.connect().await?,
             scope: &scope,
             restart_id: &restart_id,
             interrupts: interrupts()?,
@@ -55,7 +55,7 @@ struct Recovery<'a> {
     args: &'a RecoverArgs,
     model: &'a Model,
     scope: &'a Scope,
-    systemd: Systemd,
+    host: AnyHost,
     restart_id: &'a str,
     interrupts: Interrupts,
     told: Told,
@@ -67,7 +67,48 @@ impl Recovery<'_> {
         for service in services {
             worst = worst.max(self.of(service).await?);
         }
+        self.orphans().await?;
         Ok(worst)
+    }
+
+    /// Of a launcher that was killed: told, and ended where that is asked for.
+    async fn orphans(&mut self) -> Result<(), Failed> {
+        let AnyHost::Launcher(launcher) = &self.host else {
+            return match self.args.stop_orphans {
+                false => Ok(()),
+                true => Err(Failed::said(
+                    exit_code::REFUSED,
+                    "systemd leaves no process behind, so there is none to stop",
+                )),
+            };
+        };
+        let orphans = launcher.orphans().await.map_err(stopped)?;
+        let stops = self.args.stop_orphans && !self.args.dry_run;
+        for orphan in &orphans {
+            let what = format!(
+                "process {} of `{}` has no launcher: {}",
+                orphan.pid, orphan.unit, orphan.why
+            );
+            let text = match self.args.stop_orphans {
+                true => what,
+                false => format!("{what}; `zdt-units recover --stop-orphans` ends it"),
+            };
+            match self.args.json {
+                true => {
+                    let kind = EventKind::Note { text };
+                    let event = Event::new(self.restart_id, "", Duration::ZERO, kind);
+                    self.told.show(event);
+                }
+                false => self.told.talk(&format!("{text}\n")),
+            }
+        }
+        if !stops || orphans.is_empty() {
+            return Ok(());
+        }
+        let told = &mut self.told;
+        let mut tell = |kind| told.show(Event::new(self.restart_id, "", Duration::ZERO, kind));
+        let ended = launcher.follow(&Question::StopOrphans, &mut tell).await;
+        ended.map_err(super::look_now)
     }
 
     async fn of(&mut self, service: &Service) -> Result<u8, Failed> {
@@ -92,7 +133,7 @@ impl Recovery<'_> {
             return self.look(service).await;
         };
         let watched = Watched::of(service);
-        let observed = self.systemd.observe(&watched).await.map_err(stopped)?;
+        let observed = self.host.observe(&watched).await.map_err(stopped)?;
         let running = observed.service.instance.as_ref();
         match recover::way_back_from(&left, running) {
             WayBack::Nothing(why) => {
@@ -116,8 +157,8 @@ impl Recovery<'_> {
     /// Nothing broke off. What is off all the same is told, and left to people.
     async fn look(&mut self, service: &Service) -> Result<u8, Failed> {
         let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
-        let observed = self.systemd.observe(&watched).await;
-        let off = recover::off(service, &observed.map_err(stopped)?);
+        let observed = self.host.observe(&watched).await;
+        let off = recover::off(service, &observed.map_err(stopped)?, self.scope.tool());
         if off.is_empty() {
             self.say(service, "nothing broke off, and all is well".to_owned());
         }
@@ -138,11 +179,11 @@ impl Recovery<'_> {
             companions: companions.iter().map(|service| keeping(service)).collect(),
             ..keeping(service)
         };
-        let observed = self.systemd.observe(&watched).await;
+        let observed = self.host.observe(&watched).await;
         match recover::plan_anew(left, service, companions, &observed.map_err(stopped)?) {
             Ok(plan) => self.carry_out(service, &plan).await,
             Err(refused) => {
-                self.tell(service, EventKind::refused(&refused));
+                self.tell(service, EventKind::refused(&refused, self.scope.tool()));
                 Ok(exit_code::REFUSED)
             }
         }
@@ -152,7 +193,10 @@ impl Recovery<'_> {
     async fn carry_out(&mut self, service: &Service, plan: &Plan) -> Result<u8, Failed> {
         if self.args.dry_run {
             match self.args.json {
-                true => self.tell(service, EventKind::planned(plan, true)),
+                true => self.tell(
+                    service,
+                    EventKind::planned(plan, true).by(self.scope.tool()),
+                ),
                 false => super::print(&plan.to_string())?,
             }
             return Ok(exit_code::DONE);
@@ -165,7 +209,7 @@ impl Recovery<'_> {
         };
         let told = &mut self.told;
         let mut sink = |event: Event| told.tell(event);
-        let outcome = execute(run, &mut self.systemd, &mut sink).await;
+        let outcome = execute(run, &mut self.host, &mut sink).await;
         match outcome {
             // A migration that fails has no way back but to say so.
             Outcome::Completed | Outcome::Lossy | Outcome::RolledBack => self.forget(service)?,

@@ -1,7 +1,7 @@
 //! `zdt-units releases`: what is below the root of a service, as a table or as JSON.
 
 use super::restart::find;
-use super::{Failed, config_file, note, operation, print};
+use super::{Failed, note, operation, print, scope};
 use crate::cli::ReleasesArgs;
 use crate::exit_code;
 use crate::host::releases::{checksum, look};
@@ -17,7 +17,7 @@ pub(super) fn none_kept(service: &Name) -> Failed {
 }
 
 pub(super) fn run(args: &ReleasesArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, _) = scope::reach(&args.config, false, &args.control)?;
     let service = find(&read.model, &args.service)?;
     let name = &service.name;
     let Some(release) = &service.release else {

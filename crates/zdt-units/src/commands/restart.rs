@@ -4,14 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::carry_out::Call;
 use super::operation::{runtime, stopped};
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::{Failed, scope};
 use crate::cli::RestartArgs;
 use crate::config::{list, nearest};
 use crate::event::EventKind;
 use crate::exit_code;
-use crate::host::Host as _;
-use crate::host::systemd::Systemd;
+use crate::host::Host;
 use crate::model::{Model, Name, Service};
 use crate::observe::Watched;
 use crate::order::Order;
@@ -21,9 +19,8 @@ use crate::plan::{Operation, Plan, Refused, Request, plan};
 pub(super) const PARALLEL: usize = 4;
 
 pub(super) fn run(args: &RestartArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     let names = names(&read.model, &args.services)?;
-    let scope = Scope::of(args.user)?;
     runtime()?.block_on(async {
         let mut call = Call::new(&read.model, &scope, &args.change)?;
         call.parallel = args.parallel.map_or(PARALLEL, |number| {
@@ -39,6 +36,7 @@ async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> 
     let mut host = call.scope.connect().await?;
     let wanted = Order::new(call.model, |name| args.all || names.contains(name));
     let guard = call.guard(&wanted, &Operation::Restart).await?;
+    call.catch_up(&mut host).await?;
     let mut seen = BTreeMap::new();
     for part in &wanted.parts {
         let mut observed = call.observe(&mut host, *part).await?;
@@ -66,7 +64,7 @@ async fn restart(args: &RestartArgs, names: BTreeSet<Name>, call: &Call<'_>) -> 
 
 /// What a restart would do now, or why it is refused.
 pub(super) async fn prepare(
-    host: &mut Systemd,
+    host: &mut impl Host,
     service: &Service,
 ) -> Result<Result<Plan, Refused>, Failed> {
     let observed = host.observe(&Watched::of(service)).await.map_err(stopped)?;
@@ -117,7 +115,7 @@ pub(super) fn find<'m>(model: &'m Model, name: &str) -> Result<&'m Service, Fail
     })
 }
 
-fn unknown_name(name: &str, known: &[&str]) -> Failed {
+pub(super) fn unknown_name(name: &str, known: &[&str]) -> Failed {
     let what = format!("there is no service `{name}` in `zdt.toml`");
     let failed = Failed::said(exit_code::USAGE, what);
     match nearest(name, known) {

@@ -5,8 +5,7 @@ use super::deploy::change;
 use super::operation::runtime;
 use super::releases::none_kept;
 use super::restart::find;
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::{Failed, scope};
 use crate::cli::RollbackArgs;
 use crate::exit_code;
 use crate::model::{Name, ReleaseName};
@@ -14,7 +13,7 @@ use crate::plan::Operation;
 use crate::release::Releases;
 
 pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     let named = args.release.as_deref().map(ReleaseName::parse);
     let (service, named) = Failed::all(
         find(&read.model, &args.service),
@@ -36,7 +35,6 @@ pub(super) fn run(args: &RollbackArgs) -> Result<u8, Failed> {
             )))
         }
     };
-    let scope = Scope::of(args.user)?;
     runtime()?.block_on(async {
         let call = Call::new(&read.model, &scope, &args.change)?;
         let done = change(&call, service, operation).await;

@@ -11,10 +11,11 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
+use nix::unistd::setsid;
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Failed, config_file, operation, stopped};
+use super::{Failed, config_file, detach, operation, stopped, watch};
 use crate::cli::RunArgs;
 use crate::config::{Colour, list, nearest};
 use crate::exit_code;
@@ -23,6 +24,16 @@ use crate::host::supervisor::{Boot, Happened, Manager, OWN_PROGRAM};
 use crate::model::{Model, Name, UnitName};
 
 pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
+    if args.detach {
+        return detach::run(args);
+    }
+    if !args.watch.is_empty() {
+        return watch::run(args);
+    }
+    if args.detached {
+        // Who started this is no leader of a group, and so it is none either.
+        let _ = setsid();
+    }
     let boot = match args.program.is_empty() {
         true => from_file(args)?,
         false => from_flags(args)?,

@@ -15,29 +15,33 @@ use tokio::time::Instant;
 
 use super::operation::{runtime, stopped};
 use super::restart::refuse_unknown;
-use super::scope::Scope;
-use super::{Failed, config_file, print};
+use super::scope::{self, Scope};
+use super::{Failed, print};
 use crate::cli::StatusArgs;
 use crate::doctor::Subject;
 use crate::event::Event;
 use crate::exit_code;
+use crate::host::Host as _;
+use crate::host::any::AnyHost;
 use crate::host::facts::{Looking, Records, ask_health, current_release};
+use crate::host::supervisor::protocol::UnitReport;
 use crate::host::{Failure, diag, sinks};
-use crate::model::Model;
+use crate::model::{Model, Name};
+use crate::observe::Active;
 use crate::report::status::{Look, text};
 use crate::sockets::Counters;
-use crate::status::{Beside, Moment, ServiceStatus, Status, recorded_start};
+use crate::status::{Beside, Moment, ServiceStatus, Status, UnitStatus, recorded_start};
 
 /// Counters are compared over at least so long.
 const BETWEEN: Duration = Duration::from_millis(500);
 
 pub(super) fn run(args: &StatusArgs) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     refuse_unknown(&read.model, &args.services)?;
     let command = Command {
         args,
         model: &read.model,
-        scope: Scope::of(args.user)?,
+        scope,
     };
     runtime()?.block_on(command.run())
 }
@@ -53,10 +57,10 @@ type Counted = (Instant, Option<Counters>);
 
 impl Command<'_> {
     async fn run(&self) -> Result<u8, Failed> {
-        let systemd = self.scope.connect().await?;
+        let host = self.scope.connect().await?;
         let mut before = count();
         let Some(pause) = self.args.watch else {
-            let status = self.look(&systemd, &mut before).await.map_err(stopped)?;
+            let status = self.look(&host, &mut before).await.map_err(stopped)?;
             print(&self.shown(&status))?;
             return Ok(exit_code::DONE);
         };
@@ -70,7 +74,7 @@ impl Command<'_> {
                 _ = tokio::signal::ctrl_c() => return Ok(exit_code::DONE),
                 status = async {
                     next.tick().await;
-                    self.look(&systemd, &mut before).await
+                    self.look(&host, &mut before).await
                 } => status.map_err(stopped)?,
             };
             let shown = self.shown(&status);
@@ -92,12 +96,8 @@ impl Command<'_> {
         }
     }
 
-    async fn look(
-        &self,
-        systemd: &crate::host::systemd::Systemd,
-        before: &mut Counted,
-    ) -> Result<Status, Failure> {
-        let looking = Looking::start(systemd);
+    async fn look(&self, host: &AnyHost, before: &mut Counted) -> Result<Status, Failure> {
+        let looking = Looking::start(host);
         let (state, runtime) = (self.scope.state(), self.scope.runtime());
         let records = Records {
             state: &state,
@@ -110,6 +110,10 @@ impl Command<'_> {
         let wanted = |name: &str| {
             self.args.services.is_empty() || self.args.services.iter().any(|known| known == name)
         };
+        let reports = match host {
+            AnyHost::Launcher(launcher) => launcher.units(&[]).await?,
+            AnyHost::Systemd(_) => Vec::new(),
+        };
         let mut seen: Vec<(Subject, Beside)> = Vec::new();
         for service in &self.model.services {
             if wanted(service.name.as_str()) {
@@ -117,6 +121,8 @@ impl Command<'_> {
                 let link = service.release.as_ref();
                 let mut beside = Beside {
                     records_unread: unread.is_some(),
+                    tool: host.tool(),
+                    units: units_of(&reports, &service.name),
                     release: link.and_then(|release| current_release(&release.root)),
                     ..Beside::default()
                 };
@@ -137,7 +143,7 @@ impl Command<'_> {
             if wanted(foreign.name.as_str()) {
                 let unit = looking.service_unit(&foreign.unit).await?;
                 let health = match &foreign.health {
-                    Some(health) => Some(ask_health(health, &unit.state).await.text),
+                    Some(health) => Some(ask_health(health, &unit.state, host.tool()).await.text),
                     None => None,
                 };
                 let subject = Subject {
@@ -184,12 +190,22 @@ impl Command<'_> {
     }
 
     async fn manager(&self, looking: &Looking<'_>) -> String {
-        let whose = match self.scope {
+        let whose = match &self.scope {
             Scope::User { .. } => "services of this user",
             Scope::System | Scope::Image(_) => "services of this machine",
+            Scope::Launcher(_) => "services of a launcher",
         };
         format!("{whose}: {}", looking.manager().await)
     }
+}
+
+/// Those of a service, without its sockets and without what rests.
+fn units_of(reports: &[UnitReport], service: &Name) -> Vec<UnitStatus> {
+    let own = reports.iter().filter(|report| {
+        let is_socket = report.state.unit.as_str().ends_with(".socket");
+        report.service == *service && !is_socket && report.state.active != Active::Inactive
+    });
+    own.map(UnitStatus::of).collect()
 }
 
 fn count() -> Counted {

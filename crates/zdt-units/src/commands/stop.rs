@@ -3,8 +3,7 @@
 use super::carry_out::Call;
 use super::operation::runtime;
 use super::restart::{PARALLEL, find, names};
-use super::scope::Scope;
-use super::{Failed, config_file};
+use super::{Failed, scope};
 use crate::cli::{ChangeArgs, StopArgs};
 use crate::order::Order;
 use crate::plan::Operation;
@@ -18,7 +17,7 @@ pub(super) fn start(args: &StopArgs) -> Result<u8, Failed> {
 }
 
 fn run(args: &StopArgs, operation: &Operation) -> Result<u8, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, args.user, &args.control)?;
     let names = names(&read.model, &args.services)?;
     // Units of others are not ours to stop.
     let own = args
@@ -26,7 +25,6 @@ fn run(args: &StopArgs, operation: &Operation) -> Result<u8, Failed> {
         .iter()
         .map(|name| find(&read.model, name).map(|_| ()));
     own.collect::<Result<(), Failed>>()?;
-    let scope = Scope::of(args.user)?;
     let change = ChangeArgs::of_stop(args);
     runtime()?.block_on(async {
         let mut call = Call::new(&read.model, &scope, &change)?;
@@ -48,6 +46,7 @@ fn run(args: &StopArgs, operation: &Operation) -> Result<u8, Failed> {
 async fn all(call: &Call<'_>, order: &Order<'_>, operation: &Operation) -> Result<u8, Failed> {
     let mut host = call.scope.connect().await?;
     let guard = call.guard(order, operation).await?;
+    call.catch_up(&mut host).await?;
     let mut planned = Vec::new();
     for part in &order.parts {
         let observed = call.observe(&mut host, *part).await?;

@@ -50,7 +50,9 @@ async fn uninstall(
 ) -> Result<u8, Failed> {
     let mut systemd = match scope {
         Scope::Image(_) => None,
-        Scope::System | Scope::User { .. } => Some(scope.connect().await?),
+        Scope::System | Scope::User { .. } | Scope::Launcher(_) => {
+            Some(scope.connect_systemd().await?)
+        }
     };
     let units: Vec<UnitName> = names.iter().map(UnitName::service).collect();
     let place = scope.place();

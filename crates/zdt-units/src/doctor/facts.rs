@@ -8,10 +8,13 @@ use crate::install::Drift;
 use crate::model::{Address, UnitName};
 use crate::observe::UnitState;
 use crate::sockets::Queue;
+use crate::tool::Tool;
 
 /// Everything that was looked at, and what could not be.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
+    /// Whom the units belong to.
+    pub tool: Tool,
     pub subjects: Vec<Subject>,
     pub machine: Machine,
     pub drift: Vec<Drift>,

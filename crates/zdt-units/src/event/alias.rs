@@ -68,6 +68,7 @@ mod tests {
             steps: Vec::new(),
             rollback: Vec::new(),
             dry_run,
+            manager: crate::tool::Tool::default(),
         }
     }
 

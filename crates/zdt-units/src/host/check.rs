@@ -16,12 +16,13 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::Failure;
 use super::ask::{self, Question};
 use super::ready::{Answer, Next, Streak, Wanted};
-use super::{Failure, journal_hint};
 use crate::event::EventKind;
 use crate::model::{Health, Probe, Reach, UnitName, span};
 use crate::observe::{Active, Instance, UnitState};
+use crate::tool::Tool;
 
 /// Several processes accept from one socket. Who asks several times, a little
 /// apart, gives each of them its chance: of those who ask at the same moment
@@ -61,9 +62,11 @@ pub(super) struct Unwell {
     pub(super) instance: Option<Instance>,
 }
 
-/// Waits for what `check` asks for; `look` is what the manager says of the unit.
+/// Waits for what `check` asks for; `look` is what the manager says of the unit, and `tool` is that
+/// of whoever looks on.
 pub(super) async fn until_well(
     check: Check<'_>,
+    tool: Tool,
     look: impl AsyncFn() -> Result<UnitState, Failure>,
     tell: &mut dyn FnMut(EventKind),
 ) -> Result<(), Unwell> {
@@ -80,7 +83,7 @@ pub(super) async fn until_well(
     };
     let state = look().await.map_err(unread)?;
     if health.probe != Probe::Active && state.is_stopped() {
-        return Err(unread(not_running(&state)));
+        return Err(unread(not_running(&state, tool)));
     }
     let instance = state.instance;
     let (good, most_bad, before) = match patience {
@@ -98,8 +101,8 @@ pub(super) async fn until_well(
         probe: &health.probe,
     });
     let hint = match patience {
-        Patience::Starting { .. } => journal_hint(unit),
-        Patience::Running => format!("{}; `--force` goes on all the same", journal_hint(unit)),
+        Patience::Starting { .. } => tool.see(unit),
+        Patience::Running => format!("{}; `--force` goes on all the same", tool.see(unit)),
     };
     let unwell = |reason: String, output: Vec<String>| Unwell {
         failure: Failure::new(reason).hint(hint.clone()).output(output),
@@ -114,7 +117,7 @@ pub(super) async fn until_well(
             .attempt_timeout
             .min(end.saturating_duration_since(asked));
         let answers = match health.probe {
-            Probe::Active => vec![by_manager(&look().await.map_err(unread)?)],
+            Probe::Active => vec![by_manager(&look().await.map_err(unread)?, tool)],
             _ => {
                 let ask = async |turn| {
                     sleep(APART * turn).await;
@@ -167,20 +170,20 @@ pub(super) async fn until_well(
 }
 
 /// What one question says; `state` is what the manager says of the unit.
-pub(super) async fn once(probe: &Probe, limit: Duration, state: &UnitState) -> Answer {
+pub(super) async fn once(probe: &Probe, limit: Duration, state: &UnitState, tool: Tool) -> Answer {
     match probe {
-        Probe::Active => by_manager(state),
+        Probe::Active => by_manager(state, tool),
         _ => attempt(probe, limit).await.0,
     }
 }
 
-pub(super) fn not_running(state: &UnitState) -> Failure {
+pub(super) fn not_running(state: &UnitState, tool: Tool) -> Failure {
     let unit = &state.unit;
     Failure::new(format!(
         "`{unit}` is {} ({}) and has no main process",
         state.active, state.sub
     ))
-    .hint(journal_hint(unit))
+    .hint(tool.see(unit))
 }
 
 fn gone(unit: &UnitName, was: Option<&Instance>, now: &UnitState) -> String {
@@ -194,10 +197,10 @@ fn gone(unit: &UnitName, was: Option<&Instance>, now: &UnitState) -> String {
     }
 }
 
-fn by_manager(state: &UnitState) -> Answer {
+fn by_manager(state: &UnitState, tool: Tool) -> Answer {
     match state.active {
         Active::Active | Active::Reloading => Answer::default(),
-        other => Answer::wrong(format!("systemd says {other} ({})", state.sub)),
+        other => Answer::wrong(format!("{} says {other} ({})", tool.manager(), state.sub)),
     }
 }
 

@@ -16,12 +16,14 @@ use std::time::Duration;
 use self::files::{broken_off, is_locked, release_seen};
 pub use self::files::{current_release, disk, machine};
 
-use super::systemd::Systemd;
+use super::Host as _;
+use super::any::AnyHost;
 use super::{Failure, check, diag, listeners};
 use crate::doctor::{Process, ServiceUnit, SocketUnit, Subject, Unseen, Wished};
 use crate::model::{Address, Health, Service, Strategy, UnitName};
 use crate::observe::{Active, Claim, Load, UnitState, Watched};
 use crate::sockets::Sockets;
+use crate::tool::Tool;
 
 /// How long an answer of a health endpoint is waited for.
 const HEALTH_LIMIT: Duration = Duration::from_millis(300);
@@ -29,7 +31,7 @@ const HEALTH_LIMIT: Duration = Duration::from_millis(300);
 /// One look at everything.
 #[derive(Debug)]
 pub struct Looking<'a> {
-    systemd: &'a Systemd,
+    host: &'a AnyHost,
     sockets: Sockets,
     /// Inodes that the manager has open; `None` where that may not be seen.
     held: Option<BTreeSet<u64>>,
@@ -55,9 +57,9 @@ pub struct Records<'a> {
 }
 
 impl<'a> Looking<'a> {
-    pub fn start(systemd: &'a Systemd) -> Self {
+    pub fn start(host: &'a AnyHost) -> Self {
         let sockets = diag::sockets();
-        let manager = systemd.manager_pid();
+        let manager = host.manager_pid();
         let held = socket_inodes(manager).map(|inodes| inodes.into_iter().collect());
         let mut unseen = Vec::new();
         if held.is_none() {
@@ -73,7 +75,7 @@ impl<'a> Looking<'a> {
             fix: "run it as root, outside of a sandbox".to_owned(),
         }));
         Self {
-            systemd,
+            host,
             sockets,
             held,
             others: Vec::new(),
@@ -83,8 +85,8 @@ impl<'a> Looking<'a> {
 
     /// Looks at the other socket units of the machine too, for those with the same address.
     pub async fn among_others(mut self) -> Result<Self, Failure> {
-        for unit in self.systemd.matching("*.socket").await {
-            let (socket, is_here) = self.systemd.socket_facts(&unit).await?;
+        for unit in self.host.sockets().await {
+            let (socket, is_here) = self.host.socket_facts(&unit).await?;
             let counts = socket.state.active != Active::Inactive || socket.file_state == "enabled";
             if counts && is_here && socket.state.load == Load::Loaded {
                 self.others.push((unit, socket.addresses));
@@ -102,7 +104,7 @@ impl<'a> Looking<'a> {
         let watched = Watched::of(service);
         let standby = UnitName::standby(&service.name);
         let mut services = vec![self.service_unit(&watched.service).await?];
-        for unit in self.systemd.others(&watched).await {
+        for unit in self.host.others(&watched).await? {
             let mut seen = self.service_unit(&unit).await?;
             seen.is_standby = unit == standby;
             services.push(seen);
@@ -123,7 +125,9 @@ impl<'a> Looking<'a> {
         }
         let serving = services.iter().find(|unit| unit.state.serves());
         let answered = match (&service.health, serving) {
-            (Some(health), Some(unit)) => Some(ask_health(health, &unit.state).await),
+            (Some(health), Some(unit)) => {
+                Some(ask_health(health, &unit.state, self.host.tool()).await)
+            }
             _ => None,
         };
         let unhealthy = answered.as_ref().filter(|answer| !answer.is_well);
@@ -182,9 +186,8 @@ impl<'a> Looking<'a> {
     }
 
     pub async fn service_unit(&self, unit: &UnitName) -> Result<ServiceUnit, Failure> {
-        let (mut seen, group) = self.systemd.service_facts(unit).await?;
+        let (mut seen, mut pids) = self.host.service_facts(unit).await?;
         seen.process = seen.state.instance.as_ref().map(|instance| {
-            let mut pids = processes(&group);
             pids.insert(instance.pid);
             let sockets: Option<Vec<Vec<u64>>> =
                 pids.iter().map(|pid| socket_inodes(*pid)).collect();
@@ -202,7 +205,7 @@ impl<'a> Looking<'a> {
         unit: &UnitName,
         wanted: Option<Vec<Address>>,
     ) -> Result<SocketUnit, Failure> {
-        let (mut seen, is_here) = self.systemd.socket_facts(unit).await?;
+        let (mut seen, is_here) = self.host.socket_facts(unit).await?;
         if let Some(wanted) = wanted {
             seen.addresses = wanted;
         }
@@ -240,7 +243,7 @@ impl<'a> Looking<'a> {
 
     /// Who was asked.
     pub async fn manager(&self) -> String {
-        self.systemd.describe().await
+        self.host.describe().await
     }
 }
 
@@ -267,7 +270,7 @@ fn comm(pid: u32) -> Option<String> {
 }
 
 /// Those of the group itself; groups below it are the program's own.
-fn processes(group: &str) -> BTreeSet<u32> {
+pub(super) fn processes(group: &str) -> BTreeSet<u32> {
     let path = format!("/sys/fs/cgroup{group}/cgroup.procs");
     let text = match group.is_empty() {
         true => String::new(),
@@ -292,8 +295,8 @@ fn socket_inodes(pid: u32) -> Option<Vec<u64>> {
 }
 
 /// One question to `state`, and not much patience.
-pub async fn ask_health(health: &Health, state: &UnitState) -> Answered {
-    let answer = check::once(&health.probe, HEALTH_LIMIT, state).await;
+pub async fn ask_health(health: &Health, state: &UnitState, tool: Tool) -> Answered {
+    let answer = check::once(&health.probe, HEALTH_LIMIT, state, tool).await;
     Answered {
         is_well: answer.wrong.is_none(),
         text: answer.wrong.unwrap_or_else(|| "ok".to_owned()),

@@ -1,5 +1,6 @@
 //! All effects. A host observes and performs; it never decides what comes next.
 
+pub mod any;
 mod ask;
 mod beside;
 mod check;
@@ -14,7 +15,9 @@ pub mod launcher;
 mod listeners;
 pub mod lock;
 pub mod look;
+mod newer;
 mod open_socket;
+mod prove;
 mod ready;
 pub mod record;
 pub mod releases;
@@ -28,9 +31,9 @@ use std::io::{self, ErrorKind};
 use std::path::Path;
 
 use crate::event::EventKind;
-use crate::model::UnitName;
 use crate::observe::{Observed, Watched};
 use crate::plan::Action;
+use crate::tool::Tool;
 
 /// A service manager that can carry out the steps of a plan.
 #[expect(
@@ -38,6 +41,11 @@ use crate::plan::Action;
     reason = "one task drives a host from start to end, so the futures need not be Send"
 )]
 pub trait Host {
+    /// What a person mends with what it did not do.
+    fn tool(&self) -> Tool {
+        Tool::default()
+    }
+
     /// Reads the state of `watched` and changes nothing.
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure>;
 
@@ -121,11 +129,6 @@ impl Failure {
             None => self.hint(hint),
         }
     }
-}
-
-/// Where to read on about a unit.
-fn journal_hint(unit: &UnitName) -> String {
-    format!("see `journalctl --unit {unit}`")
 }
 
 impl fmt::Display for Failure {

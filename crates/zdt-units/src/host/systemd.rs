@@ -16,7 +16,6 @@ mod job;
 mod journal;
 mod overlap;
 mod private;
-mod prove;
 mod unit;
 
 use std::collections::HashMap;
@@ -30,13 +29,13 @@ use zbus::connection::Builder;
 use zbus::{Connection, DynamicType, Message, OwnedObjectPath, OwnedVariant};
 
 pub use self::hold::Hold;
-use self::prove::Before;
-use super::check::{Check, Patience};
+use super::prove::{self, Manager};
 use super::{Failure, Host};
 use crate::event::EventKind;
 use crate::model::UnitName;
-use crate::observe::{Observed, Watched};
+use crate::observe::{Instance, Observed, UnitState, Watched};
 use crate::plan::Action;
+use crate::tool::Tool;
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
@@ -206,8 +205,10 @@ impl Systemd {
         };
         let mut sockets = Vec::new();
         for socket in &watched.sockets {
-            let state = within(self.socket_state(socket)).await;
-            sockets.push(read(&socket.unit, state)?);
+            let state = timeout(CALL_LIMIT, prove::socket_state(self, socket)).await;
+            let silent = || unread(&socket.unit, &zbus::Error::Failure("no answer".to_owned()));
+            let state = state.unwrap_or_else(|_| Err(silent()));
+            sockets.push(state.map_err(Failure::without_effect)?);
         }
         let files = match &watched.keeps {
             Some(place) => Some(self.unit_files(watched, place).await?),
@@ -264,46 +265,32 @@ impl Host for Systemd {
             Action::CloseSockets { units, sockets, .. } => {
                 self.end(&[&sockets[..], units].concat(), tell).await
             }
-            Action::StayUp { units, time } => self.stay_up(units, *time).await,
-            Action::ConfirmInstance {
-                unit,
-                before,
-                sockets,
-            } => {
-                let before = before.as_ref().map_or(Before::Nothing, Before::Restart);
-                self.confirm(unit, before, sockets, tell).await
-            }
-            Action::ConfirmReload {
-                unit,
-                before,
-                sockets,
-            } => {
+            Action::ConfirmReload { unit, before, .. } => {
                 self.await_handover(unit, before).await?;
-                let before = Before::Reload(before);
-                self.confirm(unit, before, sockets, tell).await
+                prove::perform(self, action, tell).await
             }
-            Action::AwaitReady {
-                unit,
-                before,
-                health,
-            } => {
-                let before = before.as_ref();
-                let check = Check {
-                    unit,
-                    health,
-                    patience: Patience::Starting { before },
-                };
-                self.check(check, tell).await
-            }
-            Action::CheckHealth { unit, health } => {
-                let check = Check {
-                    unit,
-                    health,
-                    patience: Patience::Running,
-                };
-                self.check(check, tell).await
-            }
+            Action::StayUp { .. }
+            | Action::ConfirmInstance { .. }
+            | Action::AwaitReady { .. }
+            | Action::CheckHealth { .. } => prove::perform(self, action, tell).await,
         }
+    }
+}
+
+impl Manager for Systemd {
+    const TOOL: Tool = Tool::Systemctl;
+
+    async fn state_of(&self, unit: &UnitName) -> Result<UnitState, Failure> {
+        self.state(unit).await.map_err(|error| unread(unit, &error))
+    }
+
+    async fn heard(
+        &self,
+        failure: Failure,
+        unit: &UnitName,
+        instance: Option<&Instance>,
+    ) -> Failure {
+        self.last_words(failure, unit, instance).await
     }
 }
 

@@ -7,6 +7,7 @@ use super::change::crossed;
 use super::{Operation, Request};
 use crate::model::{AbsolutePath, Name, Reach, ReleaseName, Strategy, Task, UnitName};
 use crate::observe::{Active, Load, Observed, UnitState};
+use crate::tool::Tool;
 
 /// Why there is no plan; never empty.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -239,6 +240,34 @@ fn closed(socket: &UnitState, service: &UnitState) -> Refusal {
 }
 
 impl Refusal {
+    /// The same of the units of another manager.
+    pub fn message(&self, tool: Tool) -> String {
+        match self {
+            Self::NotLoaded { unit, .. } if tool == Tool::Launcher => {
+                format!("the launcher has no unit `{unit}`")
+            }
+            _ => self.to_string(),
+        }
+    }
+
+    /// The exact command for the units of another manager.
+    pub fn hint_for(&self, tool: Tool) -> String {
+        let command = tool.command();
+        match self {
+            _ if tool != Tool::Launcher => self.hint(),
+            Self::NotLoaded { .. } | Self::NeedsReload { .. } => {
+                "`zdt-units restart` lets the launcher read `zdt.toml`".to_owned()
+            }
+            Self::PortClosed { socket, .. } => {
+                format!(
+                    "`{command} restart {socket}` opens it again, and refuses clients meanwhile"
+                )
+            }
+            Self::SocketClosed { socket, .. } => format!("open it with `{command} start {socket}`"),
+            _ => self.hint(),
+        }
+    }
+
     /// The exact command, and what it does where that is not plain.
     pub fn hint(&self) -> String {
         match self {

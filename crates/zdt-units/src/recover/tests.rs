@@ -5,6 +5,7 @@ use crate::model::{Model, ReleaseName, Service, UnitName};
 use crate::observe::{Active, Instance, Watched};
 use crate::plan::Options;
 use crate::release::{Mark, ReleaseLink};
+use crate::tool::Tool;
 
 const STANDBY: &str = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\nhealth = {}\nstrategy = \"standby\"\n";
 
@@ -227,13 +228,13 @@ fn only_what_changed_processes_alone_lets_another_restart_begin() {
 fn without_a_record_what_is_off_is_told_with_its_command() {
     let model = model();
     let service = &model.services[0];
-    assert_eq!(off(service, &healthy(service)), []);
+    assert_eq!(off(service, &healthy(service), Tool::default()), []);
     let mut observed = healthy(service);
     observed.beside[0] = running(&observed.beside[0].unit);
     observed.sockets[0].active = Active::Failed;
     observed.sockets[0].result = "trigger-limit-hit".to_owned();
     observed.service = UnitState::stopped(observed.service.unit);
-    let off: String = off(service, &observed)
+    let off: String = off(service, &observed, Tool::default())
         .iter()
         .map(|off| format!("{}\n  {}\n", off.what, off.command))
         .collect();

@@ -6,6 +6,7 @@ use crate::event::{Event, EventKind, Left, Outcome, Phase};
 use crate::model::span;
 use crate::observe::Active;
 use crate::plan::headline;
+use crate::tool::Tool;
 
 /// The lines for one event; many events need none.
 pub fn lines(event: &Event) -> String {
@@ -42,13 +43,18 @@ fn lines_at(event: &Event, at: &str) -> String {
             release,
             strategy,
             notes,
+            manager,
             ..
         } => {
+            let by = match manager {
+                Tool::Launcher => "by the launcher, ",
+                Tool::Systemctl | Tool::UserSystemctl => "",
+            };
             let (id, service) = (&event.restart_id, &event.service);
             let what = headline(operation, service, release.as_deref());
             let mut out = match strategy.as_str() {
-                "foreign" => format!("{what} (id {id})\n"),
-                _ => format!("{what} (strategy `{strategy}`, id {id})\n"),
+                "foreign" => format!("{what} ({by}id {id})\n"),
+                _ => format!("{what} (strategy `{strategy}`, {by}id {id})\n"),
             };
             for note in notes {
                 out.push_str(&format!("note: {note}\n"));
@@ -128,9 +134,10 @@ fn lines_at(event: &Event, at: &str) -> String {
             standby_limit_ms,
             sockets,
             companions,
+            manager,
         } => {
             let how = left(service, beside, companions, sockets);
-            how + &what_to_do(service, beside, *standby_limit_ms, sockets)
+            how + &what_to_do(service, beside, *standby_limit_ms, sockets, *manager)
         }
         EventKind::ByHand { commands } => {
             let lines: Vec<String> = commands
@@ -213,40 +220,58 @@ fn is_open(socket: &Left) -> bool {
     socket.active == Active::Active && socket.refused.is_empty()
 }
 
-fn what_to_do(service: &Left, beside: &[Left], limit: Option<u64>, sockets: &[Left]) -> String {
+fn what_to_do(
+    service: &Left,
+    beside: &[Left],
+    limit: Option<u64>,
+    sockets: &[Left],
+    tool: Tool,
+) -> String {
     let unit = &service.unit;
     let closed = !sockets.iter().all(is_open);
+    let command = tool.command();
+    let logs = |unit: &str| tool.logs(unit);
     match (closed, beside, service.active) {
-        (false, [standby], _) if !unit.contains('@') => by_standby(service, standby, limit),
-        (false, [_, ..], _) => by_instances(service, beside),
+        (false, [standby], _) if !unit.contains('@') => by_standby(service, standby, limit, tool),
+        (false, [_, ..], _) => by_instances(service, beside, tool),
         (true, ..) => format!(
-            "\nclients are refused. see `journalctl --unit {unit}`, mend it, then \
-             `systemctl reset-failed {unit}; systemctl restart {unit}`\n"
+            "\nclients are refused. see `{}`, mend it, then `{}`\n",
+            logs(unit),
+            tool.start_over(&[unit], unit)
         ),
         (false, [], Active::Active | Active::Reloading) if sockets.is_empty() => {
-            format!("\nsee `journalctl --unit {unit}` and `systemctl status {unit}`\n")
+            format!("\nsee `{}` and `{}`\n", logs(unit), tool.status(unit))
         }
         (false, [], _) if sockets.is_empty() => {
-            format!("\nsee `journalctl --unit {unit}`, mend it, then `systemctl restart {unit}`\n")
+            format!(
+                "\nsee `{}`, mend it, then `{command} restart {unit}`\n",
+                logs(unit)
+            )
         }
         (false, [], Active::Active | Active::Reloading) => format!(
-            "\nthe process accepts connections. see `journalctl --unit {unit}` and `systemctl status {unit}`\n"
+            "\nthe process accepts connections. see `{}` and `{}`\n",
+            logs(unit),
+            tool.status(unit)
         ),
         (false, [], _) => format!(
-            "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
-             `systemctl restart {unit}`\n"
+            "\nclients wait and are not refused. see `{}`, mend it, then `{command} restart {unit}`\n",
+            logs(unit)
         ),
     }
 }
 
-fn by_standby(service: &Left, standby: &Left, limit: Option<u64>) -> String {
+fn by_standby(service: &Left, standby: &Left, limit: Option<u64>, tool: Tool) -> String {
+    let command = tool.command();
     let (unit, other) = (&service.unit, &standby.unit);
     match (service.active, standby.active) {
-        (Active::Active, Active::Inactive | Active::Failed) => {
-            format!("\n`{unit}` serves. see `journalctl --unit {other}` and `--unit {unit}`\n")
-        }
+        (Active::Active, Active::Inactive | Active::Failed) => match tool {
+            Tool::Launcher => format!("\n`{unit}` serves. see `{}`\n", tool.logs(other)),
+            Tool::Systemctl | Tool::UserSystemctl => {
+                format!("\n`{unit}` serves. see `journalctl --unit {other}` and `--unit {unit}`\n")
+            }
+        },
         (Active::Active, _) => format!(
-            "\n`{unit}` serves, and so may `{other}`, which `systemctl stop {other}` ends\n"
+            "\n`{unit}` serves, and so may `{other}`, which `{command} stop {other}` ends\n"
         ),
         (_, Active::Active) => {
             let limit = limit.map(Duration::from_millis).map(span);
@@ -254,18 +279,19 @@ fn by_standby(service: &Left, standby: &Left, limit: Option<u64>) -> String {
                 format!("; it ends by itself {limit} after its start")
             });
             format!(
-                "\n`{other}` serves, so clients do not notice{limit}. see `journalctl --unit {unit}`, mend it, then\n\
-                 \x20 systemctl restart {unit}\n  systemctl stop {other}\n"
+                "\n`{other}` serves, so clients do not notice{limit}. see `{}`, mend it, then\n\
+                 \x20 {command} restart {unit}\n  {command} stop {other}\n",
+                tool.logs(unit)
             )
         }
         _ => format!(
-            "\nclients wait and are not refused. see `journalctl --unit {unit}`, mend it, then \
-             `systemctl restart {unit}`\n"
+            "\nclients wait and are not refused. see `{}`, mend it, then `{command} restart {unit}`\n",
+            tool.logs(unit)
         ),
     }
 }
 
-fn by_instances(first: &Left, others: &[Left]) -> String {
+fn by_instances(first: &Left, others: &[Left], tool: Tool) -> String {
     let all = || std::iter::once(first).chain(others);
     let serving = all().filter(|left| left.active == Active::Active).count();
     let name = first.unit.split('@').next().unwrap_or_default();
@@ -274,7 +300,11 @@ fn by_instances(first: &Left, others: &[Left]) -> String {
         some => format!("{some} of {} serve", all().count()),
     };
     format!(
-        "\n{clients}. see `journalctl --unit '{name}@*'`, mend it, then `zdt-units restart {name}`\n"
+        "\n{clients}. see `{}`, mend it, then `zdt-units restart {name}`\n",
+        match tool {
+            Tool::Launcher => tool.logs(name),
+            Tool::Systemctl | Tool::UserSystemctl => tool.logs(format_args!("'{name}@*'")),
+        }
     )
 }
 

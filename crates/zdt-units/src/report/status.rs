@@ -172,6 +172,13 @@ fn remarks(text: &mut String, service: &ServiceStatus, rate: Option<f64>) {
             "its queue holds {holds:.1} s at {rate:.0}/s, all new connections of this machine"
         ));
     }
+    let several = service.units.len() > 1;
+    for unit in &service.units {
+        remarks.extend(unit.text().map(|text| match several {
+            true => format!("`{}`: {text}", unit.unit),
+            false => text,
+        }));
+    }
     if !remarks.is_empty() {
         writeln!(text, "{}: {}", service.name, remarks.join("; ")).expect("a string takes all");
     }

@@ -6,25 +6,26 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::guard::{Guard, Wait};
-use super::super::scope::Scope;
-use super::super::{Failed, config_file, operation, restart};
+use super::super::{Failed, operation, restart, scope};
 use super::{about, say, tell};
 use crate::cli::VerifyArgs;
 use crate::event::{Event, EventKind, Outcome};
 use crate::execute::{Interrupts, Run, execute};
 use crate::exit_code;
-use crate::host::systemd::Systemd;
+use crate::host::any::AnyHost;
 use crate::model::Service as Described;
 use crate::observe::Active;
 use crate::probe::{Address, Target};
 use crate::report::human;
+use crate::tool::Tool;
 use crate::verify::result::{Host, PhaseKind, Subject, Verified};
 use crate::verify::{Options, Restarted, Restarts, judge, measure};
 
 /// A service, and who restarts it.
 struct Service<'a> {
     described: &'a Described,
-    host: Systemd,
+    host: AnyHost,
+    tool: Tool,
     /// From the first restart on.
     interrupts: Option<Interrupts>,
 }
@@ -34,14 +35,14 @@ pub(super) async fn verify(
     name: &str,
     options: &Options,
 ) -> Result<Verified, Failed> {
-    let read = config_file::read(&args.config)?;
+    let (read, scope) = scope::reach(&args.config, false, &args.control)?;
     let described = restart::find(&read.model, name)?;
-    let mut host = Scope::System.connect().await?;
+    let mut host = scope.connect().await?;
     let restart_id = operation::restart_id()?;
     let names = [&described.name];
-    let _guard = Guard::take(&Scope::System, &names, "verify", &restart_id, Wait::No).await?;
+    let _guard = Guard::take(&scope, &names, "verify", &restart_id, Wait::No).await?;
     if let Err(reasons) = restart::prepare(&mut host, described).await? {
-        let refused = EventKind::refused(&reasons);
+        let refused = EventKind::refused(&reasons, scope.tool());
         let event = Event::new(&restart_id, name, Duration::ZERO, refused);
         let _ = io::stderr().write_all(human::lines(&event).as_bytes());
         return Err(Failed::said(
@@ -54,11 +55,16 @@ pub(super) async fn verify(
     let mut service = Service {
         described,
         host,
+        tool: scope.tool(),
         interrupts: None,
     };
     let mut progress = |progress: crate::verify::Progress<'_>| tell(options, progress);
     let measured = measure(&target, options, &mut service, &mut progress).await;
-    let about = about(Subject::Service(name.to_owned()), Host::Systemd);
+    let by = match service.tool {
+        Tool::Launcher => Host::Supervisor,
+        Tool::Systemctl | Tool::UserSystemctl => Host::Systemd,
+    };
+    let about = about(Subject::Service(name.to_owned()), by);
     Ok(judge(about, options, measured, Vec::new()))
 }
 
@@ -108,7 +114,7 @@ impl Service<'_> {
         let run = Run {
             plan: &plan,
             restart_id: &restart_id,
-            systemctl: "systemctl",
+            systemctl: self.tool.command(),
             interrupts,
         };
         let executing = began.elapsed();

@@ -112,7 +112,7 @@ impl Place {
 
     /// Where events are written.
     pub fn log(&self) -> PathBuf {
-        self.state.join("log")
+        log(&self.state)
     }
 
     /// What the launcher itself says, where it runs in the background.
@@ -127,6 +127,17 @@ impl Place {
         }
         Ok(())
     }
+}
+
+/// Where the launcher whose state is there writes events.
+pub fn log(state: &Path) -> PathBuf {
+    state.join("log")
+}
+
+/// Where those who change its services keep each other away. Not in a directory that is another one for each user who
+/// may ask.
+pub fn locks(state: &Path) -> PathBuf {
+    state.join("locks")
 }
 
 /// The path of a `zdt.toml` as its launcher is known by it: absolute, and with its links, because `current` leads

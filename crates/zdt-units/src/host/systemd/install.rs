@@ -9,7 +9,7 @@ use zbus::OwnedObjectPath;
 use super::unit::{SERVICE, SOCKET, UNIT, text, value};
 use super::{MANAGER, PATH, Properties, Systemd, unread, within};
 use crate::event::EventKind;
-use crate::host::{Failure, files, open_socket};
+use crate::host::{Failure, files, open_socket, prove};
 use crate::install::Loaded;
 use crate::model::UnitName;
 use crate::observe::{Active, Load, WatchedSocket};
@@ -147,9 +147,10 @@ impl Systemd {
         unit: &UnitName,
         socket: Option<&WatchedSocket>,
     ) -> zbus::Result<Loaded> {
+        let state = self.state(unit).await?;
         let state = match socket {
-            Some(socket) => self.socket_state(socket).await?,
-            None => self.state(unit).await?,
+            Some(socket) => prove::with_refused(state, socket).await,
+            None => state,
         };
         let object = self.object(unit).await?;
         let general = self.properties(object.as_str(), UNIT).await?;

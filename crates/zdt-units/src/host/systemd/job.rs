@@ -9,7 +9,8 @@ use zbus::{DBusError, MatchRule, Message, MessageStream, OwnedObjectPath};
 use super::unit::text;
 use super::{MANAGER, NAME, PATH, PROPERTIES, Properties, Systemd};
 use crate::event::EventKind;
-use crate::host::{Failure, journal_hint};
+use crate::host::Failure;
+use crate::host::prove::Manager as _;
 use crate::model::UnitName;
 use crate::observe::Active;
 
@@ -129,7 +130,8 @@ impl Systemd {
                 Err(_) => format!("job result `{result}`"),
             },
         };
-        let failure = Failure::new(format!("`{unit}` {otherwise}: {why}")).hint(journal_hint(unit));
+        let failure =
+            Failure::new(format!("`{unit}` {otherwise}: {why}")).hint(Self::TOOL.see(unit));
         match result {
             "failed" | "timeout" => self.heard(failure, unit, None).await,
             // It did not run.

@@ -34,7 +34,7 @@ struct Run {
 
 impl Systemd {
     /// `failure`, with what `unit` said last in the run that `instance` is, or else in its latest one.
-    pub(super) async fn heard(
+    pub(super) async fn last_words(
         &self,
         failure: Failure,
         unit: &UnitName,
@@ -49,7 +49,7 @@ impl Systemd {
         };
         let mut output = failure.output.clone();
         if let Some(run) = run.filter(|run| !run.invocation.is_empty()) {
-            output.extend(last_words(unit, &run).await);
+            output.extend(said(unit, &run).await);
         }
         failure.output(output)
     }
@@ -68,7 +68,7 @@ impl Systemd {
 }
 
 /// At most ten lines, or why there are none to be had.
-async fn last_words(unit: &UnitName, run: &Run) -> Vec<String> {
+async fn said(unit: &UnitName, run: &Run) -> Vec<String> {
     let matches = matches(unit, run);
     let said = timeout(LIMIT, async {
         // What was written a moment ago may not be in the journal yet. Only root may ask for that.

@@ -1,22 +1,20 @@
 //! What strategies with more than one process ask of the manager.
 
 use std::cell::RefCell;
-use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use tokio::time::{Instant as Moment, sleep, sleep_until};
+use tokio::time::sleep;
 
 use super::unit::{SERVICE, UNIT, text, value};
 use super::{MANAGER, PATH, Systemd, unread};
 use crate::event::EventKind;
-use crate::host::{Failure, journal_hint, kept};
+use crate::host::newer::{changed, is_newer};
+use crate::host::prove::{self, number};
+use crate::host::{Failure, handover, kept};
 use crate::model::UnitName;
 use crate::observe::{Instance, UnitCopy, UnitFiles, Watched};
-
-/// How often a process that has to stay up is looked at.
-const LOOK: Duration = Duration::from_millis(500);
 
 /// The release from which `ExecReload=` ends a reload. 257 waits and 262 does not.
 const HASTY: u32 = 258;
@@ -120,8 +118,30 @@ impl Systemd {
         let own = own.map_err(|error| unread(unit, &error))?;
         let waited = text(&own, "Type") == "notify-reload"
             || self.release().await.is_some_and(|release| release < HASTY);
-        while !waited && self.running(unit).await?.pid == before.pid {
+        while !waited && prove::running(self, unit).await?.pid == before.pid {
             sleep(SOON).await;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn close_untaken(
+        &self,
+        unit: &UnitName,
+        tell: &mut dyn FnMut(EventKind),
+    ) -> Result<(), Failure> {
+        let pid = prove::running(self, unit).await?.pid;
+        match handover::close_untaken(pid) {
+            Ok(connections) => tell(EventKind::Untaken {
+                unit: unit.to_string(),
+                pid,
+                connections,
+            }),
+            // A user whom the manager obeys need not be one who may look into its processes.
+            Err(error) => tell(EventKind::Note {
+                text: format!(
+                    "failed to look into process {pid} for connections that it did not take: {error}"
+                ),
+            }),
         }
         Ok(())
     }
@@ -167,69 +187,7 @@ impl Systemd {
         }
         Ok(())
     }
-
-    pub(super) async fn stay_up(&self, units: &[UnitName], time: Duration) -> Result<(), Failure> {
-        let end = Moment::now() + time;
-        let mut instances = Vec::new();
-        for unit in units {
-            instances.push(self.running(unit).await?);
-        }
-        loop {
-            let last = Moment::now() + LOOK >= end;
-            sleep_until(end.min(Moment::now() + LOOK)).await;
-            for (unit, instance) in units.iter().zip(&instances) {
-                let now = self.running(unit).await?;
-                if now != *instance {
-                    let failure = Failure::new(format!(
-                        "process {} of `{unit}` did not stay up; now it is {}",
-                        instance.pid, now.pid
-                    ));
-                    let failure = failure.hint(journal_hint(unit));
-                    return Err(self.heard(failure, unit, Some(instance)).await);
-                }
-            }
-            if last {
-                return Ok(());
-            }
-        }
-    }
-}
-
-/// 3 for `shop@3.service`.
-fn number(unit: &UnitName) -> Option<u32> {
-    let (_, instance) = unit.as_str().strip_suffix(".service")?.split_once('@')?;
-    instance.parse().ok()
 }
 
 /// A command of a unit: its program, and much that does not matter here.
 type Command = (String, Vec<String>, bool, u64, u64, u64, u64, u32, i32, i32);
-
-/// Whether the program, or a link on the way to it, has changed since `began`.
-fn is_newer(program: &Path, began: u64) -> bool {
-    let links = program.ancestors().filter(|path| path.is_symlink());
-    let changed_after = |at: Option<u64>| at.is_some_and(|at| at > began);
-    links.into_iter().any(|link| {
-        changed_after(
-            std::fs::symlink_metadata(link)
-                .ok()
-                .as_ref()
-                .and_then(changed_at),
-        )
-    }) || changed_after(
-        std::fs::metadata(program)
-            .ok()
-            .as_ref()
-            .and_then(changed_at),
-    )
-}
-
-/// When the file, or its inode, was last changed, in microseconds since 1970.
-fn changed(path: &str) -> Option<u64> {
-    changed_at(&std::fs::metadata(path).ok()?)
-}
-
-fn changed_at(file: &std::fs::Metadata) -> Option<u64> {
-    let seconds = u64::try_from(file.ctime()).ok()?;
-    let nanoseconds = u64::try_from(file.ctime_nsec()).ok()?;
-    Some(seconds * 1_000_000 + nanoseconds / 1000)
-}

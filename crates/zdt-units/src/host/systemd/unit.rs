@@ -2,10 +2,9 @@
 
 use zbus::OwnedVariant;
 
-use super::super::ask;
 use super::{Properties, Systemd};
 use crate::model::UnitName;
-use crate::observe::{Active, Instance, Load, UnitState, WatchedSocket};
+use crate::observe::{Active, Instance, Load, UnitState};
 
 pub(super) const UNIT: &str = "org.freedesktop.systemd1.Unit";
 pub(super) const SERVICE: &str = "org.freedesktop.systemd1.Service";
@@ -28,20 +27,6 @@ impl Systemd {
             false => Properties::new(),
         };
         read(unit, &general, &own)
-    }
-
-    /// The state of a socket, and where it refuses connections although it
-    /// should not.
-    pub(super) async fn socket_state(&self, socket: &WatchedSocket) -> zbus::Result<UnitState> {
-        let mut state = self.state(&socket.unit).await?;
-        if state.active == Active::Active {
-            for reach in &socket.reach {
-                if ask::is_refused(reach).await {
-                    state.refused.push(reach.clone());
-                }
-            }
-        }
-        Ok(state)
     }
 }
 

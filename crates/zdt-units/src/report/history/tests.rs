@@ -17,6 +17,7 @@ fn ended(
         steps: Vec::new(),
         rollback: Vec::new(),
         dry_run: false,
+        manager: crate::tool::Tool::default(),
     };
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
     [

@@ -30,6 +30,7 @@ fn totals() -> Totals {
                 steps: Vec::new(),
                 rollback: Vec::new(),
                 dry_run: false,
+                manager: crate::tool::Tool::default(),
             },
         );
         tell("shop", seconds, EventKind::Finished { outcome });
