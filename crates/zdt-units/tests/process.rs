@@ -3,7 +3,6 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    clippy::zombie_processes,
     reason = "these tests are about processes, and their helpers are tests too"
 )]
 

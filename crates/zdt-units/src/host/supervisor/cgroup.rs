@@ -26,7 +26,9 @@ impl Cgroup {
     /// Nothing where it is not allowed. Each start has its own: another launcher may have a unit of the same name.
     pub(super) fn make(unit: &UnitName, invocation: &str) -> Option<Self> {
         let start = invocation.get(..8)?;
-        let path = own()?.join(format!("{unit}-{start}"));
+        let own = own()?;
+        sweep(&own, unit);
+        let path = own.join(format!("{unit}-{start}"));
         fs::create_dir(&path).ok()?;
         Some(Self { path })
     }
@@ -65,6 +67,17 @@ impl Drop for Cgroup {
     fn drop(&mut self) {
         // The kernel refuses while there are processes in it.
         let _ = fs::remove_dir(&self.path);
+    }
+}
+
+/// Removes those of earlier starts, whose last processes were still dying when they were dropped. The kernel refuses
+/// where anything is in one; who finds that its own is gone goes without.
+fn sweep(own: &Path, unit: &UnitName) {
+    let prefix = format!("{unit}-");
+    for entry in fs::read_dir(own).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(&prefix) {
+            let _ = fs::remove_dir(entry.path());
+        }
     }
 }
 

@@ -1,7 +1,5 @@
 //! The secrets of a process, as files that only its user can read: `$CREDENTIALS_DIRECTORY`.
 
-#![expect(clippy::disallowed_methods, reason = "hosts are where files are made")]
-
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, fchown};

@@ -52,9 +52,8 @@ impl Hook<'_> {
     /// Dropped, it is killed.
     pub async fn run(self) -> Result<(), HookFailed> {
         let name = self.name.to_owned();
-        let mut process = match self.start()? {
-            Some(process) => process,
-            None => return Err(HookFailed::Empty { name }),
+        let Some(mut process) = self.start()? else {
+            return Err(HookFailed::Empty { name });
         };
         let ended = timeout(self.limit, process.exited()).await;
         if ended.is_err() {
@@ -100,7 +99,7 @@ impl Hook<'_> {
             cgroup: None,
             shared: Vec::new(),
             output: self.output,
-            label: Some(self.name.to_owned()),
+            label: Some(self.name),
             outlives: false,
         };
         spawn.run().map(Some).map_err(failed)

@@ -229,9 +229,15 @@ impl Output {
     }
 
     /// Reads what `pid` prints, to its end.
-    pub(super) fn read(&self, pid: u32, ends: Vec<(OwnedFd, bool)>, label: Option<String>) {
+    pub(super) fn read(&self, pid: u32, ends: Vec<(OwnedFd, bool)>, label: Option<&str>) {
         for (pipe, error) in ends {
-            self.begin(pid, pipe, error, label.clone(), Splitter::default());
+            self.begin(
+                pid,
+                pipe,
+                error,
+                label.map(str::to_owned),
+                Splitter::default(),
+            );
         }
     }
 

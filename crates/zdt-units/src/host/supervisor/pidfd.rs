@@ -1,10 +1,5 @@
 //! One process that no other can be mistaken for: a descriptor of it, `pidfd_open(2)`, and what `/proc` says of it.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "hosts are where processes are looked at"
-)]
-
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;

@@ -3,11 +3,6 @@
 //! The first process of a group is collected last, when this is dropped: until then the kernel gives its number, which
 //! is that of the group too, to nobody else.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "hosts are where processes are looked at"
-)]
-
 use std::fs;
 use std::io::{self, ErrorKind, PipeReader, Read};
 use std::path::PathBuf;

@@ -283,7 +283,7 @@ pub(super) struct Spawn<'a> {
     pub(super) shared: Vec<OwnedFd>,
     pub(super) output: &'a Output,
     /// Before what it prints.
-    pub(super) label: Option<String>,
+    pub(super) label: Option<&'a str>,
     pub(super) outlives: bool,
 }
 
