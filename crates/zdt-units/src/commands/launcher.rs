@@ -42,13 +42,14 @@ pub(super) fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
         let launcher = Launcher::connect(&control).await.map_err(stopped)?;
         let before = launcher.about().clone();
         let asked = ask(&launcher, &Question::Upgrade { program }).await;
-        if asked.is_err() {
-            return done(asked);
-        }
+        // Where it worked, nobody was left to say so: the next program answers now.
         let launcher = Launcher::connect(&control).await.map_err(look_now)?;
         let now = launcher.about();
         if now.upgrades == before.upgrades && now.pid == before.pid {
-            return Err(look_now(Failure::new("the launcher is still what it was")));
+            return match asked {
+                Err(_) => done(asked),
+                Ok(()) => Err(look_now(Failure::new("the launcher is still what it was"))),
+            };
         }
         print(&format!(
             "the launcher (process {}) is zdt-units {} now\n",
