@@ -1,0 +1,141 @@
+//! What the kernel says of processes.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// What a process holds that it could lose count of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Cost {
+    /// By what they are: `socket`, `pipe`, `anon_inode:[eventpoll]`.
+    pub(super) descriptors: BTreeMap<String, usize>,
+    pub(super) threads: u64,
+    pub(super) children: usize,
+    /// Those of them that have ended and were not collected.
+    pub(super) zombies: usize,
+    /// Cgroups in its own.
+    pub(super) cgroups: usize,
+}
+
+impl Cost {
+    /// `mark` is in the names of all units of that launcher, and of no other.
+    pub(super) fn of(pid: u32, mark: &str) -> Self {
+        let children = children(pid);
+        let zombies = children.iter().filter(|&&pid| state(pid) == Some('Z'));
+        Self {
+            descriptors: descriptors(pid),
+            threads: status(pid, "Threads"),
+            zombies: zombies.count(),
+            children: children.len(),
+            cgroups: cgroups(pid, mark),
+        }
+    }
+}
+
+fn descriptors(pid: u32) -> BTreeMap<String, usize> {
+    let mut kinds = BTreeMap::new();
+    for entry in fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
+        // One may be closed meanwhile.
+        if let Ok(target) = fs::read_link(entry.unwrap().path()) {
+            let target = target.to_string_lossy().into_owned();
+            let kind = match target.split_once(":[") {
+                Some((kind @ ("socket" | "pipe"), _)) => kind.to_owned(),
+                _ => target,
+            };
+            *kinds.entry(kind).or_default() += 1;
+        }
+    }
+    kinds
+}
+
+/// Of all its threads.
+pub(super) fn children(pid: u32) -> Vec<u32> {
+    let of = |thread: &u32| fs::read_to_string(format!("/proc/{pid}/task/{thread}/children"));
+    let threads = threads(pid);
+    let lists: Vec<String> = threads
+        .iter()
+        .filter_map(|thread| of(thread).ok())
+        .collect();
+    let all = lists.iter().flat_map(|list| list.split_whitespace());
+    all.map(|pid| pid.parse().unwrap()).collect()
+}
+
+pub(super) fn threads(pid: u32) -> Vec<u32> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let names = tasks.map(|task| task.unwrap().file_name().into_string().unwrap());
+    names.map(|name| name.parse().unwrap()).collect()
+}
+
+/// `R`, `S`, `Z` and the like.
+pub(super) fn state(pid: u32) -> Option<char> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
+}
+
+/// Whether it runs; one that only waits to be collected does not.
+pub(super) fn is_alive(pid: u32) -> bool {
+    state(pid).is_some_and(|state| state != 'Z' && state != 'X')
+}
+
+/// A number of `/proc/PID/status`; kilobytes where it counts bytes.
+pub(super) fn status(pid: u32, key: &str) -> u64 {
+    number(
+        &fs::read_to_string(format!("/proc/{pid}/status")).unwrap(),
+        key,
+    )
+}
+
+fn number(status: &str, key: &str) -> u64 {
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix(key)?.strip_prefix(':'));
+    let line = line.unwrap_or_else(|| panic!("no `{key}` in `{status}`"));
+    line.split_whitespace().next().unwrap().parse().unwrap()
+}
+
+/// How often each thread went to sleep by itself, which is how often it had been woken up.
+pub(super) fn sleeps(pid: u32) -> BTreeMap<u32, u64> {
+    let of = |thread| {
+        let status = fs::read_to_string(format!("/proc/{pid}/task/{thread}/status")).unwrap();
+        (thread, number(&status, "voluntary_ctxt_switches"))
+    };
+    threads(pid).into_iter().map(of).collect()
+}
+
+fn cgroups(pid: u32, mark: &str) -> usize {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
+    let Some(own) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
+        return 0;
+    };
+    let Ok(entries) = fs::read_dir(Path::new("/sys/fs/cgroup").join(own)) else {
+        return 0;
+    };
+    let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| name.contains(mark)).count()
+}
+
+/// Ends the processes that were told of `directory` in their environment.
+pub(super) fn kill_those_with(directory: &Path) {
+    let directory = directory.to_str().unwrap().as_bytes();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
+        let is_told = environment
+            .windows(directory.len())
+            .any(|part| part == directory);
+        if is_told && pid != i32::try_from(std::process::id()).unwrap() {
+            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    }
+}
