@@ -15,6 +15,8 @@ mod abused;
 mod idle;
 #[path = "soak/init.rs"]
 mod init;
+#[path = "soak/killed.rs"]
+mod killed;
 #[path = "soak/launcher.rs"]
 mod launcher;
 #[path = "soak/load.rs"]
@@ -23,6 +25,8 @@ mod load;
 mod proc;
 #[path = "soak/restarts.rs"]
 mod restarts;
+#[path = "soak/upgrade.rs"]
+mod upgrade;
 
 use std::future::Future;
 use std::time::Duration;

@@ -21,6 +21,8 @@ use super::{LIMIT, PROGRAM, soon, until};
 pub(super) struct Launcher {
     pub(super) directory: TempDir,
     pub(super) services: Vec<Service>,
+    /// Of its processes, when it was killed.
+    pub(super) left: Vec<u32>,
     child: Option<Child>,
 }
 
@@ -52,6 +54,7 @@ impl Launcher {
         Self {
             directory,
             services,
+            left: Vec::new(),
             child: None,
         }
     }

@@ -11,6 +11,9 @@ use super::soon;
 
 const RATE: f64 = 1000.0;
 
+/// Connections that the clients of a service keep open.
+pub(super) const KEPT: usize = 16;
+
 /// Counters of each service, in the order of the services.
 #[derive(Clone)]
 pub(super) struct Clients(Vec<Live>);
@@ -46,7 +49,7 @@ pub(super) async fn during<T>(
             target: service.address.into(),
             streams: vec![
                 stream("new", Pattern::New),
-                stream("kept", Pattern::KeepAlive { connections: 16 }),
+                stream("kept", Pattern::KeepAlive { connections: KEPT }),
             ],
         };
         let stopped = ended(stopped.clone());

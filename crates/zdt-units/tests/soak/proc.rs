@@ -108,34 +108,43 @@ pub(super) fn sleeps(pid: u32) -> BTreeMap<u32, u64> {
 }
 
 fn cgroups(pid: u32, mark: &str) -> usize {
-    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    let Some(own) = text.lines().find_map(|line| line.strip_prefix("0::/")) else {
+    let read = |file: &str| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap();
+    let (cgroup, mounts) = (read("cgroup"), read("mountinfo"));
+    let own = cgroup.lines().find_map(|line| line.strip_prefix("0::/"));
+    // Before the dash: where it is mounted is the fifth field; after it: what it is.
+    let mounted = mounts.lines().find_map(|line| {
+        let (fields, kind) = line.split_once(" - ")?;
+        kind.starts_with("cgroup2 ")
+            .then(|| fields.split(' ').nth(4))?
+    });
+    let (Some(own), Some(mounted)) = (own, mounted) else {
         return 0;
     };
-    let Ok(entries) = fs::read_dir(Path::new("/sys/fs/cgroup").join(own)) else {
-        return 0;
-    };
+    let entries = fs::read_dir(Path::new(mounted).join(own)).unwrap();
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     names.filter(|name| name.contains(mark)).count()
 }
 
-/// Ends the processes that were told of `directory` in their environment.
+/// The apps of the launcher of `directory`, as their environment has it.
+pub(super) fn alive_with(directory: &Path) -> Vec<u32> {
+    let told = [b"ZDT_SOAK_IN=", directory.to_str().unwrap().as_bytes()].concat();
+    let pids = fs::read_dir("/proc").unwrap().flatten();
+    let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.filter(|pid| {
+        let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        let environment = read("environ");
+        environment
+            .split(|byte| *byte == 0)
+            .any(|word| word == told)
+            && read("cmdline").ends_with(b"\0demo-app\0")
+            && is_alive(*pid)
+    })
+    .collect()
+}
+
+/// Ends them.
 pub(super) fn kill_those_with(directory: &Path) {
-    let directory = directory.to_str().unwrap().as_bytes();
-    for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse().ok())
-        else {
-            continue;
-        };
-        let environment = fs::read(entry.path().join("environ")).unwrap_or_default();
-        let is_told = environment
-            .windows(directory.len())
-            .any(|part| part == directory);
-        if is_told && pid != i32::try_from(std::process::id()).unwrap() {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
-        }
+    for pid in alive_with(directory) {
+        let _ = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
     }
 }
