@@ -21,8 +21,6 @@ use super::{LIMIT, PROGRAM, soon, until};
 pub(super) struct Launcher {
     pub(super) directory: TempDir,
     pub(super) services: Vec<Service>,
-    /// Of its processes, when it was killed.
-    pub(super) left: Vec<u32>,
     child: Option<Child>,
 }
 
@@ -54,7 +52,6 @@ impl Launcher {
         Self {
             directory,
             services,
-            left: Vec::new(),
             child: None,
         }
     }

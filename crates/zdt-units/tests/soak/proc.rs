@@ -125,26 +125,28 @@ fn cgroups(pid: u32, mark: &str) -> usize {
     names.filter(|name| name.contains(mark)).count()
 }
 
-/// The apps of the launcher of `directory`, as their environment has it.
-pub(super) fn alive_with(directory: &Path) -> Vec<u32> {
-    let told = [b"ZDT_SOAK_IN=", directory.to_str().unwrap().as_bytes()].concat();
+/// The apps of the launcher of `directory`, and the service of each, as their environment has it.
+pub(super) fn alive_with(directory: &Path) -> Vec<(u32, String)> {
+    let told = format!("ZDT_SOAK_IN={}", directory.display());
     let pids = fs::read_dir("/proc").unwrap().flatten();
     let pids = pids.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    pids.filter(|pid| {
+    pids.filter_map(|pid| {
         let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        let environment = read("environ");
-        environment
-            .split(|byte| *byte == 0)
-            .any(|word| word == told)
-            && read("cmdline").ends_with(b"\0demo-app\0")
-            && is_alive(*pid)
+        let environment = String::from_utf8_lossy(&read("environ")).into_owned();
+        let mut words = environment.split('\0');
+        let is_own = words.clone().any(|word| word == told);
+        let service = words.find_map(|word| word.strip_prefix("ZDT_SERVICE="))?;
+        // Not yet the app: what becomes one ends if its launcher does.
+        let is_app =
+            read("cmdline").ends_with(b"demo-app\0") && !read("cmdline").starts_with(b"/proc");
+        (is_own && is_app && is_alive(pid)).then(|| (pid, service.to_owned()))
     })
     .collect()
 }
 
 /// Ends them.
 pub(super) fn kill_those_with(directory: &Path) {
-    for pid in alive_with(directory) {
+    for (pid, _) in alive_with(directory) {
         let _ = kill(Pid::from_raw(pid.try_into().unwrap()), Signal::SIGKILL);
     }
 }

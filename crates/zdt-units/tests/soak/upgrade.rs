@@ -68,9 +68,7 @@ async fn a_launcher_becomes_another_program_and_nobody_notices() {
 
 async fn upgrade(launcher: &Launcher, program: &Path) {
     let pid = launcher.pid();
-    launcher
-        .done(&["upgrade", program.to_str().unwrap()])
-        .await;
+    launcher.done(&["upgrade", program.to_str().unwrap()]).await;
     assert_eq!(launcher.about().unwrap().pid, pid);
 }
 
