@@ -431,7 +431,10 @@ impl Manager {
             .units
             .get(unit)
             .map(|known| known.unit.view.borrow().clone());
-        let status = view.map_or(1, |view| view.state.exit_status);
+        let status = view.map_or(1, |view| match view.state.result.as_str() {
+            "signal" => 128 + view.state.exit_status,
+            _ => view.state.exit_status,
+        });
         self.ending = true;
         let _ = self
             .worker
