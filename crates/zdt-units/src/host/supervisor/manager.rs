@@ -663,7 +663,7 @@ impl Manager {
 
     fn open_sockets(&mut self, service: &Name) -> Result<(), Refusal> {
         let managed = self.managed(service)?;
-        let held = managed.held.rebind(&managed.service.sockets);
+        let held = managed.held.rebind_for(&managed.service);
         managed.held = Arc::new(held.map_err(|errors| refused(errors.to_string(), None))?);
         self.define(service);
         Ok(())
@@ -752,7 +752,7 @@ impl Manager {
             let there = there
                 .map(|managed| Arc::clone(&managed.held))
                 .unwrap_or_default();
-            match there.rebind(&service.sockets) {
+            match there.rebind_for(service) {
                 Ok(held) => {
                     let managed = Managed {
                         service: service.clone(),
