@@ -10,6 +10,8 @@
 
 #[path = "rollbridge/launcher.rs"]
 mod launcher;
+#[path = "rollbridge/manager.rs"]
+mod manager;
 #[path = "rollbridge/page.rs"]
 mod page;
 #[path = "rollbridge/processes.rs"]
