@@ -16,7 +16,7 @@ pub use change::{
     RollbackArgs, StopArgs, SweepArgs, WaitArgs,
 };
 pub use launcher::{LogsArgs, ShutdownArgs, UnitArgs, UpgradeArgs, Verb};
-pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, RunArgs, VerifyArgs};
+pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, ResumeArgs, RunArgs, VerifyArgs};
 pub use look::{DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
 pub use units::{ExplainArgs, GenerateArgs, InstallArgs, UninstallArgs};
 
@@ -74,6 +74,8 @@ pub enum Command {
     Schema,
     Completions(CompletionsArgs),
     Man(ManArgs),
+    #[command(hide = true)]
+    Resume(ResumeArgs),
     #[command(hide = true)]
     Exec(ExecArgs),
     #[command(hide = true)]

@@ -210,6 +210,17 @@ pub struct RunArgs {
     pub program: Vec<OsString>,
 }
 
+/// Go on as the launcher that this process was until now (started by `zdt-units upgrade`)
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// Only say whether that is possible
+    #[arg(long)]
+    pub check: bool,
+
+    /// What the launcher has written down
+    pub state: PathBuf,
+}
+
 /// Become the program of a service (started by `zdt-units run`)
 #[derive(Debug, Args)]
 pub struct ExecArgs {

@@ -81,6 +81,7 @@ pub fn main() -> ExitCode {
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
         Command::Run(args) => run::run(args),
+        Command::Resume(args) => run::resume(args),
         Command::Exec(args) => return exec::run(args),
         Command::Sweep(args) => sweep::run(args),
         Command::Logs(args) => logs::run(args),

@@ -7,19 +7,22 @@
 
 mod flags;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use nix::unistd::setsid;
+use nix::unistd::{Pid, setsid};
 use tokio::process::{Child, Command};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failed, config_file, detach, operation, stopped, watch};
-use crate::cli::RunArgs;
+use crate::cli::{ResumeArgs, RunArgs};
 use crate::config::{Colour, list, nearest};
 use crate::exit_code;
 use crate::host::launcher::place::{Place, Whose, known_as};
+use crate::host::supervisor::reap::Claim;
+use crate::host::supervisor::upgrade::{READY, State, heeded};
 use crate::host::supervisor::{Boot, Happened, Manager, OWN_PROGRAM};
 use crate::model::{Model, Name, UnitName};
 
@@ -40,8 +43,29 @@ pub(super) fn run(args: &RunArgs) -> Result<u8, Failed> {
     };
     // One thread: the process that it starts is told when this very thread ends.
     operation::runtime()?.block_on(async {
-        let manager = Manager::open(boot).map_err(refused)?;
-        supervise(manager).await
+        let signals = Signals::new()?;
+        let mut manager = Manager::open(boot).map_err(refused)?;
+        for (unit, socket, address) in manager.addresses() {
+            manager.say(&format!("{unit}: listening on {address} (`{socket}`)"));
+        }
+        manager.start();
+        supervise(manager, signals).await
+    })
+}
+
+/// Goes on where another program stopped, which this process was until now.
+pub(super) fn resume(args: &ResumeArgs) -> Result<u8, Failed> {
+    let state = State::read(&args.state).map_err(stopped)?;
+    if args.check {
+        super::print(READY)?;
+        return Ok(exit_code::DONE);
+    }
+    operation::runtime()?.block_on(async {
+        let signals = Signals::new()?;
+        let manager = Manager::resume(state).map_err(stopped)?;
+        let _ = std::fs::remove_file(&args.state);
+        manager.say("zdt-units: this is another program now, and everything goes on");
+        supervise(manager, signals).await
     })
 }
 
@@ -126,24 +150,28 @@ fn chosen(model: &Model, wanted: &[String]) -> Result<Vec<Name>, Failed> {
     Ok(chosen)
 }
 
-async fn supervise(mut manager: Manager) -> Result<u8, Failed> {
-    let mut signals = Signals::new()
-        .map_err(|error| Failed::unexpected(format!("failed to listen for signals: {error}")))?;
-    for (unit, socket, address) in manager.addresses() {
-        manager.say(&format!("{unit}: listening on {address} (`{socket}`)"));
-    }
-    manager.start();
-    let mut restart = Restart::default();
+async fn supervise(mut manager: Manager, mut signals: Signals) -> Result<u8, Failed> {
+    // They waited while nobody would have heard them.
+    let _ = heeded().thread_unblock();
+    let mut restarts = Restarts::default();
     let mut interrupted = false;
     loop {
         tokio::select! {
             happened = manager.next() => match happened {
                 Happened::Unit(unit, event) => manager.say(&format!("{}: {event}", short(&unit))),
                 Happened::Said(text) => manager.say(&format!("zdt-units: {text}")),
+                Happened::Restart(service, why) => {
+                    manager.say(&why);
+                    restarts.ask(Wanted::Service(service), &manager);
+                }
+                Happened::Upgrade(upgrade) => {
+                    let why = manager.upgrade(upgrade).await;
+                    manager.say(&why);
+                }
                 Happened::Ended(code) => return Ok(code),
             },
             asked = signals.next() => match asked {
-                Asked::Restart => restart.ask(&manager),
+                Asked::Restart => restarts.ask(Wanted::All, &manager),
                 Asked::Stop => manager.shut_down(),
                 Asked::Interrupt if !interrupted => {
                     interrupted = true;
@@ -151,52 +179,67 @@ async fn supervise(mut manager: Manager) -> Result<u8, Failed> {
                 }
                 Asked::Interrupt => manager.kill(),
             },
-            () = restart.ended() => restart.next(&manager),
+            () = restarts.ended() => restarts.next(&manager),
         }
     }
 }
 
-/// Restarts that a signal asks for: by the command, which has the locks, the plans and the records.
+/// Restarts that a signal or a limit asks for: by the command, which has the locks, the plans and the records.
 #[derive(Debug, Default)]
-struct Restart {
-    running: Option<Child>,
-    /// One more follows it.
-    queued: bool,
+struct Restarts {
+    running: Option<(Child, Option<Claim>)>,
+    /// These follow it, one after the other.
+    wanted: BTreeSet<Wanted>,
 }
 
-impl Restart {
-    fn ask(&mut self, manager: &Manager) {
-        if self.running.is_some() {
-            self.queued = true;
-            return;
-        }
-        let mut command = Command::new(OWN_PROGRAM);
-        command
-            .arg("restart")
-            .arg("--all")
-            .arg("--control")
-            .arg(manager.control());
-        if let Some(config) = manager.config() {
-            command.arg("--config").arg(config);
-        }
-        match command.stdin(Stdio::null()).spawn() {
-            Ok(child) => self.running = Some(child),
-            Err(error) => manager.say(&format!("zdt-units: failed to begin a restart: {error}")),
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Wanted {
+    All,
+    Service(Name),
+}
+
+impl Restarts {
+    fn ask(&mut self, wanted: Wanted, manager: &Manager) {
+        self.wanted.insert(wanted);
+        if self.running.is_none() {
+            self.next(manager);
         }
     }
 
     /// Waits for the end of the one that runs. Cancel-safe.
     async fn ended(&mut self) {
         match &mut self.running {
-            Some(child) => drop(child.wait().await),
+            Some((child, _)) => drop(child.wait().await),
             None => std::future::pending().await,
         }
     }
 
     fn next(&mut self, manager: &Manager) {
         self.running = None;
-        if std::mem::take(&mut self.queued) {
-            self.ask(manager);
+        let Some(wanted) = self.wanted.pop_first() else {
+            return;
+        };
+        let mut command = Command::new(OWN_PROGRAM);
+        command.arg("restart");
+        match &wanted {
+            Wanted::All => command.arg("--all"),
+            Wanted::Service(service) => command.arg(service.as_str()),
+        };
+        // Somebody may be at work on it, by hand.
+        command
+            .arg("--wait")
+            .arg("--control")
+            .arg(manager.control());
+        if let Some(config) = manager.config() {
+            command.arg("--config").arg(config);
+        }
+        match command.stdin(Stdio::null()).spawn() {
+            Ok(child) => {
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                let claim = id.map(|id| Claim::new(Pid::from_raw(id)));
+                self.running = Some((child, claim));
+            }
+            Err(error) => manager.say(&format!("zdt-units: failed to begin a restart: {error}")),
         }
     }
 }
@@ -215,12 +258,17 @@ struct Signals {
 }
 
 impl Signals {
-    fn new() -> io::Result<Self> {
+    fn new() -> Result<Self, Failed> {
+        let listen = |kind| {
+            signal(kind).map_err(|error: io::Error| {
+                Failed::unexpected(format!("failed to listen for signals: {error}"))
+            })
+        };
         Ok(Self {
-            hangup: signal(SignalKind::hangup())?,
-            user: signal(SignalKind::user_defined2())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
+            hangup: listen(SignalKind::hangup())?,
+            user: listen(SignalKind::user_defined2())?,
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
         })
     }
 

@@ -12,6 +12,7 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use nix::unistd::{User, geteuid};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::host::Failure;
@@ -23,7 +24,7 @@ const LONGEST: usize = 60;
 const KEPT: usize = 40;
 
 /// The directories of one launcher.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Place {
     /// What a person calls it, such as `srv-shop-zdt`.
     pub id: String,

@@ -16,6 +16,8 @@ use nix::libc;
 use nix::unistd::Uid;
 use serde::{Deserialize, Serialize};
 
+use super::output::PipeMark;
+use super::process::Mark;
 use super::stat::Stat;
 use crate::host::{Failure, open_socket, state};
 use crate::model::{Address, Name, UnitName};
@@ -60,6 +62,10 @@ pub(super) struct KeptProcess {
     pub(super) port: Option<u16>,
     /// Where it says that it is ready.
     pub(super) notify: Option<PathBuf>,
+    /// By which it is taken up.
+    pub(super) mark: Mark,
+    /// What it prints to.
+    pub(super) output: Vec<PipeMark>,
 }
 
 /// What was found of a launcher before this one.

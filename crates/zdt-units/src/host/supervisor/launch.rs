@@ -1,6 +1,12 @@
-//! What a supervisor must know of a service. Pure.
+//! What a supervisor must know of a service. Pure, but for the release that a link leads to.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a release says in a file what it was made from"
+)]
 
 use std::ffi::OsString;
+use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -8,14 +14,24 @@ use super::state::{Limits, Sequence};
 use super::store;
 use crate::model::{
     CredentialName, Drain, EnvironmentFile, Exec, Name, PathText, Ports, Ready, Restarts, Service,
-    Stop, Strategy, Task, UnitName, User, UserName, span,
+    Stop, Strategy, Task, Text, Unfilled, UnitName, User, UserName, Values, span,
 };
+
+/// What is run, as far as it is known before a process is started.
+#[derive(Clone, Debug)]
+pub(super) struct Texts {
+    exec: Exec,
+    environment: Vec<(String, Text)>,
+    working_directory: Option<PathText>,
+}
 
 /// How one process after the other is started and stopped.
 #[derive(Clone, Debug)]
 pub struct Launch {
     /// `ZDT_SERVICE`.
     pub service: Name,
+    /// `None`: the program and what follows is all there is.
+    pub(super) texts: Option<Texts>,
     /// Looked up on `PATH` if it has no slash.
     pub program: OsString,
     pub arguments: Vec<OsString>,
@@ -105,6 +121,13 @@ impl Part {
     }
 }
 
+/// A command as a process gets it: the program first.
+pub(super) fn words(exec: &Exec, values: &Values) -> Result<Vec<OsString>, Unfilled> {
+    let all = std::iter::once(exec.program()).chain(exec.arguments());
+    all.map(|text| text.filled(values).map(OsString::from))
+        .collect()
+}
+
 /// As `TimeoutStopSec=` of the generated units of tasks.
 const TASK_STOP: Duration = Duration::from_secs(10);
 
@@ -131,6 +154,7 @@ impl Launch {
         let drain = Drain::default();
         Self {
             service,
+            texts: None,
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -170,10 +194,8 @@ impl Launch {
 
     fn of_process(service: &Service, part: Part) -> Self {
         let number = part.number();
-        let exec = &service.exec;
         let mut environment: Vec<(String, String)> = Vec::new();
         if let Strategy::Rolling { instances, .. } = service.strategy {
-            environment.push(("ZDT_INSTANCE".to_owned(), number.to_string()));
             environment.push(("ZDT_INSTANCES".to_owned(), instances.to_string()));
         }
         if service.strategy == Strategy::Reload {
@@ -181,29 +203,23 @@ impl Launch {
             environment.push(("ZDT_RELOAD".to_owned(), "1".to_owned()));
             environment.push(("ZDT_RELOAD_LIMIT".to_owned(), limit));
         }
-        let own = service.environment.iter();
-        environment.extend(own.map(|(name, value)| (name.clone(), value.of_instance(number))));
         let standby = part == Part::Standby;
         Self {
-            arguments: exec
-                .arguments()
-                .iter()
-                .map(|text| text.of_instance(number).into())
-                .collect(),
+            texts: Some(Texts {
+                exec: service.exec.clone(),
+                environment: service.environment.clone(),
+                working_directory: service.working_directory.clone(),
+            }),
             environment,
             environment_files: service.environment_files.clone(),
             number,
             user: user(service),
             credentials: service.credentials.clone(),
-            working_directory: service
-                .working_directory
-                .as_ref()
-                .map(|path| path.text().of_instance(number).into()),
             current: link(service, "current"),
             drain: service.drain,
             readiness: service.ready,
             start_timeout: service.start_timeout,
-            stop_timeout: service.stop_timeout(),
+            stop_timeout: service.end_timeout(),
             stop: service.stop.clone(),
             life: standby.then(|| service.standby_timeout()),
             restarts: match standby {
@@ -218,29 +234,21 @@ impl Launch {
             open_files: Some(service.open_files),
             handover: service.handover,
             ports: service.ports,
-            ..Self::new(service.name.clone(), exec.program().of_instance(number))
+            ..Self::new(service.name.clone(), OsString::new())
         }
     }
 
     /// A unit that does one thing and ends, with what a process of the next release is given.
     fn of_task(service: &Service, task: Task) -> Self {
-        let errand = service.errand(task);
         let given = &service.given_next;
-        let command = errand.as_ref().map(|errand| &errand.command);
-        let words = command.into_iter().flat_map(|exec| exec.arguments());
-        let program = command.map(|exec| exec.program().of_instance(1));
+        let texts = service.errand(task).map(|errand| Texts {
+            exec: errand.command,
+            environment: given.environment.clone(),
+            working_directory: given.working_directory.clone(),
+        });
         Self {
-            arguments: words.map(|text| text.of_instance(1).into()).collect(),
-            environment: given
-                .environment
-                .iter()
-                .map(|(name, value)| (name.clone(), value.of_instance(1)))
-                .collect(),
+            texts,
             environment_files: given.environment_files.clone(),
-            working_directory: given
-                .working_directory
-                .as_ref()
-                .map(|path| path.text().of_instance(1).into()),
             current: link(service, "next"),
             user: user(service),
             credentials: given.credentials.clone(),
@@ -249,31 +257,35 @@ impl Launch {
             stop_timeout: TASK_STOP,
             handover: false,
             open_files: Some(service.open_files),
-            ..Self::new(service.name.clone(), program.unwrap_or_default())
+            ..Self::new(service.name.clone(), OsString::new())
         }
     }
 
-    /// A command of the service as words.
-    pub(super) fn words(&self, exec: &Exec) -> Vec<OsString> {
-        let all = std::iter::once(exec.program()).chain(exec.arguments());
-        all.map(|text| text.of_instance(self.number).into())
-            .collect()
+    /// With everything in it that is known only when a process is started.
+    pub(super) fn filled(&self, values: &Values) -> Result<Self, Unfilled> {
+        let mut filled = self.clone();
+        let Some(texts) = filled.texts.take() else {
+            return Ok(filled);
+        };
+        let mut words = words(&texts.exec, values)?;
+        filled.program = words.remove(0);
+        filled.arguments = words;
+        for (name, value) in &texts.environment {
+            let value = value.filled(values)?;
+            filled.environment.push((name.clone(), value));
+        }
+        if let Some(path) = &texts.working_directory {
+            filled.working_directory = Some(path.text().filled(values)?.into());
+        }
+        Ok(filled)
     }
 
-    /// `ZDT_RELEASE` and what else is known of the release that is started.
-    pub(super) fn about_release(&self) -> Vec<(String, String)> {
-        let Some(release) = self
-            .current
-            .as_ref()
-            .and_then(|link| link.canonicalize().ok())
-        else {
-            return Vec::new();
-        };
-        let name = release.file_name().unwrap_or_default().to_string_lossy();
-        vec![
-            ("ZDT_RELEASE".to_owned(), name.into_owned()),
-            ("ZDT_RELEASE_PATH".to_owned(), release.display().to_string()),
-        ]
+    /// Of the release that is started: its directory, and what that says it was made from.
+    pub(super) fn release(&self) -> Option<(PathBuf, Option<String>)> {
+        let release = self.current.as_ref()?.canonicalize().ok()?;
+        let revision = fs::read_to_string(release.join("REVISION")).ok();
+        let revision = revision.map(|text| text.trim().to_owned());
+        Some((release, revision))
     }
 
     /// How many descriptors it may leave for the next process. One that does not say when it is ready does not say

@@ -7,24 +7,38 @@
 )]
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, DirBuilder};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::join_all;
+use nix::unistd::{Pid, User, chown};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 use super::control::{Access, Answers, Asked, Control};
 use super::event::Event;
 use super::jobs::{self, Job};
+use super::kept::{Found, Identity, Kept, KeptProcess};
 use super::launch::{Launch, Part};
-use super::output::{Output, Sink};
-use super::protocol::{About, Answer, Question, Refusal, UnitReport, VERSION};
+use super::memory::{Groups, Measured, Step, Watch};
+use super::output::{Output, Sink, unit_label};
+use super::ports::Book;
+use super::process::Process;
+use super::protocol::{
+    About, Answer, MemoryReport, Orphan, Question, Refusal, UnitReport, VERSION,
+};
+use super::reap::reap_strangers;
 use super::sockets::Held;
 use super::unit::{Ask, Definition, Lasts, Unit, View};
+use super::upgrade::Upgrade;
 use crate::host::Failure;
 use crate::host::launcher::place::Place;
-use crate::model::{Model, Name, Service, UnitName};
+use crate::model::{self, Model, Name, Service, UnitName, UserName};
 use crate::observe::{Active, UnitState};
 
 /// What a launcher is started with.
@@ -45,30 +59,39 @@ pub struct Boot {
 /// The manager. Without it its processes are killed, unless they are to outlive it.
 #[derive(Debug)]
 pub struct Manager {
-    boot: Boot,
-    since: SystemTime,
-    services: BTreeMap<Name, Managed>,
-    units: BTreeMap<UnitName, Known>,
-    control: Control,
+    pub(super) boot: Boot,
+    pub(super) since: SystemTime,
+    pub(super) services: BTreeMap<Name, Managed>,
+    pub(super) units: BTreeMap<UnitName, Known>,
+    pub(super) control: Control,
     told: mpsc::UnboundedReceiver<(UnitName, Event)>,
-    tell: mpsc::UnboundedSender<(UnitName, Event)>,
+    pub(super) tell: mpsc::UnboundedSender<(UnitName, Event)>,
     work: mpsc::UnboundedReceiver<Work>,
     worker: mpsc::UnboundedSender<Work>,
-    sink: Sink,
-    upgrades: u32,
+    pub(super) sink: Sink,
+    ports: Arc<Book>,
+    memory: BTreeMap<UnitName, Watched>,
+    /// When memory is looked at, where any is watched.
+    next_measure: Option<Interval>,
+    child_ended: Signal,
+    /// Of a launcher before, and not taken up.
+    orphans: Vec<(KeptProcess, String)>,
+    /// What the state file says.
+    kept: Kept,
+    pub(super) upgrades: u32,
     ending: bool,
 }
 
 /// A service and its sockets.
 #[derive(Debug)]
-struct Managed {
-    service: Service,
-    held: Arc<Held>,
+pub(super) struct Managed {
+    pub(super) service: Service,
+    pub(super) held: Arc<Held>,
 }
 
 #[derive(Debug)]
-struct Known {
-    unit: Unit,
+pub(super) struct Known {
+    pub(super) unit: Unit,
     service: Name,
     part: Part,
 }
@@ -77,6 +100,17 @@ struct Known {
 #[derive(Debug)]
 enum Work {
     Ended(u8),
+    Measured(Vec<(UnitName, Measured)>),
+}
+
+/// What is known of the memory of a unit.
+#[derive(Debug)]
+struct Watched {
+    service: Name,
+    watch: Watch,
+    report: MemoryReport,
+    /// The process that was found too large, and is to be replaced.
+    over: Option<String>,
 }
 
 /// What there is to tell, or to do, next.
@@ -86,24 +120,58 @@ pub enum Happened {
     Unit(UnitName, Event),
     /// Something else that people may want to read.
     Said(String),
+    /// This service has to be restarted, and why.
+    Restart(Name, String),
+    /// This process is to become another program; see [`Manager::upgrade`].
+    Upgrade(Upgrade),
     /// Everything has ended, with what this program is to exit with.
     Ended(u8),
 }
 
 impl Manager {
-    /// Opens all sockets, or none; starts nothing yet. Needs a tokio runtime.
+    /// Opens all sockets, or none, and takes up what a launcher left that was killed; starts nothing yet. Needs a tokio
+    /// runtime.
     pub fn open(boot: Boot) -> Result<Self, Failure> {
-        nix::sys::prctl::set_child_subreaper(true)
-            .map_err(|error| Failure::new(format!("failed to become a subreaper: {error}")))?;
         boot.place.make()?;
+        let users = boot.model.services.iter().map(|service| &service.user);
+        if users
+            .into_iter()
+            .any(|user| matches!(user, model::User::Named(_)))
+        {
+            // What other users are told of is reached through it; it is not listed for them.
+            let passable = fs::Permissions::from_mode(0o711);
+            fs::set_permissions(&boot.place.runtime, passable)
+                .map_err(|error| Failure::io("change the mode of", &boot.place.runtime, &error))?;
+        }
         let access = Access::of(&boot.model.launcher);
         let control = Control::bind(&boot.place.control, &access)?;
-        let sink = Sink::new(&boot.model.launcher.output).map_err(|error| {
-            Failure::new(format!("failed to open the output of programs: {error}")).without_effect()
-        })?;
+        let mut manager = Self::new(boot, control)?;
+        let orphans = manager.find_orphans();
+        manager.take_listeners(&orphans);
+        let model = manager.boot.model.clone();
+        manager.load(model, manager.boot.text.clone())?;
+        for orphan in orphans {
+            if let Err(why) = manager.adopt(&orphan) {
+                manager.orphans.push((orphan, why));
+            }
+        }
+        manager.keep();
+        Ok(manager)
+    }
+
+    pub(super) fn new(boot: Boot, control: Control) -> Result<Self, Failure> {
+        let failed = |what: &str, error: &dyn std::fmt::Display| {
+            Failure::new(format!("failed to {what}: {error}")).without_effect()
+        };
+        nix::sys::prctl::set_child_subreaper(true)
+            .map_err(|error| failed("become a subreaper", &error))?;
+        let sink = Sink::new(&boot.model.launcher.output)
+            .map_err(|error| failed("open the output of programs", &error))?;
+        let child_ended = signal(SignalKind::child())
+            .map_err(|error| failed("listen for the end of processes", &error))?;
         let (tell, told) = mpsc::unbounded_channel();
         let (worker, work) = mpsc::unbounded_channel();
-        let mut manager = Self {
+        Ok(Self {
             since: SystemTime::now(),
             services: BTreeMap::new(),
             units: BTreeMap::new(),
@@ -113,13 +181,111 @@ impl Manager {
             work,
             worker,
             sink,
+            ports: Arc::default(),
+            memory: BTreeMap::new(),
+            next_measure: None,
+            child_ended,
+            orphans: Vec::new(),
+            kept: Kept::new(boot.config.clone())?,
             upgrades: 0,
             ending: false,
             boot,
+        })
+    }
+
+    /// Processes of a launcher that was killed.
+    fn find_orphans(&self) -> Vec<KeptProcess> {
+        match Kept::read(&self.state_file()) {
+            Found::Nothing => Vec::new(),
+            Found::Kept(kept) => kept.orphans().into_iter().cloned().collect(),
+            Found::Useless(why) => {
+                self.say(&format!("zdt-units: {why}"));
+                Vec::new()
+            }
+        }
+    }
+
+    /// The sockets that they serve on, whose clients stay where they are.
+    fn take_listeners(&mut self, orphans: &[KeptProcess]) {
+        for service in self.boot.model.services.clone() {
+            let own = || {
+                orphans
+                    .iter()
+                    .filter(|orphan| orphan.service == service.name)
+            };
+            for socket in &service.sockets {
+                for address in socket.listen.addresses() {
+                    let mut taken = own().map(|orphan| orphan.identity.take_listener(&address));
+                    // Whoever does not get it is told when it is bound.
+                    if let Some(fd) = taken.find_map(Result::ok) {
+                        let _ = self.held_mut(&service).adopt(socket, address, fd);
+                    }
+                }
+            }
+        }
+    }
+
+    fn adopt(&mut self, orphan: &KeptProcess) -> Result<(), String> {
+        let Some((service, part)) = self.part(&orphan.unit) else {
+            return Err("it is not in `zdt.toml` any more".to_owned());
         };
-        let model = manager.boot.model.clone();
-        manager.load(model, manager.boot.text.clone())?;
-        Ok(manager)
+        let service = service.name.clone();
+        let definition = self.definition(&service, part);
+        let output = self.output(&orphan.unit);
+        let unit = Unit::adopt(orphan, definition, output, self.tell.clone())
+            .map_err(|error| error.to_string())?;
+        let pid = orphan.identity.pid;
+        self.say(&format!(
+            "{}: process {pid} was left by a launcher that was killed, and is taken up again",
+            orphan.service
+        ));
+        self.know(orphan.unit.clone(), unit, service, part);
+        Ok(())
+    }
+
+    pub(super) fn know(&mut self, name: UnitName, unit: Unit, service: Name, part: Part) {
+        let known = Known {
+            unit,
+            service,
+            part,
+        };
+        self.units.insert(name, known);
+    }
+
+    /// The sockets of a service that are open already, to add to.
+    pub(super) fn held_mut(&mut self, service: &Service) -> &mut Held {
+        let managed = self.services.entry(service.name.clone());
+        let managed = managed.or_insert_with(|| Managed {
+            service: service.clone(),
+            held: Arc::default(),
+        });
+        Arc::make_mut(&mut managed.held)
+    }
+
+    pub(super) fn output(&self, unit: &UnitName) -> Output {
+        let lines = usize::try_from(self.boot.model.launcher.lines).unwrap_or(usize::MAX);
+        Output::new(unit.clone(), lines, self.sink.clone())
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.boot.place.state.join("launcher.json")
+    }
+
+    /// Writes down which processes there are, where that is not what is written.
+    pub(super) fn keep(&mut self) {
+        let units = self.units.iter();
+        let processes: Vec<KeptProcess> = units
+            .filter_map(|(unit, known)| kept(unit, known))
+            .collect();
+        let left = self.orphans.iter().map(|(orphan, _)| orphan.clone());
+        let processes = processes.into_iter().chain(left).collect();
+        if self.kept.processes == processes {
+            return;
+        }
+        self.kept.processes = processes;
+        if let Err(failure) = self.kept.write(&self.state_file()) {
+            self.say(&format!("zdt-units: {failure}"));
+        }
     }
 
     /// The service, the name and the address of each socket.
@@ -201,20 +367,40 @@ impl Manager {
             tokio::select! {
                 biased;
                 Some((unit, event)) = self.told.recv() => {
+                    self.keep();
                     if let Event::GaveUp { .. } = event && self.boot.once {
                         self.end_with(&unit);
                     }
                     return Happened::Unit(unit, event);
                 }
                 Some(work) = self.work.recv() => match work {
-                    Work::Ended(code) => return Happened::Ended(code),
+                    Work::Ended(code) => {
+                        self.end();
+                        return Happened::Ended(code);
+                    }
+                    Work::Measured(measured) => {
+                        if let Some(happened) = self.weigh(measured) {
+                            return happened;
+                        }
+                    }
                 },
+                () = tick(&mut self.next_measure) => self.measure(),
+                _ = self.child_ended.recv() => {
+                    reap_strangers(|_| false);
+                }
                 asked = self.control.next() => {
-                    if let Some(said) = self.answer(asked) {
-                        return Happened::Said(said);
+                    if let Some(happened) = self.answer(asked) {
+                        return happened;
                     }
                 }
             }
+        }
+    }
+
+    /// Nothing is left for a launcher to come.
+    fn end(&mut self) {
+        if self.orphans.is_empty() {
+            let _ = Kept::remove(&self.state_file());
         }
     }
 
@@ -231,7 +417,7 @@ impl Manager {
             .send(Work::Ended(u8::try_from(status).unwrap_or(1)));
     }
 
-    fn answer(&mut self, asked: Asked) -> Option<String> {
+    fn answer(&mut self, asked: Asked) -> Option<Happened> {
         let Asked {
             question,
             by,
@@ -268,17 +454,15 @@ impl Manager {
                 settle(&answers, closed);
             }
             Question::Logs { of, lines, follow } => self.logs(&of, lines, follow, answers),
-            Question::Orphans | Question::StopOrphans => {
-                answers.send(Answer::Done);
-            }
+            Question::Orphans => self.report_orphans(&answers),
+            Question::StopOrphans => self.stop_orphans(&answers),
             Question::Shutdown => {
                 answers.send(Answer::Done);
                 self.shut_down();
-                return Some(format!("shutting down, as {by} asked for"));
+                return Some(Happened::Said(format!("shutting down, as {by} asked for")));
             }
-            Question::Upgrade { .. } => {
-                let reason = "this launcher cannot become another program yet".to_owned();
-                answers.send(Answer::Failed(refused(reason, None)));
+            Question::Upgrade { program } => {
+                return Some(Happened::Upgrade(Upgrade { program, answers }));
             }
         }
         None
@@ -308,9 +492,20 @@ impl Manager {
                 }
             }
         }
+        // Whoever asks for all of them wants to see them whole.
+        let groups = all.then(|| Groups::read().ok()).flatten();
         for (unit, known) in &self.units {
             if is_wanted(unit) {
-                reports.push(of_unit(known));
+                let memory = self.memory.get(unit).map(|watched| watched.report.clone());
+                let mut report = UnitReport {
+                    memory,
+                    ..of_unit(known)
+                };
+                let process = known.unit.view.borrow().process.clone();
+                if let (Some(groups), Some(mark)) = (&groups, process) {
+                    report.children = groups.measure(Pid::from_raw(mark.group)).processes;
+                }
+                reports.push(report);
             }
         }
         // What could be started, and never was.
@@ -359,8 +554,7 @@ impl Manager {
         };
         let service = service.name.clone();
         let definition = self.definition(&service, part);
-        let lines = usize::try_from(self.boot.model.launcher.lines).unwrap_or(usize::MAX);
-        let output = Output::new(name.clone(), lines, self.sink.clone());
+        let output = self.output(name);
         let unit = Unit::new(
             name.clone(),
             definition,
@@ -369,19 +563,15 @@ impl Manager {
             self.tell.clone(),
         )
         .map_err(|error| refused(format!("failed to make unit `{name}`: {error}"), None))?;
-        let known = Known {
-            unit: unit.clone(),
-            service,
-            part,
-        };
-        self.units.insert(name.clone(), known);
+        self.know(name.clone(), unit.clone(), service, part);
         Ok(unit)
     }
 
-    fn definition(&self, service: &Name, part: Part) -> Definition {
+    pub(super) fn definition(&self, service: &Name, part: Part) -> Definition {
         let managed = &self.services[service];
         let mut launch = Launch::of(&managed.service, part);
         launch.runtime = Some(self.boot.place.runtime.clone());
+        launch.outlives = !self.boot.once;
         if self.boot.once {
             launch.restarts.limit = Some(0);
         }
@@ -389,7 +579,11 @@ impl Manager {
         if let Some(directory) = managed.service.handover_directory()
             && !is_task
         {
-            launch.handover_directory = Some(self.boot.place.runtime.join(directory));
+            let directory = self.boot.place.runtime.join(directory);
+            // Where it cannot be made, processes hand over by the store alone.
+            if make_directory(&directory, launch.user.as_ref()).is_ok() {
+                launch.handover_directory = Some(directory);
+            }
         }
         let held = match is_task {
             true => Arc::new(Held::default()),
@@ -398,6 +592,7 @@ impl Manager {
         Definition {
             launch: Arc::new(launch),
             held,
+            ports: Arc::clone(&self.ports),
         }
     }
 
@@ -524,7 +719,7 @@ impl Manager {
     }
 
     /// Takes `model` for what processes are from now on, with all its sockets open, or leaves everything as it was.
-    fn load(&mut self, model: Model, text: String) -> Result<(), Failure> {
+    pub(super) fn load(&mut self, model: Model, text: String) -> Result<(), Failure> {
         let only = &self.boot.only;
         let wanted = |service: &&Service| only.is_empty() || only.contains(&service.name);
         let mut services = BTreeMap::new();
@@ -555,11 +750,138 @@ impl Manager {
         self.services = services;
         self.boot.model = model;
         self.boot.text = text;
+        self.watch_memory();
         let names: Vec<Name> = self.services.keys().cloned().collect();
         for name in names {
             self.define(&name);
         }
         Ok(())
+    }
+
+    fn report_orphans(&self, answers: &Answers) {
+        for (orphan, why) in &self.orphans {
+            if orphan.identity.is_alive() {
+                answers.send(Answer::Orphan(Orphan {
+                    unit: orphan.unit.clone(),
+                    pid: orphan.identity.pid,
+                    start_time: orphan.identity.start_time,
+                    why: why.clone(),
+                }));
+            }
+        }
+        answers.send(Answer::Done);
+    }
+
+    /// `SIGTERM` to each, which drains it.
+    fn stop_orphans(&mut self, answers: &Answers) {
+        for (orphan, _) in std::mem::take(&mut self.orphans) {
+            if let Ok(mut process) = Process::resume(orphan.mark) {
+                process.signal(nix::sys::signal::Signal::SIGTERM);
+                // It ends by itself.
+                process.outlives = true;
+            }
+        }
+        self.keep();
+        answers.send(Answer::Done);
+    }
+
+    /// Measures, from now on, as often as the services want it.
+    fn watch_memory(&mut self) {
+        let services = self.services.values().map(|managed| &managed.service);
+        let every = services
+            .filter_map(|service| Some(service.memory?.every))
+            .min();
+        self.next_measure = every.map(|every| {
+            let mut ticks = interval(every);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        let services = &self.services;
+        self.memory
+            .retain(|_, watched| services[&watched.service].service.memory.is_some());
+    }
+
+    /// Looks into all of `/proc`, which takes a while.
+    fn measure(&self) {
+        let units = self.units.iter().filter_map(|(unit, known)| {
+            self.services[&known.service].service.memory?;
+            let group = known.unit.view.borrow().process.as_ref()?.group;
+            Some((unit.clone(), group))
+        });
+        let units: Vec<(UnitName, i32)> = units.collect();
+        let worker = self.worker.clone();
+        tokio::task::spawn_blocking(move || {
+            let Ok(groups) = Groups::read() else {
+                return;
+            };
+            let measured = units.into_iter().map(|(unit, group)| {
+                let measured = groups.measure(Pid::from_raw(group));
+                (unit, measured)
+            });
+            let _ = worker.send(Work::Measured(measured.collect()));
+        });
+    }
+
+    /// What follows from a measurement; a service that has to be restarted is told one at a time.
+    fn weigh(&mut self, measured: Vec<(UnitName, Measured)>) -> Option<Happened> {
+        let mut restart = None;
+        for (
+            unit,
+            Measured {
+                bytes,
+                proportional,
+                ..
+            },
+        ) in measured
+        {
+            let Some(known) = self.units.get(&unit) else {
+                continue;
+            };
+            let Some(memory) = self.services[&known.service].service.memory else {
+                continue;
+            };
+            let invocation = known
+                .unit
+                .view
+                .borrow()
+                .state
+                .instance
+                .as_ref()?
+                .invocation
+                .clone();
+            let watched = self.memory.entry(unit.clone()).or_insert_with(|| Watched {
+                service: known.service.clone(),
+                watch: Watch::new(&memory),
+                report: MemoryReport::default(),
+                over: None,
+            });
+            watched.report.bytes = bytes;
+            watched.report.proportional = proportional;
+            let size = |bytes: u64| format!("{} MiB", bytes >> 20);
+            match watched.watch.step(bytes) {
+                Step::Nothing => {}
+                Step::Warn => self.sink.say(&format!(
+                    "{}: its processes have {}, and {} is the limit",
+                    unit_label(&unit),
+                    size(bytes),
+                    size(memory.limit)
+                )),
+                Step::Over if restart.is_some() || watched.over.as_ref() == Some(&invocation) => {}
+                Step::Over => {
+                    watched.over = Some(invocation);
+                    watched.report.restarts += 1;
+                    watched.report.last_restart = Some(SystemTime::now());
+                    let why = format!(
+                        "{}: its processes have {}, more than {} (`memory.limit`): it is restarted",
+                        unit_label(&unit),
+                        size(bytes),
+                        size(memory.limit)
+                    );
+                    restart = Some(Happened::Restart(known.service.clone(), why));
+                }
+            }
+        }
+        restart
     }
 
     fn start_services(&mut self, names: &[Name]) {
@@ -613,6 +935,52 @@ impl Manager {
             .collect();
         tokio::spawn(jobs::logs(outputs, lines, follow, answers));
     }
+}
+
+async fn tick(ticks: &mut Option<Interval>) {
+    match ticks {
+        Some(ticks) => _ = ticks.tick().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// What a launcher to come has to know of it.
+fn kept(unit: &UnitName, known: &Known) -> Option<KeptProcess> {
+    let view = known.unit.view.borrow();
+    let mark = view.process.clone()?;
+    if matches!(known.part, Part::Task(_)) {
+        return None;
+    }
+    Some(KeptProcess {
+        unit: unit.clone(),
+        service: known.service.clone(),
+        identity: Identity {
+            pid: mark.pid.unsigned_abs(),
+            start_time: mark.start_time,
+        },
+        group: mark.group,
+        generation: view.generation,
+        invocation: mark.invocation.clone(),
+        began: view.since.unwrap_or(SystemTime::UNIX_EPOCH),
+        port: view.port,
+        notify: Some(view.notify.clone()),
+        output: known.unit.output.marks(),
+        mark,
+    })
+}
+
+/// For one user alone.
+fn make_directory(path: &Path, user: Option<&UserName>) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        _ => {}
+    }
+    if let Some(user) = user
+        && let Some(account) = User::from_name(user.as_str())?
+    {
+        chown(path, Some(account.uid), Some(account.gid))?;
+    }
+    Ok(())
 }
 
 fn settle(answers: &Answers, done: Result<(), Refusal>) {

@@ -22,6 +22,7 @@
 mod cgroup;
 mod control;
 mod credentials;
+mod descriptors;
 mod environment;
 mod event;
 pub mod hook;
@@ -44,6 +45,7 @@ mod stat;
 mod state;
 mod store;
 mod unit;
+pub mod upgrade;
 
 use std::io;
 use std::sync::Arc;
@@ -96,6 +98,7 @@ impl Supervisor {
         let definition = Definition {
             launch: Arc::new(launch),
             held: Arc::new(held),
+            ports: Arc::default(),
         };
         let output = Output::inherited(name.clone());
         let unit = Unit::new(name, definition, output, Lasts::UntilStopped, told)?;

@@ -10,16 +10,17 @@
     reason = "hosts are where files are made, and where is told by the environment"
 )]
 
+use std::fs;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use nix::cmsg_space;
 use nix::libc;
 use nix::sys::socket::{MsgFlags, UnixAddr, UnixCredentials, recvmsg, setsockopt, sockopt};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
-use tempfile::TempDir;
 use tokio::io::Interest;
 use tokio::net::UnixDatagram;
 
@@ -32,9 +33,8 @@ const MOST_DESCRIPTORS: usize = 253;
 #[derive(Debug)]
 pub(super) struct NotifySocket {
     socket: UnixDatagram,
+    /// In a directory of its own; both are removed with the socket.
     path: PathBuf,
-    /// Removed with the socket.
-    _directory: TempDir,
 }
 
 /// One message and who sent it.
@@ -47,11 +47,11 @@ pub(super) struct Received {
 }
 
 impl NotifySocket {
-    /// Binds in a directory of its own that only this user can enter.
-    pub(super) fn bind() -> io::Result<Self> {
+    /// Binds in a directory of its own. `others` can send to it too: processes of another user.
+    pub(super) fn bind(others: bool) -> io::Result<Self> {
         let mut failed = io::Error::other("there is no directory for the notify socket");
         for place in places() {
-            match Self::bind_in(&place) {
+            match Self::bind_in(&place, others) {
                 Ok(socket) => return Ok(socket),
                 Err(error) => failed = error,
             }
@@ -59,17 +59,44 @@ impl NotifySocket {
         Err(failed)
     }
 
-    fn bind_in(place: &Path) -> io::Result<Self> {
+    fn bind_in(place: &Path, others: bool) -> io::Result<Self> {
         let directory = tempfile::Builder::new().prefix("zdt-").tempdir_in(place)?;
         let path = directory.path().join("notify");
-        let socket = UnixDatagram::bind(&path)?;
+        let bound = Self::bind_at(&path)?;
+        if others {
+            // Whoever may speak is told by credentials, not by who can reach it.
+            fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o711))?;
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
+        }
+        let _ = directory.keep();
+        Ok(bound)
+    }
+
+    /// In the place of one that a process was told of.
+    pub(super) fn again(path: &Path) -> io::Result<Self> {
+        let rights = fs::symlink_metadata(path)?.permissions();
+        fs::remove_file(path)?;
+        let bound = Self::bind_at(path)?;
+        fs::set_permissions(path, rights)?;
+        Ok(bound)
+    }
+
+    fn bind_at(path: &Path) -> io::Result<Self> {
+        let socket = UnixDatagram::bind(path)?;
         // No process that could send without its credentials knows the name yet.
         setsockopt(&socket, sockopt::PassCred, &true)?;
-        Ok(Self {
-            socket,
-            path,
-            _directory: directory,
-        })
+        let path = path.to_owned();
+        Ok(Self { socket, path })
+    }
+
+    /// One that was bound by the program before this one.
+    pub(super) fn resume(path: PathBuf, fd: OwnedFd) -> io::Result<Self> {
+        let socket = UnixDatagram::from_std(fd.into())?;
+        Ok(Self { socket, path })
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
     }
 
     /// The value of `NOTIFY_SOCKET`.
@@ -86,6 +113,15 @@ impl NotifySocket {
     /// A message that has arrived already, if there is one.
     pub(super) fn try_receive(&self) -> Option<Received> {
         receive(self.socket.as_fd()).ok()
+    }
+}
+
+impl Drop for NotifySocket {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
+        if let Some(directory) = self.path.parent() {
+            let _ = fs::remove_dir(directory);
+        }
     }
 }
 

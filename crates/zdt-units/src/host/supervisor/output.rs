@@ -23,7 +23,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use nix::libc;
-use rustix::io::{FdFlags, fcntl_getfd, fcntl_setfd};
 use rustix::pipe::{PipeFlags, fcntl_setpipe_size, pipe_with};
 use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe::Receiver;
@@ -31,6 +30,7 @@ use tokio::sync::broadcast;
 
 use self::line::{Piece, Splitter};
 pub use self::sink::{Sink, Style};
+use super::descriptors::inherit;
 pub use super::protocol::Line;
 use crate::model::UnitName;
 
@@ -352,7 +352,7 @@ impl Shared {
 }
 
 /// How a unit is called where all are services: `shop@2`.
-fn unit_label(unit: &UnitName) -> String {
+pub(super) fn unit_label(unit: &UnitName) -> String {
     let name = unit.to_string();
     match name.strip_suffix(".service") {
         Some(name) => name.to_owned(),
@@ -401,10 +401,4 @@ fn open_of_process(pid: u32, inode: u64) -> io::Result<OwnedFd> {
         }
     }
     Err(ErrorKind::NotFound.into())
-}
-
-fn inherit(fd: impl AsFd, inherit: bool) -> io::Result<()> {
-    let mut flags = fcntl_getfd(&fd)?;
-    flags.set(FdFlags::CLOEXEC, !inherit);
-    Ok(fcntl_setfd(&fd, flags)?)
 }

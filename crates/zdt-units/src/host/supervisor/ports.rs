@@ -1,8 +1,9 @@
 //! A free port for a program that opens its own socket.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::{Mutex, PoisonError};
 
 use nix::errno::Errno;
 use nix::sys::socket::{
@@ -11,7 +12,48 @@ use nix::sys::socket::{
 
 use crate::host::Failure;
 use crate::host::listeners;
-use crate::model::{Address, Listen, Ports, TcpAddress};
+use crate::model::{Address, Listen, Name, Ports, TcpAddress, UnitName};
+
+/// Which unit has which port, of all units of a launcher.
+#[derive(Debug, Default)]
+pub(super) struct Book(Mutex<BTreeMap<UnitName, (Name, u16)>>);
+
+impl Book {
+    /// A port for the next process of `unit`, in the place of the one that it had.
+    pub(super) fn take(
+        &self,
+        unit: &UnitName,
+        service: &Name,
+        ports: Ports,
+    ) -> Result<u16, Failure> {
+        let mut book = self.open();
+        book.remove(unit);
+        let taken = book.values().map(|(_, port)| *port).collect();
+        let port = free(ports, &taken)?;
+        book.insert(unit.clone(), (service.clone(), port));
+        Ok(port)
+    }
+
+    /// One that a process has already.
+    pub(super) fn note(&self, unit: &UnitName, service: &Name, port: u16) {
+        self.open().insert(unit.clone(), (service.clone(), port));
+    }
+
+    pub(super) fn give_back(&self, unit: &UnitName) {
+        self.open().remove(unit);
+    }
+
+    /// Of each service that has any: that of its first unit.
+    pub(super) fn of_services(&self) -> BTreeMap<Name, u16> {
+        let book = self.open();
+        let last_first = book.values().rev();
+        last_first.cloned().collect()
+    }
+
+    fn open(&self) -> std::sync::MutexGuard<'_, BTreeMap<UnitName, (Name, u16)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Of so many ports it is said who has them.
 const NAMED: usize = 3;

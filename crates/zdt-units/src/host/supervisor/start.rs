@@ -25,7 +25,7 @@ use super::output::Output;
 use super::process::Process;
 use super::sockets::Held;
 use super::store::Store;
-use crate::model::{UnitName, UserName};
+use crate::model::{Unfilled, UnitName, UserName};
 
 /// The first inherited descriptor, fixed by `sd_listen_fds(3)`.
 const FIRST_FD: i32 = 3;
@@ -104,6 +104,10 @@ pub enum StartError {
     EnvironmentFile { path: String, source: io::Error },
     #[error(transparent)]
     Credentials(#[from] CredentialError),
+    #[error(transparent)]
+    Unfilled(#[from] Unfilled),
+    #[error("{0}")]
+    Port(String),
     #[error(
         "it has credentials, and there is no directory to put them in: start it from `zdt.toml`"
     )]

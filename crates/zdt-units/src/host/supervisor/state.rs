@@ -167,7 +167,7 @@ enum JobKind {
     Reload,
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
     #[serde(skip, default = "no_limits")]
     limits: Limits,

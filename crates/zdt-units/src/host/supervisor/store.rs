@@ -30,6 +30,7 @@ pub struct Store {
 struct Kept {
     id: u64,
     name: String,
+    watch: bool,
     fd: OwnedFd,
 }
 
@@ -68,7 +69,12 @@ impl Store {
                 let _ = self.hang_ups.add(&fd, nothing);
             }
             let name = name.to_owned();
-            self.kept.push(Kept { id, name, fd });
+            self.kept.push(Kept {
+                id,
+                name,
+                watch,
+                fd,
+            });
         }
         closed
     }
@@ -117,6 +123,12 @@ impl Store {
         }
         self.remove(STORED_AS);
         Ok(closed)
+    }
+
+    /// The same, with whether they are watched.
+    pub(super) fn watched(&self) -> impl Iterator<Item = (&str, bool, BorrowedFd<'_>)> {
+        let kept = self.kept.iter();
+        kept.map(|kept| (kept.name.as_str(), kept.watch, kept.fd.as_fd()))
     }
 
     /// Their names, and themselves.

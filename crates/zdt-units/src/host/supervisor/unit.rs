@@ -6,30 +6,37 @@
     reason = "when a process began is told by the clock on the wall"
 )]
 
+use std::fmt;
 use std::future::pending;
-use std::os::fd::OwnedFd;
+use std::io;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use serde::{Deserialize, Serialize};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::RestartError;
 use super::event::{Event, Exit, RestartReport};
 use super::hook::{self, HookFailed};
-use super::launch::Launch;
+use super::kept::KeptProcess;
+use super::launch::{self, Launch};
 use super::message::{self, Word};
 use super::notify::{NotifySocket, Received};
-use super::output::Output;
-use super::process::{Leftovers, Process};
+use super::output::{Output, PipeMark};
+use super::ports::Book;
+use super::process::{Leftovers, Mark, Process};
 use super::sockets::Held;
 use super::start::{self, Start, StartError, Told};
 use super::state::{Action, Hook, Input, Machine};
 use super::store::Store;
+use super::{RestartError, descriptors};
 use crate::event::EventKind;
-use crate::model::UnitName;
+use crate::host::Failure;
+use crate::model::{Name, UnitName, Values};
 use crate::observe::{Active, Instance, UnitState};
 
 /// How long killed processes may take to vanish before they are left to init.
@@ -45,6 +52,10 @@ pub(super) enum Ask {
     Kill,
     /// For what is started from now on.
     Define(Definition),
+    /// What another program needs to go on with it.
+    Describe(oneshot::Sender<Frozen>),
+    /// To rest, unless something is going on.
+    Park(oneshot::Sender<Box<Parked>>),
 }
 
 pub(super) type Answer = oneshot::Sender<Result<RestartReport, RestartError>>;
@@ -54,6 +65,63 @@ pub(super) type Answer = oneshot::Sender<Result<RestartReport, RestartError>>;
 pub(super) struct Definition {
     pub(super) launch: Arc<Launch>,
     pub(super) held: Arc<Held>,
+    pub(super) ports: Arc<Book>,
+}
+
+/// A unit as another program takes it up.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Frozen {
+    pub(super) unit: UnitName,
+    pub(super) service: Name,
+    machine: Machine,
+    /// How old the machine is.
+    elapsed: Duration,
+    pub(super) process: Option<Mark>,
+    invocation: String,
+    since: Option<SystemTime>,
+    pub(super) port: Option<u16>,
+    untaken: usize,
+    notify: (PathBuf, RawFd),
+    store: Vec<(String, bool, RawFd)>,
+    output: Vec<PipeMark>,
+}
+
+/// A unit that is not driven for the moment.
+pub(super) struct Parked {
+    driver: Driver,
+    asks: mpsc::UnboundedReceiver<Ask>,
+    listeners: Listeners,
+}
+
+impl fmt::Debug for Parked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Parked").field(&self.driver.name).finish()
+    }
+}
+
+impl Parked {
+    /// Its descriptors stay open for another program.
+    pub(super) fn freeze(&self) -> io::Result<Frozen> {
+        let driver = &self.driver;
+        let mut frozen = driver.describe();
+        frozen.notify.1 = descriptors::leave(driver.notify.fd())?;
+        for ((.., number), (.., fd)) in frozen.store.iter_mut().zip(driver.store.watched()) {
+            *number = descriptors::leave(fd)?;
+        }
+        frozen.output = driver.output.hand_on()?;
+        Ok(frozen)
+    }
+
+    /// This process did not become another program after all.
+    pub(super) fn go_on(self) {
+        let driver = &self.driver;
+        let _ = descriptors::inherit(driver.notify.fd(), false);
+        for (_, _, fd) in driver.store.watched() {
+            let _ = descriptors::inherit(fd, false);
+        }
+        let _ = driver.output.keep();
+        tokio::spawn(self.driver.run(self.asks, self.listeners));
+    }
 }
 
 /// A unit that is driven by a task of its own. Without any handle left its process is killed.
@@ -69,7 +137,8 @@ pub(super) struct Unit {
 #[derive(Clone, Debug)]
 pub(super) struct View {
     pub(super) state: UnitState,
-    pub(super) group: Option<i32>,
+    pub(super) process: Option<Mark>,
+    pub(super) notify: PathBuf,
     pub(super) since: Option<SystemTime>,
     pub(super) start_took: Option<Duration>,
     pub(super) generation: u64,
@@ -91,13 +160,33 @@ impl Unit {
         output: Output,
         lasts: Lasts,
         events: Events,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
         let driver = Driver::new(name, definition, output, lasts)?;
         Ok(driver.spawn(events))
     }
 
     pub(super) fn ask(&self, ask: Ask) {
         let _ = self.asks.send(ask);
+    }
+
+    /// Goes on with what another program has driven until now.
+    pub(super) fn thaw(
+        frozen: Frozen,
+        definition: Definition,
+        output: Output,
+        events: Events,
+    ) -> io::Result<Self> {
+        Ok(Driver::thaw(frozen, definition, output)?.spawn(events))
+    }
+
+    /// Takes up a process that is ready, and whose launcher was killed.
+    pub(super) fn adopt(
+        orphan: &KeptProcess,
+        definition: Definition,
+        output: Output,
+        events: Events,
+    ) -> io::Result<Self> {
+        Ok(Driver::adopt(orphan, definition, output)?.spawn(events))
     }
 
     /// What is seen of it from now on.
@@ -168,12 +257,25 @@ impl Driver {
         definition: Definition,
         output: Output,
         lasts: Lasts,
-    ) -> std::io::Result<Self> {
+    ) -> io::Result<Self> {
+        let notify = NotifySocket::bind(definition.launch.user.is_some())?;
+        let machine = Machine::new(definition.launch.limits());
+        Self::with(name, definition, output, lasts, notify, machine)
+    }
+
+    fn with(
+        name: UnitName,
+        definition: Definition,
+        output: Output,
+        lasts: Lasts,
+        notify: NotifySocket,
+        machine: Machine,
+    ) -> io::Result<Self> {
         let launch = &definition.launch;
         let (hook_ends, hook_ended) = mpsc::unbounded_channel();
         Ok(Self {
-            notify: NotifySocket::bind()?,
-            machine: Machine::new(launch.limits()),
+            notify,
+            machine,
             store: Store::new(launch.room())?,
             output,
             name,
@@ -195,6 +297,80 @@ impl Driver {
             lasts,
             over: false,
         })
+    }
+
+    fn thaw(frozen: Frozen, definition: Definition, output: Output) -> io::Result<Self> {
+        let (path, number) = frozen.notify;
+        let notify = NotifySocket::resume(path, descriptors::take(number)?)?;
+        let mut machine = frozen.machine;
+        machine.set_limits(definition.launch.limits());
+        let lasts = Lasts::WhileAsked;
+        let mut driver = Self::with(frozen.unit, definition, output, lasts, notify, machine)?;
+        let now = Instant::now();
+        driver.began = now.checked_sub(frozen.elapsed).unwrap_or(now);
+        driver.process = frozen.process.map(Process::resume).transpose()?;
+        for (name, watch, number) in frozen.store {
+            let fd = descriptors::take(number)?;
+            driver.store.keep(&name, watch, vec![fd]);
+        }
+        for mark in frozen.output {
+            // A process that has ended meanwhile prints nothing more.
+            let _ = driver.output.resume(mark);
+        }
+        driver.invocation = frozen.invocation;
+        driver.since = frozen.since;
+        driver.untaken = frozen.untaken;
+        driver.note_port(frozen.port);
+        Ok(driver)
+    }
+
+    fn adopt(orphan: &KeptProcess, definition: Definition, output: Output) -> io::Result<Self> {
+        let gone = || io::Error::other("nobody hears what it says any more");
+        let path = orphan.notify.as_ref().ok_or_else(gone)?;
+        let process = Process::resume(orphan.mark.clone())?;
+        let notify = NotifySocket::again(path)?;
+        let (limits, pid) = (definition.launch.limits(), process.main());
+        let machine = Machine::of_ready(limits, pid, orphan.generation);
+        let lasts = Lasts::WhileAsked;
+        let unit = orphan.unit.clone();
+        let mut driver = Self::with(unit, definition, output, lasts, notify, machine)?;
+        driver.process = Some(process);
+        for mark in orphan.output.clone() {
+            let _ = driver.output.resume(mark);
+        }
+        driver.invocation.clone_from(&orphan.invocation);
+        driver.since = Some(orphan.began);
+        driver.note_port(orphan.port);
+        Ok(driver)
+    }
+
+    fn note_port(&mut self, port: Option<u16>) {
+        self.port = port;
+        if let Some(port) = port {
+            let service = &self.definition.launch.service;
+            self.definition.ports.note(&self.name, service, port);
+        }
+    }
+
+    /// With numbers of descriptors that mean nothing yet.
+    fn describe(&self) -> Frozen {
+        let store = self.store.watched();
+        Frozen {
+            unit: self.name.clone(),
+            service: self.definition.launch.service.clone(),
+            machine: self.machine.clone(),
+            elapsed: self.began.elapsed(),
+            process: self.process.as_ref().map(Process::mark),
+            invocation: self.invocation.clone(),
+            since: self.since,
+            port: self.port,
+            untaken: self.untaken,
+            notify: (self.notify.path().to_owned(), -1),
+            store: store
+                .map(|(name, watch, _)| (name.to_owned(), watch, -1))
+                .collect(),
+            output: self.output.marks(),
+        }
     }
 
     fn spawn(self, events: Events) -> Unit {
@@ -231,6 +407,17 @@ impl Driver {
             match woken {
                 Woken::Message(message) => self.hear(message, to),
                 Woken::Exited(exit) => self.exited(exit, to),
+                Woken::Asked(Some(Ask::Park(answer)))
+                    if self.machine.is_settled() && self.hook.is_none() =>
+                {
+                    let parked = Parked {
+                        driver: self,
+                        asks,
+                        listeners,
+                    };
+                    let _ = answer.send(Box::new(parked));
+                    return;
+                }
                 Woken::Asked(Some(ask)) => self.asked(ask, to),
                 Woken::Asked(None) => {
                     abandoned = true;
@@ -312,6 +499,9 @@ impl Driver {
                 self.machine.set_limits(definition.launch.limits());
                 self.definition = definition;
             }
+            Ask::Describe(answer) => _ = answer.send(self.describe()),
+            // Whoever asks for that sees that nothing comes of it.
+            Ask::Park(_) => {}
         }
     }
 
@@ -427,6 +617,8 @@ impl Driver {
                             self.tell(Event::LeftBehind { pid }, to);
                         }
                         self.leftovers.add(process.group());
+                        self.output.catch_up();
+                        self.definition.ports.give_back(&self.name);
                     }
                 }
                 Action::CloseUntaken => self.close_untaken(to),
@@ -455,6 +647,7 @@ impl Driver {
         let output = self.output.clone();
         let (generation, port) = (self.machine.generation(), self.port);
         let invocation = self.invocation.clone();
+        let (values, extra) = self.known();
         let running = tokio::spawn(async move {
             let stop = &launch.stop;
             let (name, exec) = match hook {
@@ -462,11 +655,21 @@ impl Driver {
                 Hook::Drain => ("stop.drain", &stop.drain),
                 Hook::Stop => ("stop.command", &stop.command),
             };
-            let words = exec.iter().flat_map(|exec| launch.words(exec));
-            let extra = launch.about_release();
+            let words = exec.as_ref().map(|exec| launch::words(exec, &values));
+            let (exec, launch) = match (words.transpose(), launch.filled(&values)) {
+                (Ok(words), Ok(launch)) => (words.unwrap_or_default(), launch),
+                (Err(source), _) | (_, Err(source)) => {
+                    let failed = HookFailed::NotStarted {
+                        name: name.to_owned(),
+                        source: source.into(),
+                    };
+                    let _ = ends.send((hook, Err(failed)));
+                    return;
+                }
+            };
             let run = hook::Hook {
                 name,
-                exec: &words.collect::<Vec<_>>(),
+                exec: &exec,
                 launch: &launch,
                 told: Told {
                     generation,
@@ -510,9 +713,20 @@ impl Driver {
 
     fn start(&mut self) -> Result<Process, StartError> {
         self.invocation = start::invocation().map_err(StartError::Share)?;
-        let launch = &self.definition.launch;
+        let definition = &self.definition;
+        if let Some(range) = definition.launch.ports {
+            let service = &definition.launch.service;
+            let port = definition.ports.take(&self.name, service, range);
+            let said = |failure: Failure| match failure.hint {
+                Some(hint) => format!("{}; {hint}", failure.reason),
+                None => failure.reason,
+            };
+            self.port = Some(port.map_err(|failure| StartError::Port(said(failure)))?);
+        }
+        let (values, extra) = self.known();
+        let launch = self.definition.launch.filled(&values)?;
         let start = Start {
-            launch,
+            launch: &launch,
             held: &self.definition.held,
             store: &self.store,
             notify_socket: self.notify.path(),
@@ -521,11 +735,37 @@ impl Driver {
                 invocation: &self.invocation,
                 number: launch.number,
                 port: self.port,
-                extra: &launch.about_release(),
+                extra: &extra,
             },
             output: &self.output,
         };
         start.run()
+    }
+
+    /// What is filled in where `zdt.toml` asks for it, and what is told in the environment.
+    fn known(&self) -> (Values, Vec<(String, String)>) {
+        let launch = &self.definition.launch;
+        let mut extra = Vec::new();
+        let mut values = Values {
+            instance: Some(launch.number),
+            port: self.port,
+            ports: self.definition.ports.of_services(),
+            ..Values::default()
+        };
+        if let Some((path, revision)) = launch.release() {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            extra.push(("ZDT_RELEASE".to_owned(), name.to_string()));
+            extra.push(("ZDT_RELEASE_PATH".to_owned(), path.display().to_string()));
+            let revision = revision.unwrap_or_else(|| name.to_string());
+            extra.push(("ZDT_REVISION".to_owned(), revision.clone()));
+            values.release = Some(name.into_owned());
+            values.revision = Some(revision);
+        }
+        if let Some(directory) = &launch.handover_directory {
+            let directory = directory.display().to_string();
+            extra.push(("ZDT_HANDOVER_DIR".to_owned(), directory));
+        }
+        (values, extra)
     }
 
     fn tell(&mut self, event: Event, to: &mut Listeners) {
@@ -560,10 +800,8 @@ impl Driver {
                 exit_status: self.machine.exit_status(),
                 ..UnitState::stopped(self.name.clone())
             },
-            group: self
-                .process
-                .as_ref()
-                .map(|process| process.group().as_raw()),
+            process: self.process.as_ref().map(Process::mark),
+            notify: self.notify.path().to_owned(),
             since: self.process.as_ref().and(self.since),
             start_took: self.machine.start_took(),
             generation: self.machine.generation(),

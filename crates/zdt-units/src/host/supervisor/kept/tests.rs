@@ -47,6 +47,16 @@ fn process(identity: Identity) -> KeptProcess {
         began: SystemTime::UNIX_EPOCH + Duration::from_millis(1_768_824_000_123),
         port: Some(3001),
         notify: Some(PathBuf::from("/run/zdt/launcher/shop/notify/1")),
+        mark: Mark {
+            pid: i32::try_from(identity.pid).unwrap(),
+            start_time: identity.start_time,
+            group: i32::try_from(identity.pid).unwrap(),
+            first_start_time: None,
+            invocation: "1b196190e5bf4444ad873b96e2f41462".to_owned(),
+            cgroup: None,
+            credentials: None,
+        },
+        output: Vec::new(),
     }
 }
 
