@@ -155,7 +155,9 @@ impl Launcher {
     /// Units that have a process.
     pub(super) fn running(&self) -> Vec<UnitReport> {
         let units = Vec::new();
-        let answers = self.ask(&Question::Units { units }).unwrap_or_default();
+        let answers = self
+            .ask(&Question::Units { units, whole: true })
+            .unwrap_or_default();
         let report = |answer| match answer {
             Answer::Unit(report) if report.state.instance.is_some() => Some(*report),
             _ => None,

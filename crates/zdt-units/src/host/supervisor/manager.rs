@@ -6,7 +6,11 @@
     reason = "what runs is known by the clock on the wall"
 )]
 
-use std::collections::{BTreeMap, BTreeSet};
+mod answer;
+mod memory;
+mod orphans;
+
+use std::collections::BTreeMap;
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
@@ -15,31 +19,28 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use futures_util::future::join_all;
-use nix::unistd::{Pid, User, chown};
+use nix::unistd::{User, chown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::{Interval, MissedTickBehavior, interval};
+use tokio::time::Interval;
 
-use super::control::{Access, Answers, Asked, Control};
+use self::memory::Watched;
+use super::control::{Access, Control};
 use super::event::Event;
-use super::jobs::{self, Job};
-use super::kept::{Found, Identity, Kept, KeptProcess};
+use super::jobs;
+use super::kept::{Kept, KeptProcess};
 use super::launch::{Launch, Part};
-use super::memory::{Groups, Measured, Step, Watch};
-use super::output::{Output, Sink, unit_label};
+use super::memory::Measured;
+use super::output::{Output, Sink};
 use super::ports::Book;
-use super::process::Process;
-use super::protocol::{
-    About, Answer, MemoryReport, Orphan, Question, Refusal, UnitReport, VERSION,
-};
+use super::protocol::Refusal;
 use super::reap::reap_strangers;
 use super::sockets::Held;
-use super::unit::{Ask, Definition, Lasts, Unit, View};
+use super::unit::{Ask, Definition, Lasts, Unit};
 use super::upgrade::Upgrade;
 use crate::host::Failure;
 use crate::host::launcher::place::Place;
 use crate::model::{self, Model, Name, Service, UnitName, UserName};
-use crate::observe::{Active, UnitState};
 
 /// What a launcher is started with.
 #[derive(Debug)]
@@ -112,16 +113,6 @@ pub(super) struct Known {
 enum Work {
     Ended(u8),
     Measured(Vec<(UnitName, Measured)>),
-}
-
-/// What is known of the memory of a unit.
-#[derive(Debug)]
-struct Watched {
-    service: Name,
-    watch: Watch,
-    report: MemoryReport,
-    /// The process that was found too large, and is to be replaced.
-    over: Option<String>,
 }
 
 /// What there is to tell, or to do, next.
@@ -205,56 +196,6 @@ impl Manager {
         })
     }
 
-    /// Processes of a launcher that was killed.
-    fn find_orphans(&self) -> Vec<KeptProcess> {
-        match Kept::read(&self.state_file()) {
-            Found::Nothing => Vec::new(),
-            Found::Kept(kept) => kept.orphans().into_iter().cloned().collect(),
-            Found::Useless(why) => {
-                self.say(&format!("zdt-units: {why}"));
-                Vec::new()
-            }
-        }
-    }
-
-    /// The sockets that they serve on, whose clients stay where they are.
-    fn take_listeners(&mut self, orphans: &[KeptProcess]) {
-        for service in self.boot.model.services.clone() {
-            let own = || {
-                orphans
-                    .iter()
-                    .filter(|orphan| orphan.service == service.name)
-            };
-            for socket in &service.sockets {
-                for address in socket.listen.addresses() {
-                    let mut taken = own().map(|orphan| orphan.identity.take_listener(&address));
-                    // Whoever does not get it is told when it is bound.
-                    if let Some(fd) = taken.find_map(Result::ok) {
-                        let _ = self.held_mut(&service).adopt(socket, address, fd);
-                    }
-                }
-            }
-        }
-    }
-
-    fn adopt(&mut self, orphan: &KeptProcess) -> Result<(), String> {
-        let Some((service, part)) = self.part(&orphan.unit) else {
-            return Err("it is not in `zdt.toml` any more".to_owned());
-        };
-        let service = service.name.clone();
-        let definition = self.definition(&service, part);
-        let output = self.output(&orphan.unit);
-        let unit = Unit::adopt(orphan, definition, output, self.tell.clone())
-            .map_err(|error| error.to_string())?;
-        let pid = orphan.identity.pid;
-        self.say(&format!(
-            "{}: process {pid} was left by a launcher that was killed, and is taken up again",
-            orphan.service
-        ));
-        self.know(orphan.unit.clone(), unit, service, part);
-        Ok(())
-    }
-
     pub(super) fn know(&mut self, name: UnitName, unit: Unit, service: Name, part: Part) {
         let known = Known {
             unit,
@@ -277,27 +218,6 @@ impl Manager {
     pub(super) fn output(&self, unit: &UnitName) -> Output {
         let lines = usize::try_from(self.boot.model.launcher.lines).unwrap_or(usize::MAX);
         Output::new(unit.clone(), lines, self.sink.clone())
-    }
-
-    fn state_file(&self) -> PathBuf {
-        self.boot.place.state.join("launcher.json")
-    }
-
-    /// Writes down which processes there are, where that is not what is written.
-    pub(super) fn keep(&mut self) {
-        let units = self.units.iter();
-        let processes: Vec<KeptProcess> = units
-            .filter_map(|(unit, known)| kept(unit, known))
-            .collect();
-        let left = self.orphans.iter().map(|(orphan, _)| orphan.clone());
-        let processes = processes.into_iter().chain(left).collect();
-        if self.kept.processes == processes {
-            return;
-        }
-        self.kept.processes = processes;
-        if let Err(failure) = self.kept.write(&self.state_file()) {
-            self.say(&format!("zdt-units: {failure}"));
-        }
     }
 
     /// The service, the name and the address of each socket.
@@ -441,111 +361,6 @@ impl Manager {
             .send(Work::Ended(u8::try_from(status).unwrap_or(1)));
     }
 
-    fn answer(&mut self, asked: Asked) -> Option<Happened> {
-        let Asked {
-            question,
-            by,
-            answers,
-        } = asked;
-        let changes = !matches!(
-            question,
-            Question::Hello | Question::Units { .. } | Question::Logs { .. } | Question::Orphans
-        );
-        if changes && self.ending {
-            let reason = "the launcher is ending".to_owned();
-            answers.send(Answer::Failed(refused(reason, None)));
-            return None;
-        }
-        match question {
-            Question::Hello => {
-                answers.send(Answer::Launcher(self.about()));
-                answers.send(Answer::Done);
-            }
-            Question::Units { units, whole } => self.report(&units, whole, &answers),
-            Question::Start { unit } => self.begin(&[unit], Job::Start, answers),
-            Question::Restart { units } => self.begin(&units, Job::Restart, answers),
-            Question::Reload { unit } => self.begin(&[unit], Job::Reload, answers),
-            Question::Task { unit } => self.begin(&[unit], Job::Start, answers),
-            Question::Stop { units } => self.begin(&units, Job::Stop, answers),
-            Question::CloseUntaken { unit } => self.untaken(&unit, &answers),
-            Question::Load { text } => self.load_text(text, &answers),
-            Question::OpenSockets { service } => {
-                let opened = self.open_sockets(&service);
-                settle(&answers, opened);
-            }
-            Question::CloseSockets { service } => {
-                let closed = self.close_sockets(&service);
-                settle(&answers, closed);
-            }
-            Question::Logs { of, lines, follow } => self.logs(&of, lines, follow, answers),
-            Question::Orphans => self.report_orphans(&answers),
-            Question::StopOrphans => self.stop_orphans(&answers),
-            Question::Shutdown => {
-                answers.send(Answer::Done);
-                self.shut_down();
-                return Some(Happened::Said(format!("shutting down, as {by} asked for")));
-            }
-            Question::Upgrade { program } => {
-                return Some(Happened::Upgrade(Upgrade { program, answers }));
-            }
-        }
-        None
-    }
-
-    fn about(&self) -> About {
-        About {
-            v: VERSION,
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            pid: std::process::id(),
-            since: self.since,
-            config: self.boot.config.clone(),
-            text: self.boot.text.clone(),
-            state: self.boot.place.state.clone(),
-            upgrades: self.upgrades,
-        }
-    }
-
-    fn report(&mut self, wanted: &[UnitName], whole: bool, answers: &Answers) {
-        let all = wanted.is_empty();
-        let is_wanted = |unit: &UnitName| all || wanted.contains(unit);
-        let mut reports = Vec::new();
-        for (name, managed) in &self.services {
-            for socket in &managed.service.sockets {
-                if is_wanted(&socket.unit) {
-                    reports.push(of_socket(name, &socket.unit, &managed.held));
-                }
-            }
-        }
-        let groups = whole.then(|| Groups::read().ok()).flatten();
-        for (unit, known) in &self.units {
-            if is_wanted(unit) {
-                let memory = self.memory.get(unit).map(|watched| watched.report.clone());
-                let mut report = UnitReport {
-                    memory,
-                    ..of_unit(known)
-                };
-                let process = known.unit.view.borrow().process.clone();
-                if let (Some(groups), Some(mark)) = (&groups, process) {
-                    report.children = groups.measure(Pid::from_raw(mark.group)).processes;
-                }
-                reports.push(report);
-            }
-        }
-        // What could be started, and never was.
-        for unit in wanted {
-            if !reports.iter().any(|report| report.state.unit == *unit)
-                && let Some((service, _)) = self.part(unit)
-            {
-                let state = UnitState::stopped(unit.clone());
-                reports.push(without_process(service.name.clone(), state));
-            }
-        }
-        for report in reports {
-            answers.send(Answer::Unit(Box::new(report)));
-        }
-        answers.send(Answer::Done);
-    }
-
     /// The service that `unit` belongs to, and what it is of it.
     fn part(&self, unit: &UnitName) -> Option<(&Service, Part)> {
         let mut services = self.services.values().map(|managed| &managed.service);
@@ -619,48 +434,6 @@ impl Manager {
         }
     }
 
-    fn begin(&mut self, names: &[UnitName], job: Job, answers: Answers) {
-        let mut units = Vec::new();
-        for name in names {
-            let is_socket = name.as_str().ends_with(".socket");
-            let done = match is_socket {
-                true => self.socket_job(name, job).map(|()| Vec::new()),
-                false => self.units_of(name),
-            };
-            match done {
-                Ok(more) => units.extend(more),
-                Err(refusal) => {
-                    answers.send(Answer::Failed(refusal));
-                    return;
-                }
-            }
-        }
-        tokio::spawn(jobs::follow(units, job, answers));
-    }
-
-    /// Sockets of one service open and close together.
-    fn socket_job(&mut self, unit: &UnitName, job: Job) -> Result<(), Refusal> {
-        let services = self.services.values();
-        let mut with = services.filter(|managed| {
-            let sockets = &managed.service.sockets;
-            sockets.iter().any(|socket| socket.unit == *unit)
-        });
-        let Some(name) = with.next().map(|managed| managed.service.name.clone()) else {
-            return Err(refused(
-                format!("the launcher has no socket `{unit}`"),
-                None,
-            ));
-        };
-        match job {
-            Job::Start => self.open_sockets(&name),
-            Job::Stop => self.close_sockets(&name),
-            Job::Restart | Job::Reload => Err(refused(
-                format!("`{unit}` is a socket, which clients wait in: it is not restarted"),
-                None,
-            )),
-        }
-    }
-
     fn open_sockets(&mut self, service: &Name) -> Result<(), Refusal> {
         let managed = self.managed(service)?;
         let held = managed.held.rebind_for(&managed.service);
@@ -686,57 +459,6 @@ impl Manager {
             if known.service == *service {
                 let definition = self.definition(service, known.part);
                 known.unit.ask(Ask::Define(definition));
-            }
-        }
-    }
-
-    fn untaken(&mut self, unit: &UnitName, answers: &Answers) {
-        let Some(known) = self.units.get(unit) else {
-            answers.send(Answer::Done);
-            return;
-        };
-        let view = known.unit.view.borrow().clone();
-        if let Some(instance) = &view.state.instance {
-            answers.send(Answer::Told {
-                event: crate::event::EventKind::Untaken {
-                    unit: unit.to_string(),
-                    pid: instance.pid,
-                    connections: view.untaken,
-                },
-            });
-        }
-        answers.send(Answer::Done);
-    }
-
-    fn load_text(&mut self, text: String, answers: &Answers) {
-        if text == self.boot.text {
-            answers.send(Answer::Done);
-            return;
-        }
-        let file = self.boot.config.as_ref();
-        let file = file.map_or_else(|| "zdt.toml".to_owned(), |file| file.display().to_string());
-        let model = match Model::read(&file, &text) {
-            Ok(model) => model,
-            Err(mistakes) => {
-                let refusal = refused(format!("`{file}` has mistakes"), None);
-                let output = mistakes.render(crate::config::Colour::Never);
-                answers.send(Answer::Failed(Refusal {
-                    output: output.lines().map(str::to_owned).collect(),
-                    ..refusal
-                }));
-                return;
-            }
-        };
-        let before: BTreeSet<Name> = self.services.keys().cloned().collect();
-        match self.load(model, text) {
-            Ok(()) => {
-                let added = self.services.keys().filter(|name| !before.contains(*name));
-                let added: Vec<Name> = added.cloned().collect();
-                self.start_services(&added);
-                answers.send(Answer::Done);
-            }
-            Err(failure) => {
-                answers.send(Answer::Failed(failure.into()));
             }
         }
     }
@@ -781,157 +503,6 @@ impl Manager {
         Ok(())
     }
 
-    fn report_orphans(&self, answers: &Answers) {
-        for (orphan, why) in &self.orphans {
-            if orphan.identity.is_alive() {
-                answers.send(Answer::Orphan(Orphan {
-                    unit: orphan.unit.clone(),
-                    pid: orphan.identity.pid,
-                    start_time: orphan.identity.start_time,
-                    why: why.clone(),
-                }));
-            }
-        }
-        answers.send(Answer::Done);
-    }
-
-    /// `SIGTERM` to each, which drains it.
-    fn stop_orphans(&mut self, answers: &Answers) {
-        for (orphan, _) in std::mem::take(&mut self.orphans) {
-            if let Ok(mut process) = Process::resume(orphan.mark) {
-                process.signal(nix::sys::signal::Signal::SIGTERM);
-                // It ends by itself.
-                process.outlives = true;
-            }
-        }
-        self.keep();
-        answers.send(Answer::Done);
-    }
-
-    /// Measures, from now on, as often as the services want it.
-    fn watch_memory(&mut self) {
-        let services = self.services.values().map(|managed| &managed.service);
-        let every = services
-            .filter_map(|service| Some(service.memory?.every))
-            .min();
-        self.next_measure = every.map(|every| {
-            let mut ticks = interval(every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            ticks
-        });
-        let services = &self.services;
-        self.memory
-            .retain(|_, watched| services[&watched.service].service.memory.is_some());
-    }
-
-    /// Looks into all of `/proc`, which takes a while.
-    fn measure(&self) {
-        let units = self.units.iter().filter_map(|(unit, known)| {
-            self.services[&known.service].service.memory?;
-            let group = known.unit.view.borrow().process.as_ref()?.group;
-            Some((unit.clone(), group))
-        });
-        let units: Vec<(UnitName, i32)> = units.collect();
-        let worker = self.worker.clone();
-        tokio::task::spawn_blocking(move || {
-            let Ok(groups) = Groups::read() else {
-                return;
-            };
-            let measured = units.into_iter().map(|(unit, group)| {
-                let measured = groups.measure(Pid::from_raw(group));
-                (unit, measured)
-            });
-            let _ = worker.send(Work::Measured(measured.collect()));
-        });
-    }
-
-    pub(super) fn memory(&self) -> Vec<(UnitName, MemoryReport)> {
-        let units = self.memory.iter();
-        units
-            .map(|(unit, watched)| (unit.clone(), watched.report.clone()))
-            .collect()
-    }
-
-    /// What another program has counted.
-    pub(super) fn remember(&mut self, memory: Vec<(UnitName, MemoryReport)>) {
-        for (unit, report) in memory {
-            let Some(known) = self.units.get(&unit) else {
-                continue;
-            };
-            if let Some(memory) = self.services[&known.service].service.memory {
-                let watched = Watched {
-                    service: known.service.clone(),
-                    watch: Watch::new(&memory),
-                    report,
-                    over: None,
-                };
-                self.memory.insert(unit, watched);
-            }
-        }
-    }
-
-    /// What follows from a measurement; a service that has to be restarted is told one at a time.
-    fn weigh(&mut self, measured: Vec<(UnitName, Measured)>) -> Option<Happened> {
-        let mut restart = None;
-        for (
-            unit,
-            Measured {
-                bytes,
-                proportional,
-                ..
-            },
-        ) in measured
-        {
-            let Some(known) = self.units.get(&unit) else {
-                continue;
-            };
-            let Some(memory) = self.services[&known.service].service.memory else {
-                continue;
-            };
-            let invocation = known
-                .unit
-                .view
-                .borrow()
-                .state
-                .instance
-                .as_ref()?
-                .invocation
-                .clone();
-            let watched = self.memory.entry(unit.clone()).or_insert_with(|| Watched {
-                service: known.service.clone(),
-                watch: Watch::new(&memory),
-                report: MemoryReport::default(),
-                over: None,
-            });
-            watched.report.bytes = bytes;
-            watched.report.proportional = proportional;
-            let size = |bytes: u64| format!("{} MiB", bytes >> 20);
-            match watched.watch.step(bytes) {
-                Step::Nothing => {}
-                Step::Warn => self.sink.say(&format!(
-                    "{}: its processes have {}, and {} is the limit",
-                    unit_label(&unit),
-                    size(bytes),
-                    size(memory.limit)
-                )),
-                Step::Over if restart.is_some() || watched.over.as_ref() == Some(&invocation) => {}
-                Step::Over => {
-                    watched.over = Some(invocation);
-                    watched.report.restarts += 1;
-                    watched.report.last_restart = Some(SystemTime::now());
-                    let why = format!(
-                        "{}: its processes have {}, more than {} (`memory.limit`): it is restarted",
-                        unit_label(&unit),
-                        size(bytes),
-                        size(memory.limit)
-                    );
-                    restart = Some(Happened::Restart(known.service.clone(), why));
-                }
-            }
-        }
-        restart
-    }
-
     fn start_services(&mut self, names: &[Name]) {
         let parts = self.ordered(names, |service, _| service.instances());
         let starts = jobs::in_order(parts, async |units| {
@@ -970,19 +541,6 @@ impl Manager {
         }
         parts
     }
-
-    fn logs(&self, of: &[String], lines: usize, follow: bool, answers: Answers) {
-        let is_wanted = |(name, known): &(&UnitName, &Known)| {
-            let of_it =
-                |wanted: &String| *wanted == name.as_str() || *wanted == known.service.as_str();
-            of.is_empty() || of.iter().any(of_it)
-        };
-        let outputs = self.units.iter().filter(is_wanted);
-        let outputs = outputs
-            .map(|(_, known)| known.unit.output.clone())
-            .collect();
-        tokio::spawn(jobs::logs(outputs, lines, follow, answers));
-    }
 }
 
 async fn tick(ticks: &mut Option<Interval>) {
@@ -990,31 +548,6 @@ async fn tick(ticks: &mut Option<Interval>) {
         Some(ticks) => _ = ticks.tick().await,
         None => std::future::pending().await,
     }
-}
-
-/// What a launcher to come has to know of it.
-fn kept(unit: &UnitName, known: &Known) -> Option<KeptProcess> {
-    let view = known.unit.view.borrow();
-    let mark = view.process.clone()?;
-    if matches!(known.part, Part::Task(_)) {
-        return None;
-    }
-    Some(KeptProcess {
-        unit: unit.clone(),
-        service: known.service.clone(),
-        identity: Identity {
-            pid: mark.pid.unsigned_abs(),
-            start_time: mark.start_time,
-        },
-        group: mark.group,
-        generation: view.generation,
-        invocation: mark.invocation.clone(),
-        began: view.since.unwrap_or(SystemTime::UNIX_EPOCH),
-        port: view.port,
-        notify: Some(view.notify.clone()),
-        output: known.unit.output.marks(),
-        mark,
-    })
 }
 
 /// For one user alone.
@@ -1031,13 +564,6 @@ fn make_directory(path: &Path, user: Option<&UserName>) -> io::Result<()> {
     Ok(())
 }
 
-fn settle(answers: &Answers, done: Result<(), Refusal>) {
-    answers.send(match done {
-        Ok(()) => Answer::Done,
-        Err(refusal) => Answer::Failed(refusal),
-    });
-}
-
 fn refused(reason: String, hint: Option<String>) -> Refusal {
     Refusal {
         reason,
@@ -1046,49 +572,3 @@ fn refused(reason: String, hint: Option<String>) -> Refusal {
         output: Vec::new(),
     }
 }
-
-fn of_socket(service: &Name, unit: &UnitName, held: &Held) -> UnitReport {
-    let is_open = held.has(unit);
-    let state = UnitState {
-        active: match is_open {
-            true => Active::Active,
-            false => Active::Inactive,
-        },
-        sub: if is_open { "running" } else { "dead" }.to_owned(),
-        was_active: true,
-        ..UnitState::stopped(unit.clone())
-    };
-    without_process(service.clone(), state)
-}
-
-fn without_process(service: Name, state: UnitState) -> UnitReport {
-    UnitReport {
-        service,
-        state,
-        since: None,
-        start_ms: None,
-        generation: 0,
-        memory: None,
-        port: None,
-        children: Vec::new(),
-        output: Vec::new(),
-    }
-}
-
-fn of_unit(known: &Known) -> UnitReport {
-    let view: View = known.unit.view.borrow().clone();
-    let lines = known.unit.output.tail(LAST_WORDS);
-    UnitReport {
-        since: view.since,
-        start_ms: view
-            .start_took
-            .and_then(|took| u64::try_from(took.as_millis()).ok()),
-        generation: view.generation,
-        port: view.port,
-        output: lines.into_iter().map(|line| line.text).collect(),
-        ..without_process(known.service.clone(), view.state)
-    }
-}
-
-/// How many lines of output a report has.
-const LAST_WORDS: usize = 10;

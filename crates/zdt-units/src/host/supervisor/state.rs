@@ -1,6 +1,9 @@
 //! Decides what a unit does next: an input comes in, actions go out.
 //! Pure: no I/O, no clock; every time is handed in, counted from the start.
 
+mod end;
+mod seen;
+
 use std::collections::VecDeque;
 use std::time::Duration;
 
@@ -8,7 +11,6 @@ use serde::{Deserialize, Serialize};
 
 use super::event::{Event, Exit, RestartReport, WhyKilled};
 use crate::model::{Ready, Restarts};
-use crate::observe::Active;
 
 /// How long what may take, and what a stop is made of.
 #[derive(Clone, Copy, Debug)]
@@ -260,78 +262,6 @@ impl Machine {
         self.limits = limits;
     }
 
-    /// How often a process was started, the one being started included.
-    pub(super) fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    pub(super) fn start_took(&self) -> Option<Duration> {
-        self.start_took
-    }
-
-    /// How often it was started again by itself.
-    pub(super) fn restarts(&self) -> u32 {
-        self.restarts
-    }
-
-    pub(super) fn status(&self) -> &str {
-        self.status.as_deref().unwrap_or_default()
-    }
-
-    pub(super) fn has_served(&self) -> bool {
-        self.served
-    }
-
-    /// Nothing is going on, and nobody waits for anything.
-    pub(super) fn is_settled(&self) -> bool {
-        let rests = matches!(
-            self.phase,
-            Phase::Inactive | Phase::Failed | Phase::Ready { .. } | Phase::Pausing { .. }
-        );
-        rests && self.job.is_none() && !self.queued
-    }
-
-    /// The exit status of the last process that ended.
-    pub(super) fn exit_status(&self) -> i32 {
-        match self.last_exit {
-            Some(Exit::Code(code) | Exit::Signal(code)) => code,
-            Some(Exit::Unknown) | None => 0,
-        }
-    }
-
-    /// In systemd's words: the coarse state, the finer one, and how the last process ended.
-    pub(super) fn state(&self) -> (Active, &'static str, &'static str) {
-        let (active, sub) = match self.phase {
-            Phase::Inactive => match self.result {
-                Outcome::Success => (Active::Inactive, "dead"),
-                _ => (Active::Failed, "failed"),
-            },
-            Phase::Failed => (Active::Failed, "failed"),
-            Phase::Launching | Phase::Starting { .. } => (Active::Activating, "start"),
-            Phase::Ready { .. } => (Active::Active, "running"),
-            Phase::Reloading { .. } => (Active::Reloading, "reload"),
-            Phase::Stopping { stage, .. } => (
-                Active::Deactivating,
-                match stage {
-                    Stage::Quiet | Stage::Drain => "stop",
-                    Stage::Told => "stop-sigterm",
-                    Stage::Killed => "stop-sigkill",
-                },
-            ),
-            Phase::Pausing { .. } => (Active::Activating, "auto-restart"),
-        };
-        let result = match self.result {
-            Outcome::Success => "success",
-            Outcome::ExitCode => "exit-code",
-            Outcome::Signal => "signal",
-            Outcome::Timeout => "timeout",
-            Outcome::Watchdog => "watchdog",
-            Outcome::NotStarted => "resources",
-            Outcome::Limit => "start-limit-hit",
-        };
-        (active, sub, result)
-    }
-
     /// When [`Input::Due`] is wanted.
     pub(super) fn deadline(&self) -> Option<Duration> {
         match self.phase {
@@ -489,21 +419,6 @@ impl Machine {
         told.into_iter().chain([settled]).collect()
     }
 
-    /// The process stops without having been told to.
-    fn leaving(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Ready { since, .. } => self.note_health(now, since),
-            Phase::Starting { .. } => {}
-            _ => return Vec::new(),
-        }
-        self.phase = Phase::Stopping {
-            stage: Stage::Told,
-            until: now + self.limits.stop,
-            then: Then::Pause,
-        };
-        vec![Action::Tell(Event::Leaving { pid: self.pid })]
-    }
-
     fn extend(&mut self, to: Duration) {
         match &mut self.phase {
             Phase::Starting { until, .. }
@@ -514,98 +429,6 @@ impl Machine {
                 ..
             } => *until = to.max(*until),
             _ => {}
-        }
-    }
-
-    fn exited(&mut self, now: Duration, exit: Exit) -> Vec<Action> {
-        let status = self.status.take();
-        self.last_exit = Some(exit);
-        let mut actions = vec![
-            Action::Tell(Event::Exited {
-                pid: self.pid,
-                exit,
-                status: status.clone(),
-            }),
-            Action::KillRest,
-        ];
-        let pid = self.pid;
-        actions.extend(match self.phase {
-            Phase::Ready { since, .. }
-            | Phase::Reloading {
-                ready_since: since, ..
-            } => {
-                self.note_health(now, since);
-                self.result = outcome(exit);
-                self.failed(now, format!("process {pid} {exit}"))
-            }
-            Phase::Starting { since, .. } if self.limits.task => {
-                self.result = outcome(exit);
-                self.start_took = Some(now - since);
-                match exit {
-                    Exit::Code(0) => [self.job_done(now - since), self.end(0)].concat(),
-                    _ => {
-                        let failed = self.job_failed(&format!("process {pid} {exit}"));
-                        [failed, self.end(code(exit))].concat()
-                    }
-                }
-            }
-            Phase::Starting { .. } => {
-                self.result = outcome(exit);
-                self.failed(now, format!("process {pid} {exit} before it was ready"))
-            }
-            Phase::Stopping { stage, then, .. } => {
-                let hook = matches!(stage, Stage::Quiet | Stage::Drain | Stage::Told);
-                let mut actions = Vec::new();
-                if hook && self.limits.sequence.has_hooks() {
-                    actions.push(Action::EndHook);
-                }
-                actions.extend(self.stopped(now, then, exit, status));
-                actions
-            }
-            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
-                Vec::new()
-            }
-        });
-        actions
-    }
-
-    fn stopped(
-        &mut self,
-        now: Duration,
-        then: Then,
-        exit: Exit,
-        status: Option<String>,
-    ) -> Vec<Action> {
-        match then {
-            Then::Start => {
-                if let Some(job) = &mut self.job {
-                    job.stop = now - job.began;
-                    job.status = status;
-                }
-                self.launch()
-            }
-            Then::Pause => {
-                if self.result == Outcome::Success {
-                    self.result = outcome(exit);
-                }
-                self.failed(now, format!("process {} {exit}", self.pid))
-            }
-            Then::End => {
-                // It was told to: however it did that, it is stopped.
-                self.result = Outcome::Success;
-                self.end(code(exit))
-            }
-        }
-    }
-
-    fn hook_ended(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Stopping {
-                stage: stage @ (Stage::Quiet | Stage::Drain),
-                then,
-                ..
-            } => self.next_stage(now, stage, then),
-            _ => Vec::new(),
         }
     }
 
@@ -783,197 +606,10 @@ impl Machine {
         self.job_done(Duration::ZERO)
     }
 
-    fn begin_stop(&mut self, now: Duration, then: Then) -> Vec<Action> {
-        let sequence = self.limits.sequence;
-        if sequence.quiet {
-            self.phase = Phase::Stopping {
-                stage: Stage::Quiet,
-                until: now + self.limits.stop,
-                then,
-            };
-            return vec![Action::Run(Hook::Quiet, self.limits.stop)];
-        }
-        self.next_stage(now, Stage::Quiet, then)
-    }
-
-    fn next_stage(&mut self, now: Duration, after: Stage, then: Then) -> Vec<Action> {
-        let sequence = self.limits.sequence;
-        if after == Stage::Quiet && !sequence.drain_limit.is_zero() {
-            self.phase = Phase::Stopping {
-                stage: Stage::Drain,
-                until: now + sequence.drain_limit,
-                then,
-            };
-            return match sequence.drain {
-                true => vec![Action::Run(Hook::Drain, sequence.drain_limit)],
-                false => Vec::new(),
-            };
-        }
-        self.phase = Phase::Stopping {
-            stage: Stage::Told,
-            until: now + self.limits.stop,
-            then,
-        };
-        match sequence.command {
-            true => vec![Action::Run(Hook::Stop, self.limits.stop)],
-            false => vec![Action::Terminate],
-        }
-    }
-
-    fn stop(&mut self, now: Duration) -> Vec<Action> {
-        let mut actions = Vec::new();
-        if std::mem::take(&mut self.queued) | self.job.take().is_some() {
-            actions.push(Action::Settle(Err("it is being stopped".to_owned())));
-        }
-        let pid = self.pid;
-        let told = Action::Tell(Event::Stopping { pid });
-        match self.phase {
-            Phase::Inactive | Phase::Failed => {
-                self.phase = Phase::Inactive;
-                self.result = Outcome::Success;
-                actions.push(Action::End(0));
-            }
-            Phase::Launching | Phase::Pausing { .. } => {
-                self.result = Outcome::Success;
-                actions.extend(self.end(0));
-            }
-            Phase::Stopping {
-                then: Then::End, ..
-            } => {}
-            Phase::Stopping { stage, until, .. } => {
-                self.phase = Phase::Stopping {
-                    stage,
-                    until,
-                    then: Then::End,
-                };
-                actions.push(told);
-            }
-            Phase::Starting { .. } | Phase::Ready { .. } | Phase::Reloading { .. } => {
-                actions.push(told);
-                actions.extend(match self.limits.task {
-                    // It knows no drain.
-                    true => self.kill_now(now),
-                    false => self.begin_stop(now, Then::End),
-                });
-            }
-        }
-        actions
-    }
-
-    fn kill_now(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Inactive | Phase::Failed | Phase::Launching | Phase::Pausing { .. } => {
-                self.end(0)
-            }
-            _ => {
-                self.phase = Phase::Stopping {
-                    stage: Stage::Killed,
-                    until: now,
-                    then: Then::End,
-                };
-                self.killed(WhyKilled::Asked)
-            }
-        }
-    }
-
-    fn kill(&mut self, now: Duration, ready_since: Duration, why: WhyKilled) -> Vec<Action> {
-        self.note_health(now, ready_since);
-        self.phase = Phase::Stopping {
-            stage: Stage::Killed,
-            until: now,
-            then: Then::Pause,
-        };
-        self.killed(why)
-    }
-
-    fn killed(&self, why: WhyKilled) -> Vec<Action> {
-        let pid = self.pid;
-        vec![Action::Tell(Event::Killed { pid, why }), Action::Kill]
-    }
-
-    fn note_health(&mut self, now: Duration, ready_since: Duration) {
-        if now - ready_since >= self.limits.restarts.healthy {
-            self.forget_failures();
-        }
-    }
-
-    fn forget_failures(&mut self) {
-        self.failures = 0;
-        self.again.clear();
-    }
-
-    /// Nothing serves now; tries again after a pause, unless that was done too often.
-    fn failed(&mut self, now: Duration, why: String) -> Vec<Action> {
-        if self.limits.task {
-            let failed = self.job_failed(&why);
-            return [failed, self.end(1)].concat();
-        }
-        let mut actions = self.job_failed(&why);
-        let policy = self.limits.restarts;
-        if let Some(within) = policy.within {
-            let counts = |at: &Duration| now.saturating_sub(*at) < within;
-            self.again.retain(counts);
-        }
-        if let Some(limit) = policy.limit
-            && self.again.len() >= usize::try_from(limit).unwrap_or(usize::MAX)
-        {
-            self.phase = Phase::Failed;
-            if limit > 0 {
-                self.result = Outcome::Limit;
-            }
-            let code = self.last_exit.map_or(1, code);
-            actions.push(Action::Tell(Event::GaveUp {
-                why,
-                restarts: limit,
-            }));
-            actions.push(Action::End(code));
-            return actions;
-        }
-        if policy.limit.is_some() {
-            self.again.push_back(now);
-        }
-        let factor = policy.factor.saturating_pow(self.failures);
-        let pause = policy.pause.saturating_mul(factor).min(policy.longest);
-        let pause = pause.max(policy.pause.min(policy.longest));
-        self.failures += 1;
-        self.phase = Phase::Pausing { until: now + pause };
-        actions.push(Action::Tell(Event::Pausing { pause }));
-        actions
-    }
-
     fn launch(&mut self) -> Vec<Action> {
         self.phase = Phase::Launching;
         self.generation += 1;
         vec![Action::Launch]
-    }
-
-    fn end(&mut self, code: u8) -> Vec<Action> {
-        self.phase = Phase::Inactive;
-        self.served = false;
-        vec![Action::Tell(Event::Ended { code }), Action::End(code)]
-    }
-}
-
-impl Sequence {
-    fn has_hooks(self) -> bool {
-        self.quiet || self.drain || self.command
-    }
-}
-
-fn outcome(exit: Exit) -> Outcome {
-    match exit {
-        Exit::Code(0) | Exit::Unknown => Outcome::Success,
-        Exit::Code(_) => Outcome::ExitCode,
-        Exit::Signal(_) => Outcome::Signal,
-    }
-}
-
-/// The status of a shell's command, except that ending by the `SIGTERM` that it was sent is clean.
-fn code(exit: Exit) -> u8 {
-    match exit {
-        Exit::Code(code) => u8::try_from(code).unwrap_or(u8::MAX),
-        Exit::Signal(15) | Exit::Unknown => 0,
-        Exit::Signal(number) => u8::try_from(128 + number).unwrap_or(u8::MAX),
     }
 }
 

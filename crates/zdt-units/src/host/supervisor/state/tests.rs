@@ -1,6 +1,7 @@
 //! Whole sequences: what comes in, and what a supervisor does about it.
 
 use super::*;
+use crate::observe::Active;
 
 const PAUSE: u64 = 500;
 
