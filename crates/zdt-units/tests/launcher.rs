@@ -53,8 +53,12 @@ impl Fake {
                     let line = serde_json::to_string(&answer).unwrap() + "\n";
                     let _ = stream.get_mut().write_all(line.as_bytes());
                 }
+                let ends = question == Question::Shutdown;
                 if question != Question::Hello {
                     let _ = sender.send(question);
+                }
+                if ends {
+                    return;
                 }
             }
         });

@@ -1,6 +1,9 @@
 //! `zdt-units shutdown`, `upgrade` and `unit`: what only a launcher is asked.
 
 use std::path::PathBuf;
+use std::time::Duration;
+
+use tokio::time::sleep;
 
 use super::operation::{Teller, runtime, stopped};
 use super::scope::{self, Scope};
@@ -14,6 +17,9 @@ use crate::host::{Effect, Failure};
 use crate::model::UnitName;
 use crate::observe::Active;
 
+/// Between two looks whether it is still there.
+const SOON: Duration = Duration::from_millis(20);
+
 /// As `systemctl is-active` has it.
 const NOT_ACTIVE: u8 = 3;
 
@@ -25,8 +31,22 @@ pub(super) fn shutdown(args: &ShutdownArgs) -> Result<u8, Failed> {
     )?;
     runtime()?.block_on(async {
         let launcher = Launcher::connect(&control).await.map_err(stopped)?;
-        done(ask(&launcher, &Question::Shutdown).await)
+        let asked = ask(&launcher, &Question::Shutdown).await;
+        if asked.is_ok() {
+            ended(&launcher).await;
+        }
+        done(asked)
     })
+}
+
+/// Waits for the end of the launcher, which has a limit for each of its services.
+async fn ended(launcher: &Launcher) {
+    let pid = launcher.about().pid;
+    while let Ok(Some(there)) = Launcher::find(launcher.control()).await
+        && there.about().pid == pid
+    {
+        sleep(SOON).await;
+    }
 }
 
 pub(super) fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {

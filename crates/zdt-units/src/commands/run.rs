@@ -102,8 +102,7 @@ fn from_file(args: &RunArgs) -> Result<Boot, Failed> {
 }
 
 fn from_flags(args: &RunArgs) -> Result<Boot, Failed> {
-    let said = |what: String| Failed::said(exit_code::REFUSED, what);
-    let text = flags::text(args).map_err(said)?;
+    let text = flags::text(args)?;
     let model = Model::read("the flags, as zdt.toml", &text).map_err(|mistakes| {
         let text = mistakes.render(Colour::Never);
         Failed::said(exit_code::USAGE, format!("the flags do not do:\n{text}"))

@@ -141,28 +141,36 @@ fn signals_restart_and_stop() {
 }
 
 #[test]
-fn a_service_of_zdt_toml_is_run() {
+fn the_services_of_zdt_toml_are_run_or_those_that_are_named() {
     let directory = tempfile::tempdir().unwrap();
-    let socket = directory.path().join("http.sock");
-    let file = write(
-        directory.path(),
-        &format!(
-            "[service.shop]\nexec = [\"{PROGRAM}\", \"demo-app\"]\nlisten = \"{}\"\n\
-             [service.other]\nexec = [\"/bin/true\"]\nlisten = \":81\"\n",
-            socket.display()
-        ),
-    );
+    let path = |name: &str| directory.path().join(name);
+    let service = |name: &str| {
+        let socket = path(name).display().to_string();
+        format!("[service.{name}]\nexec = [\"{PROGRAM}\", \"demo-app\"]\nlisten = \"{socket}\"\n")
+    };
+    let head = format!("[launcher]\nstate = \"{}\"\n", path("state").display());
+    let text = head + &service("shop") + &service("blog");
+    let file = write(directory.path(), &text);
     let file = file.to_str().unwrap();
     let mut program = Program::start(&["--config", file, "shop"]);
     program.until("shop: process");
-    assert_eq!(answer(&socket), "hello\n");
+    assert_eq!(answer(&path("shop")), "hello\n");
+    assert!(!path("blog").exists());
     program.send(Signal::SIGINT);
     assert_eq!(program.end(), Some(0));
 
-    let said = output(&["--config", file]);
+    let mut program = Program::start(&["--config", file]);
+    program.until("is ready");
+    program.until("is ready");
+    for name in ["shop", "blog"] {
+        assert_eq!(answer(&path(name)), "hello\n");
+    }
+    program.send(Signal::SIGTERM);
+    assert_eq!(program.end(), Some(0));
+
     assert_eq!(
-        said,
-        "2: error: there are several services, and `run` runs one\n\nhint: name one of `shop`, `other`\n"
+        output(&["--config", file, "shpo"]),
+        "2: error: there is no service `shpo`\n\nhint: did you mean `shop`?\n"
     );
 }
 
@@ -199,13 +207,16 @@ fn a_supervisor_that_is_killed_takes_the_process_along() {
     let mut program = Program::start(&["--listen", listen, "--", PROGRAM, "demo-app"]);
     let pid = program.process("is ready");
     program.send(Signal::SIGKILL);
-    // The standard error that both have ends with the last of them.
     assert_eq!(program.end(), None);
+    let began = std::time::Instant::now();
+    while is_alive(pid) {
+        assert!(began.elapsed() < LIMIT, "process {pid} goes on");
+        thread::sleep(std::time::Duration::from_millis(5));
+    }
     // The file that was left behind is no obstacle.
     let mut next = Program::start(&["--listen", listen, "--", PROGRAM, "demo-app"]);
     next.until("is ready");
     assert_eq!(answer(&socket), "hello\n");
-    assert!(!is_alive(pid));
     next.send(Signal::SIGTERM);
     assert_eq!(next.end(), Some(0));
 }

@@ -13,10 +13,42 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::cli::RunArgs;
-use crate::model::Name;
+use crate::commands::Failed;
+use crate::exit_code;
+use crate::model::{Address, Mistake, Name};
 
 /// What the flags mean, as the text of a file.
-pub(super) fn text(args: &RunArgs) -> Result<String, String> {
+pub(super) fn text(args: &RunArgs) -> Result<String, Failed> {
+    let mistakes = mistakes(args);
+    if !mistakes.is_empty() {
+        return Err(Failed::said(exit_code::USAGE, mistakes.join("\nerror: ")));
+    }
+    written(args).map_err(|what| Failed::said(exit_code::REFUSED, what))
+}
+
+/// Of the addresses, each by the flag that has it.
+fn mistakes(args: &RunArgs) -> Vec<String> {
+    let listen = args.listen.iter();
+    let listen = listen.map(|text| ("--listen", text, text.split_once('=').map(|(_, to)| to)));
+    let health = args.health.iter().map(|text| ("--health", text, None));
+    let all = listen.chain(health);
+    let mistakes = all.filter_map(|(flag, text, address)| {
+        let address = address.unwrap_or(text);
+        // Port 0 becomes another one.
+        let is_free = address
+            .parse::<SocketAddr>()
+            .is_ok_and(|address| address.port() == 0);
+        let Mistake { message, hint } = Address::parse(address).err().filter(|_| !is_free)?;
+        let hint = hint.map(|hint| format!("; {hint}"));
+        Some(format!(
+            "{flag} {text}: {message}{}",
+            hint.unwrap_or_default()
+        ))
+    });
+    mistakes.collect()
+}
+
+fn written(args: &RunArgs) -> Result<String, String> {
     let (program, arguments) = args.program.split_first().ok_or("there is no program")?;
     let program = find(program)?;
     let name = name(&program);
@@ -135,7 +167,7 @@ mod tests {
         let Command::Run(args) = Cli::parse_from(words).command else {
             unreachable!("it is `run`")
         };
-        let text = text(&args).unwrap();
+        let text = written(&args).unwrap();
         Model::read("flags", &text).unwrap_or_else(|mistakes| {
             panic!("{text}\n{}", mistakes.render(crate::config::Colour::Never))
         })
@@ -201,7 +233,7 @@ mod tests {
             let Command::Run(args) = Cli::parse_from(words).command else {
                 unreachable!("it is `run`")
             };
-            assert!(text(&args).unwrap_err().contains("program"));
+            assert!(written(&args).unwrap_err().contains("program"));
         }
     }
 }

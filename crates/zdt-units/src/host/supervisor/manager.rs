@@ -409,7 +409,8 @@ impl Manager {
         let managed = &self.services[service];
         let mut launch = Launch::of(&managed.service, part);
         launch.runtime = Some(self.boot.place.runtime.clone());
-        launch.outlives = !self.boot.once;
+        // Without a file no later launcher would know whose it is.
+        launch.outlives = !self.boot.once && self.boot.config.is_some();
         if self.boot.once {
             launch.restarts.limit = Some(0);
         }

@@ -68,8 +68,10 @@ const NOT_FOR_THE_PROCESS: &[&str] = &[
     "ZDT_PID",
     "ZDT_PORT",
     "ZDT_RELEASE",
+    "ZDT_RELEASE_PATH",
     "ZDT_RELOAD",
     "ZDT_RELOAD_LIMIT",
+    "ZDT_REVISION",
 ];
 
 /// One start of a process.
