@@ -281,6 +281,10 @@ impl Manager for Launcher {
         }
     }
 
+    async fn port_of(&self, unit: &UnitName) -> Result<Option<u16>, Failure> {
+        Ok(self.report(unit).await?.and_then(|report| report.port))
+    }
+
     async fn heard(
         &self,
         failure: Failure,
