@@ -7,7 +7,7 @@ use tokio::time::{Instant as Moment, sleep, sleep_until};
 use super::check::{self, Check, Patience, Unwell};
 use super::{Failure, ask};
 use crate::event::EventKind;
-use crate::model::{Health, UnitName};
+use crate::model::UnitName;
 use crate::observe::{Active, Instance, UnitState, WatchedSocket};
 use crate::plan::Action;
 use crate::tool::Tool;
@@ -18,9 +18,6 @@ pub(super) trait Manager {
     const TOOL: Tool;
 
     async fn state_of(&self, unit: &UnitName) -> Result<UnitState, Failure>;
-
-    /// Where the process of `unit` listens, if it was given a port of a range.
-    async fn port_of(&self, unit: &UnitName) -> Result<Option<u16>, Failure>;
 
     /// `failure`, with what `unit` said last in the run that `instance` is, or else in its latest one.
     async fn heard(
@@ -189,15 +186,6 @@ async fn check<M: Manager>(
     tell: &mut dyn FnMut(EventKind),
 ) -> Result<(), Failure> {
     let unit = check.unit;
-    let port = manager.port_of(unit).await?;
-    let health = port.map(|port| Health {
-        probe: check.health.probe.on_port(port),
-        ..check.health.clone()
-    });
-    let check = Check {
-        health: health.as_ref().unwrap_or(check.health),
-        ..check
-    };
     match check::until_well(check, M::TOOL, async || manager.state_of(unit).await, tell).await {
         Ok(()) => Ok(()),
         Err(Unwell { failure, instance }) => {

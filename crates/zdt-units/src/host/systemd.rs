@@ -284,10 +284,6 @@ impl Manager for Systemd {
         self.state(unit).await.map_err(|error| unread(unit, &error))
     }
 
-    async fn port_of(&self, _: &UnitName) -> Result<Option<u16>, Failure> {
-        Ok(None)
-    }
-
     async fn heard(
         &self,
         failure: Failure,

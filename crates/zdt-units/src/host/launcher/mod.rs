@@ -281,10 +281,6 @@ impl Manager for Launcher {
         }
     }
 
-    async fn port_of(&self, unit: &UnitName) -> Result<Option<u16>, Failure> {
-        Ok(self.report(unit).await?.and_then(|report| report.port))
-    }
-
     async fn heard(
         &self,
         failure: Failure,
