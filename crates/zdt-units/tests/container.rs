@@ -133,6 +133,13 @@ impl Container {
             .collect()
     }
 
+    fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.first.to_string()])
+            .status();
+        assert!(sent.unwrap().success());
+    }
+
     /// As `podman exec` does.
     fn exec(&self, command: &[&str]) -> Output {
         Command::new("timeout")
@@ -234,6 +241,12 @@ fn process_one_without_root_on_a_read_only_root_restarts_without_a_loss() {
     assert_eq!(seen["ok"], seen["scheduled"], "{seen}");
     assert!(seen["ok"].as_u64().unwrap() > 0, "{seen}");
 
+    container.signal("HUP");
+    until("a restart by SIGHUP", || {
+        container.said().matches("web: started process").count() == 7
+    });
+    until("an end of it", || container.said().contains("  done"));
+
     // What the worker left behind was collected.
     until("no zombie", || {
         let children = container.children(container.first);
@@ -241,11 +254,7 @@ fn process_one_without_root_on_a_read_only_root_restarts_without_a_loss() {
     });
 
     // As `podman stop` does.
-    let stop = Command::new("kill")
-        .args(["-TERM", &container.first.to_string()])
-        .status()
-        .unwrap();
-    assert!(stop.success());
+    container.signal("TERM");
     let mut ended = None;
     until("its end", || {
         ended = container.outside.try_wait().unwrap();
