@@ -4,8 +4,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "these tests are about processes, and say what they saw"
+    reason = "these tests are about processes"
 )]
 
 #[path = "rollbridge/launcher.rs"]
