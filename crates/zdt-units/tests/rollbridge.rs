@@ -4,7 +4,7 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    reason = "these tests are about processes, and say what they saw"
+    reason = "these tests are about processes"
 )]
 
 #[path = "rollbridge/launcher.rs"]

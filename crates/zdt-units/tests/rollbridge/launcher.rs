@@ -85,6 +85,8 @@ impl Launcher {
             assert!(self.is_alive(), "it ended: {}", self.said());
             UnixStream::connect(self.path("control.sock")).is_ok()
         });
+        // It answers once all sockets are open.
+        self.done(&["status"]);
     }
 
     pub(crate) fn path(&self, name: &str) -> PathBuf {
