@@ -195,8 +195,8 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("two_ports_lose_nothing", examples::two_ports_lose_nothing),
     (
-        "programs_of_others_lose_no_new_connection",
-        examples::programs_of_others_lose_no_new_connection,
+        "programs_of_others_refuse_nobody",
+        examples::programs_of_others_refuse_nobody,
     ),
     (
         "a_site_restarts_and_the_others_do_not_notice",
