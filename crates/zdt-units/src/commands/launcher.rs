@@ -41,13 +41,17 @@ pub(super) fn upgrade(args: &UpgradeArgs) -> Result<u8, Failed> {
     runtime()?.block_on(async {
         let launcher = Launcher::connect(&control).await.map_err(stopped)?;
         let before = launcher.about().clone();
+        // A program that becomes another one does not answer any more: this connection ends.
         let asked = ask(&launcher, &Question::Upgrade { program }).await;
-        if asked.is_err() {
+        if let Err(failure) = &asked
+            && failure.effect == Effect::None
+        {
             return done(asked);
         }
         let launcher = Launcher::connect(&control).await.map_err(look_now)?;
         let now = launcher.about();
         if now.upgrades == before.upgrades && now.pid == before.pid {
+            asked.map_err(look_now)?;
             return Err(look_now(Failure::new("the launcher is still what it was")));
         }
         print(&format!(

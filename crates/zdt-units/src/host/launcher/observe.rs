@@ -16,7 +16,13 @@ pub(super) const LAST_WORDS: usize = 10;
 
 impl Launcher {
     pub(super) async fn snapshot(&self, watched: &Watched) -> Result<Observed, Failure> {
-        let all = self.units(&[]).await?;
+        let mut all = self.units(&[]).await?;
+        // Those that never ran are told only to who asks for them, such as a standby before the first restart.
+        let is_new = |unit: &&UnitName| !all.iter().any(|report| report.state.unit == **unit);
+        let wanted: Vec<UnitName> = watched.beside.iter().filter(is_new).cloned().collect();
+        if !wanted.is_empty() {
+            all.extend(self.units(&wanted).await?);
+        }
         let report = |unit: &UnitName| all.iter().find(|report| report.state.unit == *unit);
         let state = |unit: &UnitName| match report(unit) {
             Some(report) => report.state.clone(),

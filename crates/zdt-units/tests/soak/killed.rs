@@ -1,0 +1,112 @@
+//! The launcher is killed at any moment. Its processes go on, and the next one takes them up.
+
+use std::path::Path;
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+use tokio::time::sleep;
+
+use super::launcher::Launcher;
+use super::load;
+use super::proc::{alive_with, is_alive};
+use super::restarts::{MIXED, rest};
+use super::{Dice, PROGRAM, alone, of, until};
+
+/// While a process is replaced by another one (`queue`), there is a moment in which the launcher alone holds the socket.
+/// Who kills it then closes the port. That is counted apart, by service.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn processes_outlive_a_killed_launcher_and_the_next_one_takes_them_up() {
+    let _alone = alone().await;
+    let rounds = of(6, 60);
+    let mut dice = Dice::new();
+    let mut launcher = Launcher::start(&MIXED).await;
+    let services = launcher.services.clone();
+    let mut counted = Counted {
+        closed: vec![0; services.len()],
+        ..Counted::default()
+    };
+    let ((), reports) = load::during(&services, async |clients| {
+        for round in 0..rounds {
+            clients.answered(20).await;
+            let name = services[round % services.len()].name.clone();
+            let after = dice.pause(Duration::from_millis(300));
+            let (output, left) = launcher.killed_amid(&["restart", &name], after).await;
+            counted.broken_off += u32::from(!output.status.success());
+            println!("killed {after:?} after the beginning of a restart of {name}: {left:?}");
+            for (service, closed) in services.iter().zip(&mut counted.closed) {
+                *closed += u32::from(left.iter().all(|(_, of)| *of != service.name));
+            }
+            // Those that are there go on by themselves.
+            sleep(Duration::from_millis(100)).await;
+            let left: Vec<u32> = left.iter().map(|(pid, _)| *pid).collect();
+            assert!(left.iter().all(|pid| is_alive(*pid)), "{left:?}");
+
+            launcher.run(Path::new(PROGRAM)).await;
+            let now = launcher.pids();
+            let has = |pid: &u32| now.iter().any(|(_, now)| now == pid);
+            counted.taken_up += left.iter().filter(|pid| has(pid)).count();
+            let lost = left.iter().find(|pid| !has(pid) && is_alive(**pid));
+            assert_eq!(lost, None, "{now:?}\n{}", launcher.tail());
+            launcher.done(&["recover"]).await;
+            launcher.settled().await;
+            launcher.done(&["restart", "--all"]).await;
+        }
+        clients.answered(20).await;
+    })
+    .await;
+    let (cost, memory) = rest(&launcher).await;
+    println!(
+        "killed {rounds} times, {} of them in a restart: {} processes taken up, {} requests, {} lost, with the port \
+         closed at {} of the kills\nRssAnon {memory} kB\n{cost:?}",
+        counted.broken_off,
+        counted.taken_up,
+        load::sent(&reports),
+        load::lost(&reports),
+        counted.closed.iter().sum::<u32>(),
+    );
+    for (report, closed) in reports.iter().zip(&counted.closed) {
+        assert!(report.lost() == 0 || *closed > 0, "{report}");
+    }
+    assert_eq!(cost.zombies, 0);
+    assert_eq!(launcher.pids().len(), 4, "{:?}", launcher.pids());
+    launcher.shut_down().await;
+}
+
+#[derive(Default)]
+struct Counted {
+    /// Restarts that the kill broke off.
+    broken_off: u32,
+    taken_up: usize,
+    /// By service: kills that met it without any process.
+    closed: Vec<u32>,
+}
+
+impl Launcher {
+    /// Begins a command, kills the launcher a while later, and waits for the end of the command. Also gives its apps and
+    /// their services as they were left.
+    async fn killed_amid(
+        &mut self,
+        arguments: &[&str],
+        after: Duration,
+    ) -> (Output, Vec<(u32, String)>) {
+        let killed = async {
+            sleep(after).await;
+            self.signal(Signal::SIGKILL);
+        };
+        let (output, ()) = tokio::join!(self.command(arguments), killed);
+        self.ended().await;
+        // What it had told to stop ends now.
+        let mut left = alive_with(self.directory.path());
+        let mut since = Instant::now();
+        until("rest", || {
+            let now = alive_with(self.directory.path());
+            if now != left {
+                (left, since) = (now, Instant::now());
+            }
+            since.elapsed() > Duration::from_millis(100)
+        })
+        .await;
+        (output, left)
+    }
+}
