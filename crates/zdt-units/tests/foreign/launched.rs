@@ -61,8 +61,9 @@ impl Foreign {
                 text = text.replace(held, bound);
             }
         }
-        let home = format!("/srv/{}", self.service);
-        text.replace(&home, place.to_str().unwrap())
+        let place = place.to_str().unwrap();
+        text.replace(&format!("/srv/{}", self.service), place)
+            .replace("/tmp/", &format!("{place}/"))
             .replace("8080", &port.to_string())
     }
 
