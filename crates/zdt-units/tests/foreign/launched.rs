@@ -62,9 +62,9 @@ impl Foreign {
             }
         }
         let place = place.to_str().unwrap();
-        text.replace(&format!("/srv/{}", self.service), place)
+        text.replace("8080", &port.to_string())
             .replace("/tmp/", &format!("{place}/"))
-            .replace("8080", &port.to_string())
+            .replace(&format!("/srv/{}", self.service), place)
     }
 
     fn path(&self, file: &str) -> PathBuf {
