@@ -174,7 +174,11 @@ impl Launched {
     async fn until(&self, what: &str, mut found: impl FnMut() -> bool) {
         let began = Instant::now();
         while !found() {
-            assert!(began.elapsed() < LIMIT, "no {what}:\n{}", self.said());
+            assert!(
+                began.elapsed() < LIMIT,
+                "{what} did not come:\n{}",
+                self.said()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
