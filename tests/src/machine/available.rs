@@ -17,6 +17,8 @@ pub enum Reason {
         name: &'static str,
         package: &'static str,
     },
+    /// A file that `.ci/run` makes.
+    File(&'static str),
     /// A file system that this kernel does not have.
     FileSystem(&'static str),
     /// The root that was to be booted has no systemd.
@@ -32,6 +34,7 @@ impl fmt::Display for Reason {
             Self::Program { name, package } => {
                 write!(f, "needs `{name}`, get it with `apt install {package}`")
             }
+            Self::File(name) => write!(f, "needs `{name}`, which `.ci/run` makes"),
             Self::FileSystem(name) => write!(
                 f,
                 "needs the file system `{name}`, get it with `modprobe {name}` or another kernel"

@@ -2,6 +2,7 @@
 
 mod chat;
 mod events;
+mod foreign;
 mod grpc;
 mod nginx;
 mod sites;
@@ -21,6 +22,7 @@ use zdt_units::probe::Report;
 
 pub(crate) use self::chat::a_chat_stays_connected_and_misses_nothing;
 pub(crate) use self::events::a_browser_misses_no_event;
+pub(crate) use self::foreign::programs_of_others_refuse_nobody;
 pub(crate) use self::grpc::a_grpc_client_loses_no_call;
 pub(crate) use self::nginx::nginx_before_a_unix_socket_loses_nothing;
 pub(crate) use self::sites::a_site_restarts_and_the_others_do_not_notice;

@@ -195,6 +195,10 @@ const TESTS: &[(&str, Test)] = &[
     ),
     ("two_ports_lose_nothing", examples::two_ports_lose_nothing),
     (
+        "programs_of_others_refuse_nobody",
+        examples::programs_of_others_refuse_nobody,
+    ),
+    (
         "a_site_restarts_and_the_others_do_not_notice",
         examples::a_site_restarts_and_the_others_do_not_notice,
     ),

@@ -61,9 +61,10 @@ impl Foreign {
                 text = text.replace(held, bound);
             }
         }
-        let home = format!("/srv/{}", self.service);
-        text.replace(&home, place.to_str().unwrap())
-            .replace("8080", &port.to_string())
+        let place = place.to_str().unwrap();
+        text.replace("8080", &port.to_string())
+            .replace("/tmp/", &format!("{place}/"))
+            .replace(&format!("/srv/{}", self.service), place)
     }
 
     fn path(&self, file: &str) -> PathBuf {
@@ -173,7 +174,11 @@ impl Launched {
     async fn until(&self, what: &str, mut found: impl FnMut() -> bool) {
         let began = Instant::now();
         while !found() {
-            assert!(began.elapsed() < LIMIT, "no {what}:\n{}", self.said());
+            assert!(
+                began.elapsed() < LIMIT,
+                "{what} did not come:\n{}",
+                self.said()
+            );
             sleep(Duration::from_millis(20)).await;
         }
     }
