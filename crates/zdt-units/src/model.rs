@@ -320,6 +320,13 @@ impl Service {
         }
     }
 
+    /// Where the releases are that it runs with, its own or those of another service.
+    pub fn releases(&self) -> Option<&AbsolutePath> {
+        let own = self.release.as_ref().map(|release| &release.root);
+        let of_another = self.companion.as_ref().map(|companion| &companion.root);
+        own.or(of_another)
+    }
+
     /// What starts when a connection comes and nothing runs.
     pub fn activated(&self) -> UnitName {
         self.instances().swap_remove(0)

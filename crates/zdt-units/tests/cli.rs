@@ -66,7 +66,7 @@ fn help_names_every_command() {
       history      Show how often services were restarted, how long it took, and how it ended
       probe        Send requests at a fixed rate and count every one that is lost
       logs         Show what services printed
-      run          Run a service without systemd, and restart it without losing a connection
+      run          Run services without systemd, and restart them without losing a connection
       shutdown     End a launcher: its services drain, then it exits and the ports close
       upgrade      Let a launcher become another program, with all its sockets and processes
       unit         Start or stop a single unit of a launcher, without a plan and without proof

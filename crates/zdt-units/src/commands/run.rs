@@ -168,7 +168,10 @@ async fn supervise(mut manager: Manager, mut signals: Signals) -> Result<u8, Fai
                     let why = manager.upgrade(upgrade).await;
                     manager.say(&why);
                 }
-                Happened::Ended(code) => return Ok(code),
+                Happened::Ended(code) => {
+                    manager.close().await;
+                    return Ok(code);
+                }
             },
             asked = signals.next() => match asked {
                 Asked::Restart => restarts.ask(Wanted::All, &manager),

@@ -57,6 +57,14 @@ impl AnyHost {
         }
     }
 
+    /// The port that the process of `unit` was given, where processes are given any.
+    pub(super) async fn port(&self, unit: &UnitName) -> Option<u16> {
+        match self {
+            Self::Systemd(_) => None,
+            Self::Launcher(launcher) => launcher.port(unit).await.ok().flatten(),
+        }
+    }
+
     pub(super) async fn describe(&self) -> String {
         match self {
             Self::Systemd(systemd) => systemd.describe().await,

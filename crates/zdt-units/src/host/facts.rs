@@ -20,7 +20,7 @@ use super::Host as _;
 use super::any::AnyHost;
 use super::{Failure, check, diag, listeners};
 use crate::doctor::{Process, ServiceUnit, SocketUnit, Subject, Unseen, Wished};
-use crate::model::{Address, Health, Service, Strategy, UnitName};
+use crate::model::{Address, Health, Reach, Service, Strategy, UnitName};
 use crate::observe::{Active, Claim, Load, UnitState, Watched};
 use crate::sockets::Sockets;
 use crate::tool::Tool;
@@ -126,7 +126,13 @@ impl<'a> Looking<'a> {
         let serving = services.iter().find(|unit| unit.state.serves());
         let answered = match (&service.health, serving) {
             (Some(health), Some(unit)) => {
-                Some(ask_health(health, &unit.state, self.host.tool()).await)
+                let mut health = health.clone();
+                if matches!(health.probe.reach(), Some(Reach::OwnPort(_)))
+                    && let Some(port) = self.host.port(&unit.state.unit).await
+                {
+                    health.probe = health.probe.on_port(port);
+                }
+                Some(ask_health(&health, &unit.state, self.host.tool()).await)
             }
             _ => None,
         };

@@ -116,6 +116,8 @@ pub enum Output {
 pub struct Companion {
     /// Another service of this file, with which it is deployed, rolled back and restarted.
     pub of: Name,
+    /// Where they are.
+    pub root: AbsolutePath,
     /// It drains while the other one does, not after it.
     pub drain_early: bool,
 }

@@ -227,8 +227,8 @@ fn environment(service: &Service, section: &mut Section) {
             Value::assignment("ZDT_INSTANCES", &instances),
         );
     }
-    if let Some(release) = &service.release {
-        let path = Text::literal(format!("{}/current", release.root));
+    if let Some(root) = service.releases() {
+        let path = Text::literal(format!("{root}/current"));
         section.set("Environment", Value::assignment("ZDT_RELEASE_PATH", &path));
     }
     if let Some(port) = service.ports.and_then(Ports::fixed) {

@@ -1,4 +1,5 @@
-//! A `zdt.toml` for a program that is given on the command line. Pure but for where the program is.
+//! A `zdt.toml` for a program that is given on the command line. Pure but for where the program is, and which ports are
+//! free.
 
 #![expect(
     clippy::disallowed_methods,
@@ -7,6 +8,7 @@
 
 use std::env;
 use std::ffi::OsStr;
+use std::net::{SocketAddr, TcpListener};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
@@ -41,9 +43,10 @@ pub(super) fn text(args: &RunArgs) -> Result<String, String> {
         lines.push(format!("health = {{ listen = {} }}", literal(health)));
     }
     let mut sockets: Vec<(&str, Vec<String>)> = Vec::new();
+    let mut taken = Vec::new();
     for listen in &args.listen {
         let (socket, address) = listen.split_once('=').unwrap_or(("http", listen));
-        let address = literal(address);
+        let address = literal(&with_port(address, &mut taken)?);
         match sockets.iter_mut().find(|(name, _)| *name == socket) {
             Some((_, addresses)) => addresses.push(address),
             None => sockets.push((socket, vec![address])),
@@ -55,6 +58,19 @@ pub(super) fn text(args: &RunArgs) -> Result<String, String> {
         lines.push(format!("listen = [{}]", addresses.join(", ")));
     }
     Ok(lines.join("\n") + "\n")
+}
+
+/// With a free port in the place of 0. It is bound in `taken` until all addresses have theirs.
+fn with_port(address: &str, taken: &mut Vec<TcpListener>) -> Result<String, String> {
+    let zero = address.parse().ok();
+    let Some(zero) = zero.filter(|address: &SocketAddr| address.port() == 0) else {
+        return Ok(address.to_owned());
+    };
+    let found = TcpListener::bind(zero).and_then(|bound| Ok((bound.local_addr()?, bound)));
+    let (found, bound) =
+        found.map_err(|error| format!("failed to find a free port for `{address}`: {error}"))?;
+    taken.push(bound);
+    Ok(found.to_string())
 }
 
 /// After the program, where that does as a name.
@@ -159,6 +175,23 @@ mod tests {
             Strategy::Rolling { instances: 3, .. }
         ));
         assert!(service.handover);
+    }
+
+    #[test]
+    fn port_0_is_a_free_port() {
+        let listen = ["--listen", "127.0.0.1:0", "--listen", "[::1]:0"];
+        let more = ["--listen", "admin=127.0.0.1:0", "--", "sh"];
+        let model = model(&[&listen[..], &more].concat());
+        let sockets = model.services[0].sockets.iter();
+        let addresses: Vec<String> = sockets
+            .flat_map(|socket| socket.listen.addresses())
+            .map(|address| address.to_string())
+            .collect();
+        assert_eq!(addresses.len(), 3);
+        for (index, address) in addresses.iter().enumerate() {
+            assert!(!address.ends_with(":0"), "{addresses:?}");
+            assert!(!addresses[..index].contains(address), "{addresses:?}");
+        }
     }
 
     #[test]

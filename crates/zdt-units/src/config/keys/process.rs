@@ -74,9 +74,9 @@ pub const RESTART: Shape = Shape {
         ),
         key(
             "limit",
-            Kind::Number(1, 1000),
+            Kind::Number(0, 1000),
             "none",
-            "`zdt-units run`: so many starts, and then it counts as failed. systemd never gives up: its limit would \
+            "`zdt-units run`: so many starts, and then it counts as failed; 0: none. systemd never gives up: its limit would \
              close the port.",
             "",
         ),

@@ -31,7 +31,7 @@ impl Launcher {
         &self,
         unit: &UnitName,
     ) -> Result<(ServiceUnit, BTreeSet<u32>), Failure> {
-        let report = self.report(unit).await?;
+        let report = self.reports(std::slice::from_ref(unit), true).await?.pop();
         let own = |report: &UnitReport| self.model.as_ref()?.service(report.service.as_str());
         let service = report.as_ref().and_then(own);
         let children = report.iter().flat_map(|report| &report.children);

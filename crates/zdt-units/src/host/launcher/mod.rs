@@ -22,7 +22,7 @@ use super::prove::{self, Manager};
 use super::supervisor::protocol::{About, Answer, Orphan, Question, UnitReport};
 use super::{Failure, Host, kept};
 use crate::event::EventKind;
-use crate::model::{Model, UnitName};
+use crate::model::{Model, Reach, UnitName};
 use crate::observe::{Instance, Observed, UnitState, Watched};
 use crate::plan::{Act, Action};
 use crate::tool::Tool;
@@ -115,8 +115,18 @@ impl Launcher {
 
     /// All units that `wanted` names, or all that there are.
     pub async fn units(&self, wanted: &[UnitName]) -> Result<Vec<UnitReport>, Failure> {
+        // Whoever asks for all of them wants to see them whole.
+        self.reports(wanted, wanted.is_empty()).await
+    }
+
+    /// The same; `whole`: with all their processes.
+    pub(super) async fn reports(
+        &self,
+        wanted: &[UnitName],
+        whole: bool,
+    ) -> Result<Vec<UnitReport>, Failure> {
         let units = wanted.to_vec();
-        let answers = self.collect(&Question::Units { units }).await?;
+        let answers = self.collect(&Question::Units { units, whole }).await?;
         let units = answers.into_iter().filter_map(|answer| match answer {
             Answer::Unit(unit) => Some(*unit),
             _ => None,
@@ -168,6 +178,29 @@ impl Launcher {
 
     async fn report(&self, unit: &UnitName) -> Result<Option<UnitReport>, Failure> {
         Ok(self.units(std::slice::from_ref(unit)).await?.pop())
+    }
+}
+
+impl Launcher {
+    /// A health check of a process whose port only the launcher knows.
+    async fn on_own_port(&self, action: &Action) -> Result<Action, Failure> {
+        let mut action = action.clone();
+        let (Action::AwaitReady { unit, health, .. } | Action::CheckHealth { unit, health }) =
+            &mut action
+        else {
+            return Ok(action);
+        };
+        if matches!(health.probe.reach(), Some(Reach::OwnPort(_)))
+            && let Some(port) = self.port(unit).await?
+        {
+            health.probe = health.probe.on_port(port);
+        }
+        Ok(action)
+    }
+
+    /// That the process of `unit` was given.
+    pub(in crate::host) async fn port(&self, unit: &UnitName) -> Result<Option<u16>, Failure> {
+        Ok(self.report(unit).await?.and_then(|report| report.port))
     }
 }
 
@@ -229,7 +262,10 @@ impl Host for Launcher {
             | Action::ConfirmInstance { .. }
             | Action::ConfirmReload { .. }
             | Action::AwaitReady { .. }
-            | Action::CheckHealth { .. } => return prove::perform(self, action, tell).await,
+            | Action::CheckHealth { .. } => {
+                let action = self.on_own_port(action).await?;
+                return prove::perform(self, &action, tell).await;
+            }
         };
         self.follow(&question, tell).await
     }

@@ -92,7 +92,7 @@ fn always(answers: Vec<Answer>) -> Script {
 fn with_units(units: Vec<UnitReport>, lines: Vec<Line>) -> Script {
     Arc::new(move |question| {
         let mut answers: Vec<Answer> = match question {
-            Question::Units { units: wanted } => {
+            Question::Units { units: wanted, .. } => {
                 let is_wanted =
                     |report: &&UnitReport| wanted.is_empty() || wanted.contains(&report.state.unit);
                 let units = units.iter().filter(is_wanted).cloned();

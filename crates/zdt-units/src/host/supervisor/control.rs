@@ -111,7 +111,7 @@ impl Control {
         started
     }
 
-    /// Goes on with a listening socket that [`fd`](Self::fd) or [`hand_on`](Self::hand_on) gave.
+    /// Goes on with a listening socket that [`fd`](Self::fd) gave.
     pub(super) fn resume(fd: OwnedFd, path: &Path, access: &Access) -> Result<Self, Failure> {
         let rights = access.apply(path)?;
         Self::listening(fd, path, rights, Limits::default())
@@ -163,14 +163,6 @@ impl Control {
     /// The listening socket, for the program that this one becomes. Who connects meanwhile waits in its queue.
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.listener.as_fd()
-    }
-
-    /// As [`finish`](Self::finish), and gives the listening socket away with its file.
-    pub(super) async fn hand_on(mut self) -> io::Result<OwnedFd> {
-        let fd = self.listener.as_fd().try_clone_to_owned()?;
-        self.inode = 0;
-        self.finish().await;
-        Ok(fd)
     }
 
     /// Accepts nobody any more, and returns once all answers are written. Who was not answered to the end is told that

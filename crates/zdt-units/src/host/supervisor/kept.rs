@@ -128,11 +128,6 @@ impl Kept {
         state::remove(path)
     }
 
-    /// Whether the launcher that wrote it is at work.
-    pub(super) fn is_at_work(&self) -> bool {
-        self.is_of_this_boot() && self.launcher.is_alive()
-    }
-
     /// The processes that are still there; never another one that has the number of one of them.
     pub(super) fn orphans(&self) -> Vec<&KeptProcess> {
         if !self.is_of_this_boot() {

@@ -141,8 +141,7 @@ fn user(service: &Service) -> Option<UserName> {
 
 /// The link to the release that is started, if the service has releases.
 fn link(service: &Service, name: &str) -> Option<PathBuf> {
-    let release = service.release.as_ref()?;
-    Some(PathBuf::from(release.root.as_str()).join(name))
+    Some(PathBuf::from(service.releases()?.as_str()).join(name))
 }
 
 /// This very program, even if its file was replaced meanwhile.

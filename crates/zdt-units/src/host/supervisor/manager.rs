@@ -80,6 +80,17 @@ pub struct Manager {
     kept: Kept,
     pub(super) upgrades: u32,
     ending: bool,
+    _directory: Emptied,
+}
+
+/// A directory that goes with the last thing in it.
+#[derive(Debug)]
+struct Emptied(PathBuf);
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.0);
+    }
 }
 
 /// A service and its sockets.
@@ -189,6 +200,7 @@ impl Manager {
             kept: Kept::new(boot.config.clone())?,
             upgrades: 0,
             ending: false,
+            _directory: Emptied(boot.place.runtime.clone()),
             boot,
         })
     }
@@ -353,6 +365,11 @@ impl Manager {
         });
     }
 
+    /// Answers those who still wait, after everything has ended.
+    pub async fn close(self) {
+        self.control.finish().await;
+    }
+
     /// Ends everything at once; what is being served is lost.
     pub fn kill(&mut self) {
         self.shut_down();
@@ -402,6 +419,10 @@ impl Manager {
         if self.orphans.is_empty() {
             let _ = Kept::remove(&self.state_file());
         }
+        if self.boot.config.is_none() {
+            // Nobody finds it again: the next one started by flags is another one.
+            let _ = fs::remove_dir_all(&self.boot.place.state);
+        }
     }
 
     /// The program has ended, and with it all of this.
@@ -440,7 +461,7 @@ impl Manager {
                 answers.send(Answer::Launcher(self.about()));
                 answers.send(Answer::Done);
             }
-            Question::Units { units } => self.report(&units, &answers),
+            Question::Units { units, whole } => self.report(&units, whole, &answers),
             Question::Start { unit } => self.begin(&[unit], Job::Start, answers),
             Question::Restart { units } => self.begin(&units, Job::Restart, answers),
             Question::Reload { unit } => self.begin(&[unit], Job::Reload, answers),
@@ -484,7 +505,7 @@ impl Manager {
         }
     }
 
-    fn report(&mut self, wanted: &[UnitName], answers: &Answers) {
+    fn report(&mut self, wanted: &[UnitName], whole: bool, answers: &Answers) {
         let all = wanted.is_empty();
         let is_wanted = |unit: &UnitName| all || wanted.contains(unit);
         let mut reports = Vec::new();
@@ -495,8 +516,7 @@ impl Manager {
                 }
             }
         }
-        // Whoever asks for all of them wants to see them whole.
-        let groups = all.then(|| Groups::read().ok()).flatten();
+        let groups = whole.then(|| Groups::read().ok()).flatten();
         for (unit, known) in &self.units {
             if is_wanted(unit) {
                 let memory = self.memory.get(unit).map(|watched| watched.report.clone());
@@ -643,7 +663,7 @@ impl Manager {
 
     fn open_sockets(&mut self, service: &Name) -> Result<(), Refusal> {
         let managed = self.managed(service)?;
-        let held = managed.held.rebind(&managed.service.sockets);
+        let held = managed.held.rebind_for(&managed.service);
         managed.held = Arc::new(held.map_err(|errors| refused(errors.to_string(), None))?);
         self.define(service);
         Ok(())
@@ -732,7 +752,7 @@ impl Manager {
             let there = there
                 .map(|managed| Arc::clone(&managed.held))
                 .unwrap_or_default();
-            match there.rebind(&service.sockets) {
+            match there.rebind_for(service) {
                 Ok(held) => {
                     let managed = Managed {
                         service: service.clone(),
@@ -823,6 +843,31 @@ impl Manager {
             });
             let _ = worker.send(Work::Measured(measured.collect()));
         });
+    }
+
+    pub(super) fn memory(&self) -> Vec<(UnitName, MemoryReport)> {
+        let units = self.memory.iter();
+        units
+            .map(|(unit, watched)| (unit.clone(), watched.report.clone()))
+            .collect()
+    }
+
+    /// What another program has counted.
+    pub(super) fn remember(&mut self, memory: Vec<(UnitName, MemoryReport)>) {
+        for (unit, report) in memory {
+            let Some(known) = self.units.get(&unit) else {
+                continue;
+            };
+            if let Some(memory) = self.services[&known.service].service.memory {
+                let watched = Watched {
+                    service: known.service.clone(),
+                    watch: Watch::new(&memory),
+                    report,
+                    over: None,
+                };
+                self.memory.insert(unit, watched);
+            }
+        }
     }
 
     /// What follows from a measurement; a service that has to be restarted is told one at a time.

@@ -20,7 +20,7 @@ const CHEAP_PROCESSES: usize = 64;
 /// The longest command line that is kept.
 const LONGEST_COMMAND: usize = 256;
 
-/// All processes by their group, from one pass over `/proc`: for as many groups as are to be measured at once.
+/// All processes by their group, from one pass over `/proc`, which is worth a thread of its own: for as many groups as are to be measured at once.
 #[derive(Debug)]
 pub(super) struct Groups(BTreeMap<i32, Vec<u32>>);
 
@@ -32,11 +32,6 @@ pub(super) struct Measured {
     pub(super) proportional: bool,
     /// The leader of the group first.
     pub(super) processes: Vec<Child>,
-}
-
-/// Takes long enough to be worth a thread of its own.
-pub(super) fn measure(group: Pid) -> io::Result<Measured> {
-    Ok(Groups::read()?.measure(group))
 }
 
 impl Groups {

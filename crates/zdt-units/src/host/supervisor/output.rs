@@ -136,6 +136,16 @@ impl Output {
         kept.iter().skip(left_out).cloned().collect()
     }
 
+    /// What was printed before all that is kept.
+    pub(super) fn remember(&self, lines: Vec<Line>) {
+        let mut kept = locked(&self.0.kept);
+        for line in lines.into_iter().rev() {
+            if kept.len() < self.0.most {
+                kept.push_front(line);
+            }
+        }
+    }
+
     /// What comes from now on.
     pub fn follow(&self) -> broadcast::Receiver<Line> {
         self.0.followers.subscribe()

@@ -25,6 +25,9 @@ pub enum Question {
     Units {
         #[serde(default)]
         units: Vec<UnitName>,
+        /// With all processes of each, which takes longer to find out.
+        #[serde(default)]
+        whole: bool,
     },
     /// Each of these is followed to its end: [`Answer::Told`], then the last answer.
     Start {

@@ -19,7 +19,9 @@ use nix::sys::socket::{
 };
 use nix::unistd::{Group, User, chown};
 
-use crate::model::{Address, Ipv6, Listen, Name, Socket, TcpAddress, UnitName, UserName};
+use crate::model::{
+    Address, Ipv6, Listen, Name, Service, Socket, Strategy, TcpAddress, UnitName, UserName,
+};
 
 /// As `DeferAcceptSec=` of the generated units.
 const DEFER_ACCEPT_SECS: usize = 5;
@@ -137,6 +139,24 @@ impl Held {
             true => Ok(Self(held)),
             false => Err(BindErrors(errors)),
         }
+    }
+
+    /// As [`rebind`](Self::rebind), for `service`. Where several processes accept from one socket, who loses the race
+    /// for a connection must not hang until the next one: the units have `NonBlocking=yes` then.
+    pub(super) fn rebind_for(&self, service: &Service) -> Result<Self, BindErrors> {
+        let held = self.rebind(&service.sockets)?;
+        if let Strategy::Standby | Strategy::Rolling { .. } = service.strategy {
+            for socket in &held.0 {
+                rustix::io::ioctl_fionbio(&socket.fd, true).map_err(|error| {
+                    BindErrors(vec![BindError {
+                        address: socket.address.to_string(),
+                        what: "make non-blocking",
+                        source: error.into(),
+                    }])
+                })?;
+            }
+        }
+        Ok(held)
     }
 
     /// A listening socket that somebody else has bound.
@@ -316,7 +336,7 @@ fn unix(path: &Path) -> Step<OwnedFd> {
     Ok(fd)
 }
 
-/// Blocking, as systemd passes them: a program sets what it wants.
+/// Blocking, as systemd passes them by default: a program sets what it wants.
 fn stream_socket(family: AddressFamily) -> nix::Result<OwnedFd> {
     socket(family, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)
 }

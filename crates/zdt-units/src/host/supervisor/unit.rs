@@ -29,6 +29,7 @@ use super::notify::{NotifySocket, Received};
 use super::output::{Output, PipeMark};
 use super::ports::Book;
 use super::process::{Leftovers, Mark, Process};
+use super::protocol::Line;
 use super::sockets::Held;
 use super::start::{self, Start, StartError, Told};
 use super::state::{Action, Hook, Input, Machine};
@@ -84,6 +85,8 @@ pub(super) struct Frozen {
     notify: (PathBuf, RawFd),
     store: Vec<(String, bool, RawFd)>,
     output: Vec<PipeMark>,
+    /// What was printed last.
+    lines: Vec<Line>,
 }
 
 /// A unit that is not driven for the moment.
@@ -317,6 +320,7 @@ impl Driver {
             // A process that has ended meanwhile prints nothing more.
             let _ = driver.output.resume(mark);
         }
+        driver.output.remember(frozen.lines);
         driver.invocation = frozen.invocation;
         driver.since = frozen.since;
         driver.untaken = frozen.untaken;
@@ -370,6 +374,7 @@ impl Driver {
                 .map(|(name, watch, _)| (name.to_owned(), watch, -1))
                 .collect(),
             output: self.output.marks(),
+            lines: self.output.tail(usize::MAX),
         }
     }
 

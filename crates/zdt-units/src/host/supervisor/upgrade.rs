@@ -27,7 +27,7 @@ use super::control::{Access, Answers, Control};
 use super::descriptors;
 use super::launch::Part;
 use super::manager::{Boot, Manager};
-use super::protocol::{Answer, Refusal};
+use super::protocol::{Answer, MemoryReport, Refusal};
 use super::unit::{Ask, Frozen, Parked, Unit};
 use crate::host::launcher::place::Place;
 use crate::host::{Failure, state};
@@ -63,6 +63,7 @@ pub struct State {
     control: RawFd,
     sockets: Vec<Socket>,
     units: Vec<Frozen>,
+    memory: Vec<(UnitName, MemoryReport)>,
 }
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -188,6 +189,7 @@ impl Manager {
             control: -1,
             sockets: Vec::new(),
             units: described,
+            memory: self.memory(),
         })
     }
 
@@ -241,6 +243,7 @@ impl Manager {
         for frozen in state.units {
             manager.thaw(frozen)?;
         }
+        manager.remember(state.memory);
         manager.keep();
         Ok(manager)
     }

@@ -65,6 +65,7 @@ impl Build {
             .filter_map(|(key, at)| Some((key, at?)))
             .collect();
         let known = self.problems.len();
+        let has_port = (self.at_hand.as_ref()).is_some_and(|at_hand| at_hand.ports.is_some());
         let mut rest = written.iter();
         if let Some((first, first_at)) = rest.next() {
             // These two are one kind.
@@ -101,7 +102,7 @@ impl Build {
                 }
             },
             _ => match of {
-                Of::Service([]) if config.listen.is_none() => {
+                Of::Service([]) if config.listen.is_none() && !has_port => {
                     self.problems.push(
                         Problem::new(&config.at, "there is no socket on which health could be asked for").hint(
                             "add `listen = \"127.0.0.1:19081\"`, or ask by `http`, `command` or `tcp`",

@@ -245,8 +245,10 @@ impl Build {
         }
         self.check_head(config, of);
         let name = self.parse(of, super::Name::parse)?;
+        let root = root_of(config, &self.roots)?;
         (self.problems.len() == known).then_some(Companion {
             of: name,
+            root,
             drain_early: early.is_some(),
         })
     }

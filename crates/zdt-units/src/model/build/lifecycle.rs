@@ -149,7 +149,7 @@ impl Build {
         let longest = default.longest.max(pause.unwrap_or_default());
         let longest = self.duration(written.longest.as_ref(), longest, least);
         let limit = written.limit.as_ref();
-        let limit = limit.map(|number| self.number(Some(number), 1, 1..=1000));
+        let limit = limit.map(|number| self.number(Some(number), 1, 0..=1000));
         let within = written.within.as_ref();
         let within = within.map(|text| self.duration(Some(text), least, least));
         let healthy = self.duration(written.healthy.as_ref(), default.healthy, least);

@@ -320,8 +320,11 @@ async fn of_launchers_that_start_at_once_one_is_at_work() {
 #[tokio::test]
 async fn a_client_in_the_queue_is_answered_by_the_program_after_this_one() {
     let (_directory, path) = place();
-    let control = Control::bind(&path, &OWN).unwrap();
-    let fd = control.hand_on().await.unwrap();
+    let mut control = Control::bind(&path, &OWN).unwrap();
+    let fd = control.fd().try_clone_to_owned().unwrap();
+    // Its file is the next one's.
+    control.inode = 0;
+    control.finish().await;
     let waits = tokio::spawn({
         let path = path.clone();
         async move { ask(&path, &stop()).await }

@@ -48,7 +48,7 @@ fn pages_that_processes_share_count_once() {
     let group = Group::start(HOG);
     // The copy starts its program when it likes.
     let measured = loop {
-        let measured = measure(group.id()).unwrap();
+        let measured = Groups::read().unwrap().measure(group.id());
         let is_whole = |child: &super::Child| child.command.starts_with("sleep");
         if measured.processes.iter().any(is_whole) {
             break measured;
@@ -91,7 +91,7 @@ fn one_that_nobody_waited_for_has_no_memory() {
     let pid = child.id();
     while !Stat::of(pid).unwrap().has_ended {}
     let id = Pid::from_raw(i32::try_from(pid).unwrap());
-    assert_eq!(measure(id).unwrap().processes, []);
+    assert_eq!(Groups::read().unwrap().measure(id).processes, []);
     child.wait().unwrap();
 }
 

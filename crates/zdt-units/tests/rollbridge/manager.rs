@@ -1,0 +1,186 @@
+//! What the launcher itself looks after: ports, memory, and what a killed one leaves.
+
+use std::fs;
+use std::io::Write;
+use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::thread;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use super::launcher::{Launcher, get, until};
+
+/// No test, but a program that binds the port that it is told, and says so.
+#[test]
+fn play() {
+    let Ok(given) = std::env::var("GIVEN") else {
+        return;
+    };
+    let port: u16 = std::env::var("ZDT_PORT").unwrap().parse().unwrap();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
+    println!("bound {port}, given {given}");
+    for client in listener.incoming() {
+        let _ = client.unwrap().write_all(b"hello\n");
+    }
+}
+
+/// `@part` becomes that program.
+fn with_program(text: &str) -> String {
+    let own = std::env::current_exe().unwrap();
+    let words = format!(
+        "[\"{}\", \"--exact\", \"manager::play\", \"--nocapture\"]",
+        own.display()
+    );
+    text.replace("@part", &words)
+}
+
+fn free_port() -> u16 {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap().port()
+}
+
+#[test]
+fn a_fixed_port_is_told_to_its_process_and_to_others() {
+    let port = free_port();
+    let text = r#"
+[service.cache]
+kind = "service"
+exec = @part
+port = PORT
+ready = "started"
+health = { tcp = "127.0.0.1:{{port}}" }
+environment = { GIVEN = "{{port}}" }
+
+[service.job]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", "echo asks {{port.cache}}; exec sleep 1000"]
+after = ["cache"]
+"#;
+    let launcher = Launcher::start(&with_program(text).replace("PORT", &port.to_string()));
+    launcher.until_said(&format!("bound {port}, given {port}"));
+    launcher.until_said(&format!("job | asks {port}"));
+    launcher.done(&["restart", "cache"]);
+    assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+}
+
+#[test]
+fn each_process_of_a_range_has_a_port_of_its_own() {
+    let from = free_port().min(65_000);
+    let text = r#"
+[service.api]
+exec = @part
+port = { from = FROM, to = TO }
+strategy = "rolling"
+instances = 3
+ready = "started"
+health = { tcp = "127.0.0.1:{{port}}" }
+environment = { GIVEN = "{{port}}" }
+"#;
+    let text = with_program(text)
+        .replace("FROM", &from.to_string())
+        .replace("TO", &(from + 50).to_string());
+    // The first one is taken by somebody else.
+    let _taken = TcpListener::bind((Ipv4Addr::LOCALHOST, from));
+    let launcher = Launcher::start(&text);
+    launcher.until_serving("api");
+    let ports = |launcher: &Launcher| -> Vec<u64> {
+        let service = launcher.service("api");
+        let units = service["units"].as_array().unwrap().iter();
+        units.filter_map(|unit| unit["port"].as_u64()).collect()
+    };
+    let mut first = ports(&launcher);
+    for port in &first {
+        launcher.until_said(&format!("bound {port}, given {port}"));
+    }
+    first.dedup();
+    assert_eq!(first.len(), 3, "{first:?}");
+    assert!(!first.contains(&from.into()), "{first:?}");
+    launcher.done(&["restart", "api"]);
+    println!("{first:?}, then {:?}", ports(&launcher));
+    assert_eq!(ports(&launcher).len(), 3);
+}
+
+#[test]
+fn a_process_that_grows_is_warned_of_once_and_restarted_at_its_limit() {
+    let grow = "hold=$(head -c BYTES /dev/zero | tr '\\\\0' x)";
+    let text = format!(
+        r#"
+[service.job]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", "test -e @/grown && exec sleep 1000; : > @/grown; (trap '' TERM; {small}; : > @/small; while [ ! -e @/go ]; do sleep 0.05; done; {large}; sleep 1000) & wait"]
+memory = {{ limit = "60MiB", warn = "20MiB", every = "100ms" }}
+"#,
+        small = grow.replace("BYTES", "30000000"),
+        large = grow.replace("BYTES", "90000000")
+    );
+    let launcher = Launcher::start(&text);
+    let unit = |launcher: &Launcher| launcher.service("job")["units"][0].clone();
+    until("what its child takes", || launcher.path("small").exists());
+    until("the warning", || launcher.said().contains("20 MiB"));
+    let before = unit(&launcher);
+    println!("{before}");
+    let children = before["children"].as_array().unwrap();
+    assert_eq!(children.len(), 2, "{before}");
+    thread::sleep(Duration::from_millis(500));
+    fs::write(launcher.path("go"), "").unwrap();
+    until("the restart", || unit(&launcher)["memory"]["restarts"] == 1);
+    let after = unit(&launcher);
+    println!("{after}\n{}", launcher.said());
+    assert_ne!(before["pid"], after["pid"]);
+    assert!(!after["memory"]["last_restart"].is_null(), "{after}");
+    assert_eq!(launcher.said().matches("20 MiB").count(), 1);
+}
+
+const TWO: &str = r#"
+[service.web]
+exec = ["@zdt", "demo-app"]
+listen = "@/web.sock"
+
+[service.job]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sleep", "1000"]
+"#;
+
+#[test]
+fn a_launcher_that_was_killed_is_followed_by_one_that_takes_over() {
+    let mut launcher = Launcher::start(TWO);
+    launcher.until_serving("web");
+    let before = [launcher.pids("web"), launcher.pids("job")];
+    launcher.send(Signal::SIGKILL);
+    launcher.end();
+    assert!(launcher.path("state/launcher.json").exists());
+    // They serve without one.
+    assert_eq!(get(&launcher.path("web.sock"), "/"), "hello\n");
+    launcher.run();
+    launcher.until_serving("web");
+    assert_eq!([launcher.pids("web"), launcher.pids("job")], before);
+    assert_eq!(get(&launcher.path("web.sock"), "/"), "hello\n");
+    launcher.done(&["restart", "web"]);
+    assert_ne!(launcher.pids("web"), before[0]);
+}
+
+#[test]
+fn what_is_not_taken_up_is_told_and_stopped_when_asked() {
+    let mut launcher = Launcher::start(TWO);
+    launcher.until_serving("web");
+    let orphan = launcher.pids("job")[0];
+    launcher.send(Signal::SIGKILL);
+    launcher.end();
+    // The next one has no such service.
+    launcher.write(TWO.split("[service.job]").next().unwrap());
+    launcher.run();
+    launcher.until_serving("web");
+    let told = launcher.done(&["recover", "--dry-run"]);
+    let named = format!("process {orphan} of `job.service` has no launcher");
+    assert!(told.contains(&named), "{told}");
+    assert!(told.contains("--stop-orphans"), "{told}");
+    launcher.done(&["recover", "--stop-orphans"]);
+    let orphan = Pid::from_raw(i32::try_from(orphan).unwrap());
+    until("its end", || kill(orphan, None).is_err());
+    let told = launcher.done(&["recover", "--dry-run"]);
+    assert!(!told.contains("has no launcher"), "{told}");
+}
