@@ -9,7 +9,7 @@ use clap::Parser;
 
 use crate::page::{self, Page};
 use crate::statistics::least;
-use crate::{Result, floor, growth, plan, reason, restart, start, throughput};
+use crate::{Result, floor, growth, launcher, plan, reason, restart, start, throughput};
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -39,6 +39,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let mut restart: restart::Args = defaults();
     let mut floor: floor::Args = defaults();
     let mut growth: growth::Args = defaults();
+    let mut launcher: launcher::Args = defaults();
     let mut start: start::Args = defaults();
     let mut throughput: throughput::Args = defaults();
     let mut plan: plan::Args = defaults();
@@ -51,6 +52,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         growth.restarts = 1;
         growth.connections = vec![0, 1000];
         growth.listeners = vec![1, 10];
+        launcher.restarts = 5;
         start.starts = 5;
         throughput.rounds = 3;
         throughput.seconds = 0.3;
@@ -65,6 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         throughput: told("throughput", throughput::measure(&throughput)),
         plan: told("plan", plan::measure(&plan)),
         start: told("start", start::measure(&start)),
+        launcher: told("launcher", launcher::measure(&launcher)),
         floor: told("floor", floor::measure(&floor)),
         growth: told("growth", growth::measure(&growth)),
         restart: told("restart", restart::measure(&restart)),
@@ -93,6 +96,7 @@ impl Page {
             self.restart.as_ref().err(),
             self.floor.as_ref().err(),
             self.growth.as_ref().err(),
+            self.launcher.as_ref().err(),
             self.start.as_ref().err(),
             self.throughput.as_ref().err(),
             self.plan.as_ref().err(),

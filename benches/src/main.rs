@@ -12,6 +12,7 @@
 mod all;
 mod floor;
 mod growth;
+mod launcher;
 mod next;
 mod page;
 mod plan;
@@ -46,6 +47,8 @@ enum Command {
     Floor(floor::Args),
     /// What many idle connections, and many listeners, cost at a restart.
     Growth(growth::Args),
+    /// A restart by `zdt-units run` against a loop that only starts the next process on the same socket.
+    Launcher(launcher::Args),
     /// From the start of a process to its first answer, against plain listeners.
     Start(start::Args),
     /// Requests per second and CPU time of `zdt::serve`, against `axum::serve` and behind nginx.
@@ -77,6 +80,7 @@ fn run(command: Command) -> Result<()> {
         Command::Restart(args) => page::restart(&restart::measure(&args)?),
         Command::Floor(args) => page::floor(&floor::measure(&args)?),
         Command::Growth(args) => page::growth(&growth::measure(&args)?),
+        Command::Launcher(args) => page::launcher(&launcher::measure(&args)?),
         Command::Start(args) => page::start(&start::measure(&args)?),
         Command::Throughput(args) => page::throughput(&throughput::measure(&args)?),
         Command::Plan(args) => page::plan(&plan::measure(&args)?),

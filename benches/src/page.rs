@@ -5,9 +5,9 @@ mod restarts;
 mod table;
 mod worse;
 
-pub(crate) use self::costs::{floor, growth, plan, start, throughput};
+pub(crate) use self::costs::{floor, growth, launcher, plan, start, throughput};
 pub(crate) use self::restarts::restart;
-use crate::{floor, growth, plan, restart, start, throughput};
+use crate::{floor, growth, launcher, plan, restart, start, throughput};
 
 /// All that was measured, each question or the reason why not.
 pub(crate) struct Page {
@@ -16,6 +16,7 @@ pub(crate) struct Page {
     pub(crate) restart: Measured<restart::Measured>,
     pub(crate) floor: Measured<floor::Measured>,
     pub(crate) growth: Measured<growth::Measured>,
+    pub(crate) launcher: Measured<launcher::Measured>,
     pub(crate) start: Measured<start::Measured>,
     pub(crate) throughput: Measured<throughput::Measured>,
     pub(crate) plan: Measured<plan::Measured>,
@@ -41,6 +42,7 @@ pub(crate) fn page(page: &Page) -> String {
         section(&page.restart, "Restart", restart),
         section(&page.floor, "The floor", floor),
         section(&page.growth, "Growth", growth),
+        section(&page.launcher, "The launcher", launcher),
         section(&page.start, "Start", start),
         section(&page.throughput, "Throughput", throughput),
         section(&page.plan, "Many services", plan),

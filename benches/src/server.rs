@@ -61,6 +61,7 @@ impl Which {
 pub(crate) fn run(args: &Args) -> Result<()> {
     // It has no runtime to start.
     if args.which == Which::Floor {
+        std::thread::sleep(args.start_up);
         return floor::serve();
     }
     ::tokio::runtime::Runtime::new()?.block_on(serve(args))

@@ -14,11 +14,11 @@ use crate::Result;
 /// Where systemd and scripts find `zdt-units`.
 const LAUNCHER: &str = "/usr/local/bin/zdt-units";
 
-/// Whether this program was started as `zdt-units`, which it is in the machines of [`boot`]: then nothing has to be
-/// built beside it, and what is measured is what was built.
+/// Whether this program was started as `zdt-units`, which it is in the machines of [`boot`], or by itself as that: then
+/// nothing has to be built beside it, and what is measured is what was built.
 pub(crate) fn is_called_as_launcher() -> bool {
     let name = std::env::args_os().next().unwrap_or_default();
-    Path::new(&name).file_name() == Path::new(LAUNCHER).file_name()
+    Path::new(&name).file_name() == Path::new(LAUNCHER).file_name() || name == "/proc/self/exe"
 }
 
 /// A machine that shows this program, as `zdt-units` too.

@@ -4,7 +4,7 @@ use super::table::Table;
 use super::{NOT_MEASURED, count, wrap};
 use crate::server::Which;
 use crate::statistics::{least, median, most, quantile, ratios};
-use crate::{floor, growth, plan, start, throughput};
+use crate::{floor, growth, launcher, plan, start, throughput};
 
 pub(crate) fn floor(measured: &floor::Measured) -> String {
     let mut table = Table::new(&["program", "restart", "ratio", "gap", "ratio", "lost"]);
@@ -33,6 +33,27 @@ pub(crate) fn floor(measured: &floor::Measured) -> String {
         measured.rate,
     ));
     format!("## The floor\n\n{lead}\n\n{table}")
+}
+
+pub(crate) fn launcher(measured: &launcher::Measured) -> String {
+    let mut table = Table::new(&["starts in", "launcher", "bare loop", "ratio"]);
+    for row in &measured.rows {
+        let ratios = ratios(&row.launcher, &row.bare);
+        table.row([
+            format!("{} ms", row.start_up.as_millis()),
+            format!("{:.1} ms", median(&row.launcher)),
+            format!("{:.1} ms", median(&row.bare)),
+            spread(&ratios),
+        ]);
+    }
+    let lead = wrap(&format!(
+        "`zdt-bench launcher`: {} each, in turn: by `zdt-units restart` of a service of `zdt-units run`, and by a loop \
+         that has the socket, sends `SIGTERM`, waits, and starts the next process. The smallest program, which takes \
+         no time to start, or some. From the last answer of the old process to the first one of the new, for a client \
+         that asks without a pause. Medians; the ratio of each pair: median (least to most).",
+        count("restart", measured.restarts),
+    ));
+    format!("## The launcher\n\n{lead}\n\n{table}")
 }
 
 pub(crate) fn growth(measured: &growth::Measured) -> String {

@@ -3,7 +3,6 @@
 #![expect(
     clippy::disallowed_methods,
     clippy::unwrap_used,
-    clippy::zombie_processes,
     reason = "starts launchers and commands, and looks at their processes"
 )]
 

@@ -13,32 +13,32 @@ use tempfile::TempDir;
 use tokio::sync::oneshot;
 use zdt_units::probe::{Live, Load, Pattern, Report, Stream, run_live};
 
-pub const PROGRAM: &str = env!("CARGO_BIN_EXE_zdt-units");
+pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_zdt-units");
 
 /// Longer than anything takes, even on a machine that does much else.
-pub const LIMIT: Duration = Duration::from_secs(60);
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
-pub struct Bench {
+pub(crate) struct Bench {
     directory: TempDir,
     launcher: Option<Spoken>,
     port: Option<String>,
 }
 
 /// What a command said, on both of its outputs, and how it ended.
-pub struct Ran {
-    pub code: i32,
-    pub said: String,
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) said: String,
 }
 
 /// A program that goes on, and its lines.
-pub struct Spoken {
+pub(crate) struct Spoken {
     child: Child,
     lines: Receiver<String>,
     said: Vec<String>,
 }
 
 impl Bench {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         Self {
             directory,
@@ -47,17 +47,17 @@ impl Bench {
         }
     }
 
-    pub fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         let path = self.directory.path().join(name);
         path.to_str().unwrap().to_owned()
     }
 
-    pub fn socket(&self, service: &str) -> String {
+    pub(crate) fn socket(&self, service: &str) -> String {
         self.path(&format!("{service}.sock"))
     }
 
     /// For the service without a socket in the directory.
-    pub fn free_port(&mut self) -> String {
+    pub(crate) fn free_port(&mut self) -> String {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = free.local_addr().unwrap().to_string();
         self.port = Some(address.clone());
@@ -73,11 +73,11 @@ impl Bench {
     }
 
     /// The launcher's part of a `zdt.toml`.
-    pub fn head(&self) -> String {
+    pub(crate) fn head(&self) -> String {
         format!("[launcher]\nstate = \"{}\"\n", self.path("state"))
     }
 
-    pub fn write(&self, text: &str) {
+    pub(crate) fn write(&self, text: &str) {
         fs::write(self.path("zdt.toml"), text).unwrap();
     }
 
@@ -92,26 +92,26 @@ impl Bench {
     }
 
     /// Runs the launcher until all of its services are ready.
-    pub fn start(&mut self, arguments: &[&str]) {
+    pub(crate) fn start(&mut self, arguments: &[&str]) {
         self.launcher = Some(self.spawn(&[&["run"], arguments].concat()));
         self.launcher().until("listening on");
         // It runs already: this waits until the services are ready.
         self.done(&["run", "--detach"]);
     }
 
-    pub fn launcher(&mut self) -> &mut Spoken {
+    pub(crate) fn launcher(&mut self) -> &mut Spoken {
         self.launcher.as_mut().unwrap()
     }
 
-    pub fn launcher_ended(&mut self) -> Option<i32> {
+    pub(crate) fn launcher_ended(&mut self) -> Option<i32> {
         self.launcher.take().unwrap().ended()
     }
 
-    pub fn spawn(&self, arguments: &[&str]) -> Spoken {
+    pub(crate) fn spawn(&self, arguments: &[&str]) -> Spoken {
         Spoken::start(self.command(arguments))
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Ran {
+    pub(crate) fn run(&self, arguments: &[&str]) -> Ran {
         let mut command = self.command(arguments);
         let (mut reader, writer) = std::io::pipe().unwrap();
         command.stdout(writer.try_clone().unwrap()).stderr(writer);
@@ -136,14 +136,14 @@ impl Bench {
     }
 
     /// What it said; it did what it was asked.
-    pub fn done(&self, arguments: &[&str]) -> String {
+    pub(crate) fn done(&self, arguments: &[&str]) -> String {
         let ran = self.run(arguments);
         assert_eq!(ran.code, 0, "{arguments:?}: {}", ran.said);
         ran.said
     }
 
     /// The processes that run in the units of a service.
-    pub fn pids(&self, service: &str) -> Vec<u32> {
+    pub(crate) fn pids(&self, service: &str) -> Vec<u32> {
         let status = self.done(&["status", "--json"]);
         let status: serde_json::Value =
             serde_json::from_str(status.lines().next().unwrap()).unwrap();
@@ -158,7 +158,7 @@ impl Bench {
     }
 
     /// What clients of a service met while `work` was done.
-    pub fn under_load(&self, service: &str, work: impl FnOnce()) -> Report {
+    pub(crate) fn under_load(&self, service: &str, work: impl FnOnce()) -> Report {
         let load = Load {
             target: self.address(service).parse().unwrap(),
             streams: streams(),
@@ -207,7 +207,7 @@ fn streams() -> Vec<Stream> {
 }
 
 /// Looks again and again, but not for ever.
-pub fn until(what: &str, mut found: impl FnMut() -> bool) {
+pub(crate) fn until(what: &str, mut found: impl FnMut() -> bool) {
     let end = Instant::now() + LIMIT;
     while !found() {
         assert!(
@@ -252,7 +252,7 @@ impl Spoken {
     }
 
     /// Waits for a line that has `text` in it.
-    pub fn until(&mut self, text: &str) -> String {
+    pub(crate) fn until(&mut self, text: &str) -> String {
         loop {
             let Ok(line) = self.lines.recv_timeout(LIMIT) else {
                 panic!("no `{text}` in {:#?}", self.said);
@@ -264,12 +264,12 @@ impl Spoken {
         }
     }
 
-    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(i32::try_from(self.child.id()).unwrap());
         let _ = nix::sys::signal::kill(pid, signal);
     }
 
-    pub fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
@@ -284,18 +284,18 @@ impl Spoken {
     }
 }
 
-pub fn script(path: &str, text: &str) {
+pub(crate) fn script(path: &str, text: &str) {
     fs::write(path, format!("#!/bin/sh\n{text}\n")).unwrap();
     fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
 /// Whether it runs; one that only waits to be reaped does not.
-pub fn is_alive(pid: u32) -> bool {
+pub(crate) fn is_alive(pid: u32) -> bool {
     fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
 }
 
 /// What a process was started with.
-pub fn environment(pid: u32) -> Vec<(String, String)> {
+pub(crate) fn environment(pid: u32) -> Vec<(String, String)> {
     let bytes = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let text = String::from_utf8(bytes).unwrap();
     let pairs = text.split('\0').filter_map(|pair| pair.split_once('='));
@@ -304,7 +304,7 @@ pub fn environment(pid: u32) -> Vec<(String, String)> {
 }
 
 /// The variables of the tables for processes in `docs/environment.md`.
-pub fn documented() -> Vec<String> {
+pub(crate) fn documented() -> Vec<String> {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/environment.md");
     let page = fs::read_to_string(path).unwrap();
     let tables = page.split("## Commands").next().unwrap();

@@ -155,9 +155,11 @@ impl Launcher {
     /// Units that have a process.
     pub(super) fn running(&self) -> Vec<UnitReport> {
         let units = Vec::new();
-        let answers = self
-            .ask(&Question::Units { units, whole: true })
-            .unwrap_or_default();
+        let question = Question::Units {
+            units,
+            whole: false,
+        };
+        let answers = self.ask(&question).unwrap_or_default();
         let report = |answer| match answer {
             Answer::Unit(report) if report.state.instance.is_some() => Some(*report),
             _ => None,

@@ -1,7 +1,5 @@
 //! Clients of all services of a launcher, together a thousand requests a second.
 
-use std::future::Future;
-
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use zdt_units::probe::{Live, Load, Pattern, Report, Stream, run_live};
@@ -67,10 +65,8 @@ pub(super) async fn during<T>(
     (done, reports)
 }
 
-fn ended(mut stopped: watch::Receiver<bool>) -> impl Future<Output = ()> {
-    async move {
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    }
+async fn ended(mut stopped: watch::Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }
 
 pub(super) fn sent(reports: &[Report]) -> u64 {
