@@ -112,7 +112,7 @@ pub(super) struct Known {
 #[derive(Debug)]
 enum Work {
     Ended(u8),
-    Measured(Vec<(UnitName, Measured)>),
+    Measured(Vec<(UnitName, i32, Measured)>),
 }
 
 /// What there is to tell, or to do, next.

@@ -58,7 +58,7 @@ impl Manager {
             };
             let measured = units.into_iter().map(|(unit, group)| {
                 let measured = groups.measure(Pid::from_raw(group));
-                (unit, measured)
+                (unit, group, measured)
             });
             let _ = worker.send(Work::Measured(measured.collect()));
         });
@@ -90,10 +90,11 @@ impl Manager {
     }
 
     /// What follows from a measurement; a service that has to be restarted is told one at a time.
-    pub(super) fn weigh(&mut self, measured: Vec<(UnitName, Measured)>) -> Option<Happened> {
+    pub(super) fn weigh(&mut self, measured: Vec<(UnitName, i32, Measured)>) -> Option<Happened> {
         let mut restart = None;
         for (
             unit,
+            group,
             Measured {
                 bytes,
                 proportional,
@@ -107,15 +108,15 @@ impl Manager {
             let Some(memory) = self.services[&known.service].service.memory else {
                 continue;
             };
-            let invocation = known
-                .unit
-                .view
-                .borrow()
-                .state
-                .instance
-                .as_ref()?
-                .invocation
-                .clone();
+            let view = known.unit.view.borrow().clone();
+            // What was measured may be gone by now, and another process be in its place.
+            let (Some(instance), Some(process)) = (view.state.instance, view.process) else {
+                continue;
+            };
+            if process.group != group {
+                continue;
+            }
+            let invocation = instance.invocation;
             let watched = self.memory.entry(unit.clone()).or_insert_with(|| Watched {
                 service: known.service.clone(),
                 watch: Watch::new(&memory),
