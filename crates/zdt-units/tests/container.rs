@@ -244,7 +244,9 @@ fn process_one_without_root_on_a_read_only_root_restarts_without_a_loss() {
     until("a restart by SIGHUP", || {
         container.said().matches("web: started process").count() == 7
     });
-    until("an end of it", || container.said().contains("  done"));
+    until("its end for both", || {
+        container.said().matches("  done\n").count() == 2
+    });
 
     // What the worker left behind was collected.
     until("no zombie", || {
