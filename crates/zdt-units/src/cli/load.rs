@@ -232,6 +232,10 @@ pub struct ExecArgs {
     #[arg(long)]
     pub outlives: bool,
 
+    /// First wait for a byte from this descriptor, a pipe
+    #[arg(long, value_name = "FD", requires = "outlives")]
+    pub gate: Option<i32>,
+
     /// Say on this descriptor, a pipe, why the program cannot be run
     #[arg(long, value_name = "FD")]
     pub tell: Option<i32>,

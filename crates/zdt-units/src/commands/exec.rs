@@ -9,12 +9,13 @@
 )]
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::{AsFd, RawFd};
 use std::os::unix::fs::fchown;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, ExitCode};
 
+use clap::Parser;
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
@@ -28,10 +29,35 @@ use crate::host::supervisor::enter_cgroup;
 const NOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
 
+/// This command alone, of which clients wait for the end: all the others take a while to be set up.
+#[derive(Debug, Parser)]
+struct Only {
+    #[command(flatten)]
+    args: ExecArgs,
+}
+
+/// The arguments, if it is this command and they are right.
+pub(super) fn only() -> Option<ExecArgs> {
+    let mut words = std::env::args_os().skip(1);
+    let is_exec = words.next().is_some_and(|word| word == "exec");
+    let words = std::iter::once("exec".into()).chain(words);
+    let only = is_exec.then(|| Only::try_parse_from(words));
+    Some(only?.ok()?.args)
+}
+
 /// Returns only if the program cannot be run.
 pub(super) fn run(args: &ExecArgs) -> ExitCode {
-    let mut tell = args.tell.and_then(|fd| pipe(fd).ok());
-    let (code, reason) = become_program(args);
+    let mut tell = args
+        .tell
+        .and_then(|fd| pipe(fd, OpenOptions::new().write(true)).ok());
+    let known = match args.gate.map(wait_at) {
+        None | Some(Ok(())) => true,
+        Some(Err(_)) => false,
+    };
+    let (code, reason) = match known {
+        true => become_program(args),
+        false => (NOT_RUN, "who started it has ended meanwhile".to_owned()),
+    };
     let _ = writeln!(io::stderr(), "error: {reason}");
     if let Some(tell) = &mut tell {
         let _ = tell.write_all(reason.as_bytes());
@@ -40,12 +66,15 @@ pub(super) fn run(args: &ExecArgs) -> ExitCode {
 }
 
 /// The same pipe, which the program will not have.
-fn pipe(fd: RawFd) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .open(format!("/proc/self/fd/{fd}"));
+fn pipe(fd: RawFd, options: &OpenOptions) -> io::Result<File> {
+    let file = options.open(format!("/proc/self/fd/{fd}"));
     close(fd)?;
     file
+}
+
+/// A launcher that is killed before it has written down that this process exists would leave one that nobody knows.
+fn wait_at(gate: RawFd) -> io::Result<()> {
+    pipe(gate, OpenOptions::new().read(true))?.read_exact(&mut [0])
 }
 
 fn become_program(args: &ExecArgs) -> (u8, String) {

@@ -46,6 +46,9 @@ use crate::model::Mistake;
 
 /// Runs the command line of this process and says how to exit.
 pub fn main() -> ExitCode {
+    if let Some(args) = exec::only() {
+        return exec::run(&args);
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(shown) => {

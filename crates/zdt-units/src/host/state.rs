@@ -47,6 +47,21 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<Option<T>, Failur
 
 /// The whole value or the one before, also after a power cut.
 pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    write(path, value, Lasts::PowerCut)
+}
+
+/// The same for what means nothing after a power cut, and is to be there at once.
+pub(crate) fn replace_until_reboot<T: Serialize>(path: &Path, value: &T) -> Result<(), Failure> {
+    write(path, value, Lasts::UntilReboot)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lasts {
+    PowerCut,
+    UntilReboot,
+}
+
+fn write<T: Serialize>(path: &Path, value: &T, lasts: Lasts) -> Result<(), Failure> {
     let parent = path.parent().unwrap_or(Path::new("/"));
     let text = serde_json::to_vec(value)
         .map_err(|error| Failure::new(format!("failed to write `{}`: {error}", path.display())))?;
@@ -54,6 +69,10 @@ pub(crate) fn replace<T: Serialize>(path: &Path, value: &T) -> Result<(), Failur
         fs::create_dir_all(parent)?;
         let mut file = beside(path, 0o600)?;
         file.write_all(&text)?;
+        if lasts == Lasts::UntilReboot {
+            file.persist(path).map_err(|error| error.error)?;
+            return Ok(());
+        }
         file.as_file().sync_all()?;
         file.persist(path).map_err(|error| error.error)?;
         File::open(parent)?.sync_all()

@@ -96,9 +96,9 @@ impl Kept {
         })
     }
 
-    /// The whole, or what was there before, also after a power cut.
+    /// The whole, or what was there before. A power cut ends all processes.
     pub(super) fn write(&self, path: &Path) -> Result<(), Failure> {
-        state::replace(path, self)
+        state::replace_until_reboot(path, self)
     }
 
     /// What the launcher before left at `path`. Nothing in it keeps this one from starting.

@@ -46,6 +46,8 @@ pub struct Launch {
     pub ports: Option<Ports>,
     /// Where processes that serve at the same time find each other.
     pub handover_directory: Option<PathBuf>,
+    /// Before it becomes its program it waits until it is let go: somebody writes down first that it exists.
+    pub(super) gated: bool,
     /// It does one thing and ends.
     pub task: bool,
     /// `None`: that of this process.
@@ -162,6 +164,7 @@ impl Launch {
             current: None,
             ports: None,
             handover_directory: None,
+            gated: false,
             task: false,
             working_directory: None,
             user: None,

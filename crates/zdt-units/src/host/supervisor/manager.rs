@@ -305,6 +305,9 @@ impl Manager {
                 biased;
                 Some((unit, event)) = self.told.recv() => {
                     self.keep();
+                    if let (Event::Started { .. }, Some(known)) = (&event, self.units.get(&unit)) {
+                        known.unit.ask(Ask::LetGo);
+                    }
                     if let Event::GaveUp { .. } = event && self.boot.once {
                         self.end_with(&unit);
                     }
@@ -411,6 +414,7 @@ impl Manager {
         launch.runtime = Some(self.boot.place.runtime.clone());
         // Without a file no later launcher would know whose it is.
         launch.outlives = !self.boot.once && self.boot.config.is_some();
+        launch.gated = launch.outlives;
         if self.boot.once {
             launch.restarts.limit = Some(0);
         }

@@ -4,7 +4,7 @@
 //! is that of the group too, to nobody else.
 
 use std::fs;
-use std::io::{self, ErrorKind, PipeReader, Read};
+use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -37,6 +37,8 @@ pub struct Process {
     pub(super) outlives: bool,
     /// Where the helper says why it could not become the program.
     pub(super) reason: Option<PipeReader>,
+    /// Where a process that is to outlive its launcher waits until somebody has written down that it exists.
+    pub(super) gate: Option<PipeWriter>,
     _claims: Vec<Claim>,
 }
 
@@ -70,6 +72,7 @@ impl Process {
             credentials: None,
             outlives: false,
             reason: None,
+            gate: None,
             _claims: vec![Claim::new(child)],
         })
     }
@@ -99,6 +102,7 @@ impl Process {
             credentials: mark.credentials,
             outlives: true,
             reason: None,
+            gate: None,
             main,
         })
     }
@@ -112,6 +116,14 @@ impl Process {
             invocation: self.invocation.clone(),
             cgroup: self.cgroup.as_ref().map(|group| group.path().to_owned()),
             credentials: self.credentials.clone(),
+        }
+    }
+
+    /// It becomes its program now.
+    pub(super) fn let_go(&mut self) {
+        if let Some(mut gate) = self.gate.take() {
+            // One that is gone does not wait any more.
+            let _ = gate.write_all(b"g");
         }
     }
 

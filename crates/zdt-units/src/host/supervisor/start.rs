@@ -297,6 +297,12 @@ impl Spawn<'_> {
     pub(super) fn run(mut self) -> Result<Process, StartError> {
         let launch = self.launch;
         let (reason, tells) = io::pipe().map_err(StartError::Share)?;
+        let mut gate = None;
+        if self.outlives && launch.gated {
+            let (waits, opens) = io::pipe().map_err(StartError::Share)?;
+            self.shared.push(waits.into());
+            gate = Some(opens);
+        }
         self.shared.push(tells.into());
         let mappings: Vec<FdMapping> = (FIRST_FD..)
             .zip(self.shared)
@@ -313,6 +319,9 @@ impl Spawn<'_> {
         command.arg(format!("--tell={tells}"));
         if self.outlives {
             command.arg("--outlives");
+        }
+        if gate.is_some() {
+            command.arg(format!("--gate={}", tells - 1));
         }
         if let Some(limit) = launch.open_files {
             command.arg(format!("--open-files={limit}"));
@@ -353,6 +362,7 @@ impl Spawn<'_> {
         process.cgroup = self.cgroup;
         process.outlives = self.outlives;
         process.reason = Some(reason);
+        process.gate = gate;
         self.output.read(child.id(), pipes.ends, self.label);
         Ok(process)
     }

@@ -34,6 +34,8 @@ pub(super) enum Ask {
     Kill,
     /// For what is started from now on.
     Define(Definition),
+    /// The process that was started is known by whoever comes after the launcher.
+    LetGo,
     /// What another program needs to go on with it.
     Describe(oneshot::Sender<Frozen>),
     /// To rest, unless something is going on.

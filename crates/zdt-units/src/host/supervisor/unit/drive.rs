@@ -262,6 +262,11 @@ impl Driver {
                 self.machine.set_limits(definition.launch.limits());
                 self.definition = definition;
             }
+            Ask::LetGo => {
+                if let Some(process) = &mut self.process {
+                    process.let_go();
+                }
+            }
             Ask::Describe(answer) => _ = answer.send(self.describe()),
             // Whoever asks for that sees that nothing comes of it.
             Ask::Park(_) => {}
