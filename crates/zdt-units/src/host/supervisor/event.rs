@@ -195,14 +195,7 @@ impl fmt::Display for Event {
                 "{why}; it was started again {restarts} times (`restart.limit`) and is not any more, until somebody asks for it; its sockets stay open"
             ),
             Self::Expired { pid } => write!(f, "process {pid} was there for as long as it may be"),
-            Self::HookFailed { hook, why } => {
-                let name = match hook {
-                    Hook::Quiet => "quiet",
-                    Hook::Drain => "drain",
-                    Hook::Stop => "command",
-                };
-                write!(f, "`stop.{name}`: {why}; the stop goes on")
-            }
+            Self::HookFailed { why, .. } => write!(f, "{why}; the stop goes on"),
             Self::Stopping { pid } => write!(f, "stopping: process {pid} drains"),
             Self::Leaving { pid } => write!(f, "process {pid} stops by itself"),
             Self::Exited { pid, exit, status } => {

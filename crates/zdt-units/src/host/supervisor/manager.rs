@@ -16,7 +16,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::future::join_all;
 use nix::unistd::{User, chown};
@@ -41,6 +41,9 @@ use super::upgrade::Upgrade;
 use crate::host::Failure;
 use crate::host::launcher::place::Place;
 use crate::model::{self, Model, Name, Service, UnitName, UserName};
+
+/// What was said last has so long to be written.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 /// What a launcher is started with.
 #[derive(Debug)]
@@ -288,6 +291,7 @@ impl Manager {
     /// Answers those who still wait, after everything has ended.
     pub async fn close(self) {
         self.control.finish().await;
+        self.sink.flush(LAST_WORDS);
     }
 
     /// Ends everything at once; what is being served is lost.

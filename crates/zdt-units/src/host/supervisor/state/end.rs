@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::{Action, Hook, Machine, Outcome, Phase, Sequence, Stage, Then};
 use crate::host::supervisor::event::{Event, Exit, WhyKilled};
+use crate::model::HOOK_LIMIT;
+
+/// A command that is killed at its limit has so long to say so; then it goes on without its word.
+const HOOK_WORD: Duration = Duration::from_secs(2);
 
 impl Machine {
     /// The process stops without having been told to.
@@ -118,10 +122,10 @@ impl Machine {
         if sequence.quiet {
             self.phase = Phase::Stopping {
                 stage: Stage::Quiet,
-                until: now + self.limits.stop,
+                until: now + HOOK_LIMIT + HOOK_WORD,
                 then,
             };
-            return vec![Action::Run(Hook::Quiet, self.limits.stop)];
+            return vec![Action::Run(Hook::Quiet, HOOK_LIMIT)];
         }
         self.next_stage(now, Stage::Quiet, then)
     }
@@ -129,15 +133,17 @@ impl Machine {
     pub(super) fn next_stage(&mut self, now: Duration, after: Stage, then: Then) -> Vec<Action> {
         let sequence = self.limits.sequence;
         if after == Stage::Quiet && !sequence.drain_limit.is_zero() {
+            let limit = sequence.drain_limit;
+            let (until, run) = match sequence.drain {
+                true => (limit + HOOK_WORD, Some(Action::Run(Hook::Drain, limit))),
+                false => (limit, None),
+            };
             self.phase = Phase::Stopping {
                 stage: Stage::Drain,
-                until: now + sequence.drain_limit,
+                until: now + until,
                 then,
             };
-            return match sequence.drain {
-                true => vec![Action::Run(Hook::Drain, sequence.drain_limit)],
-                false => Vec::new(),
-            };
+            return run.into_iter().collect();
         }
         self.phase = Phase::Stopping {
             stage: Stage::Told,
@@ -145,7 +151,7 @@ impl Machine {
             then,
         };
         match sequence.command {
-            true => vec![Action::Run(Hook::Stop, self.limits.stop)],
+            true => vec![Action::Run(Hook::Stop, HOOK_LIMIT)],
             false => vec![Action::Terminate],
         }
     }

@@ -406,10 +406,12 @@ fn a_stop_is_quiet_drain_signal_and_kill() {
         sequence,
         ..limits()
     });
-    assert_eq!(run.put(0, Input::Stop), "(stopping), run quiet 41000");
+    assert_eq!(run.put(0, Input::Stop), "(stopping), run quiet 10000");
     assert_eq!(run.machine.state().1, "stop");
     assert_eq!(run.put(100, Input::HookEnded), "run drain 5000");
-    assert_eq!(run.put(5_000, Input::Due), "endhook, terminate");
+    // It is killed at its limit, and has a moment to say so.
+    assert_eq!(run.put(5_000, Input::Due), "");
+    assert_eq!(run.put(0, Input::HookEnded), "terminate");
     assert_eq!(run.due(), "(killed), kill");
     assert_eq!(
         run.put(1, Input::Exited(Exit::Signal(9))),
@@ -447,7 +449,7 @@ fn a_drain_without_a_command_waits_for_the_end() {
         ..limits()
     });
     assert_eq!(run.put(0, Input::Stop), "(stopping)");
-    assert_eq!(run.due(), "endhook, run stop 41000");
+    assert_eq!(run.due(), "endhook, run stop 10000");
     assert_eq!(run.put(1, Input::HookEnded), "");
     assert_eq!(run.due(), "endhook, (killed), kill");
 }
