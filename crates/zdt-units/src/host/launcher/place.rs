@@ -147,13 +147,15 @@ pub fn known_as(config: &Path) -> io::Result<PathBuf> {
     std::path::absolute(config)
 }
 
-/// A directory that belongs to this user and that nobody else can write to, with those above it.
+/// A directory of this user alone. Those above it have things of others too, such as the records of restarts.
 fn private(directory: &Path) -> Result<(), Failure> {
-    let made = DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(directory);
-    made.map_err(|error| Failure::io("make the directory", directory, &error))?;
+    let above = directory.parent().unwrap_or(Path::new("/"));
+    let make = |path: &Path, mode| {
+        let made = DirBuilder::new().recursive(true).mode(mode).create(path);
+        made.map_err(|error| Failure::io("make the directory", path, &error))
+    };
+    make(above, 0o755)?;
+    make(directory, 0o700)?;
     is_ours(directory)?;
     // Anybody may have made a directory in `/tmp`.
     let mut above = directory.ancestors();
