@@ -138,12 +138,8 @@ impl Manager {
     /// runtime.
     pub fn open(boot: Boot) -> Result<Self, Failure> {
         boot.place.make()?;
-        let users = boot.model.services.iter().map(|service| &service.user);
-        if users
-            .into_iter()
-            .any(|user| matches!(user, model::User::Named(_)))
-        {
-            // What other users are told of is reached through it; it is not listed for them.
+        if has_guests(&boot.model) {
+            // It is passed through, and not listed, by others.
             let passable = fs::Permissions::from_mode(0o711);
             fs::set_permissions(&boot.place.runtime, passable)
                 .map_err(|error| Failure::io("change the mode of", &boot.place.runtime, &error))?;
@@ -557,6 +553,12 @@ async fn tick(ticks: &mut Option<Interval>) {
         Some(ticks) => _ = ticks.tick().await,
         None => std::future::pending().await,
     }
+}
+
+/// Whether other users have business in the directory of the launcher: processes that run as them, or commands.
+fn has_guests(model: &Model) -> bool {
+    let mut users = model.services.iter().map(|service| &service.user);
+    model.launcher.mode & 0o077 != 0 || users.any(|user| matches!(user, model::User::Named(_)))
 }
 
 /// For one user alone.
