@@ -226,6 +226,8 @@ async fn an_end_is_told_as_it_was() {
 
 #[tokio::test]
 async fn a_group_is_killed_with_all_that_is_in_it() {
+    // As a launcher does: what loses its parent becomes its child.
+    nix::sys::prctl::set_child_subreaper(true).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
     let script = format!(

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::cgroup::Cgroup;
 use super::event::Exit;
 use super::pidfd::{Pidfd, Stat, Status};
-use super::reap::Claim;
+use super::reap::{Claim, children};
 
 /// What a helper says of a program that it could not run is not longer.
 const LONGEST_REASON: u64 = 4096;
@@ -168,10 +168,22 @@ impl Process {
 
     /// After the end of the main process; whether there was anything to kill.
     pub fn kill_group(&self) -> bool {
-        let populated = self.cgroup.as_ref().is_some_and(Cgroup::is_populated);
-        let others = populated || !self.members().is_empty();
+        let others = self.has_left_others();
         self.kill_all();
         others
+    }
+
+    /// Clients wait for the next process meanwhile, so all of `/proc` is looked through only where nothing else tells.
+    fn has_left_others(&self) -> bool {
+        if let Some(cgroup) = &self.cgroup {
+            return cgroup.is_populated();
+        }
+        if !self.holds_group() {
+            return !self.members().is_empty();
+        }
+        // Those whose parent has ended are children of this process now.
+        let mut stats = children().into_iter().filter_map(|pid| Stat::of(pid).ok());
+        stats.any(|stat| stat.group == self.group && !stat.has_ended())
     }
 
     /// Waits for the end of the main process. Cancel-safe.

@@ -85,7 +85,7 @@ fn collect(pid: Pid) -> bool {
 }
 
 /// Those of each thread; without `CONFIG_PROC_CHILDREN` by the parent of every process.
-fn children() -> Vec<Pid> {
+pub(super) fn children() -> Vec<Pid> {
     let tasks = fs::read_dir("/proc/self/task")
         .into_iter()
         .flatten()
