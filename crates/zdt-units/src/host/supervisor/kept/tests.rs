@@ -80,7 +80,7 @@ fn what_is_written_is_what_the_next_one_reads() {
     assert_eq!(
         text,
         format!(
-            r#"{{"v":1,"boot_id":"{boot_id}","launcher":{{"pid":{pid},"start_time":{start_time}}},"config":"/srv/shop/zdt.toml","processes":[{{"unit":"shop.service","service":"shop","pid":{pid},"start_time":{start_time},"group":{pid},"generation":7,"invocation":"1b196190e5bf4444ad873b96e2f41462","began":"2026-01-19T12:00:00.123Z","port":3001,"notify":"/run/zdt/launcher/shop/notify/1"}}]}}"#
+            r#"{{"v":1,"boot_id":"{boot_id}","launcher":{{"pid":{pid},"start_time":{start_time}}},"config":"/srv/shop/zdt.toml","processes":[{{"unit":"shop.service","service":"shop","pid":{pid},"start_time":{start_time},"group":{pid},"generation":7,"invocation":"1b196190e5bf4444ad873b96e2f41462","began":"2026-01-19T12:00:00.123Z","port":3001,"notify":"/run/zdt/launcher/shop/notify/1","mark":{{"pid":{pid},"start_time":{start_time},"group":{pid},"first_start_time":null,"invocation":"1b196190e5bf4444ad873b96e2f41462","cgroup":null,"credentials":null}},"output":[]}}]}}"#
         )
     );
     Kept::remove(&path).unwrap();
