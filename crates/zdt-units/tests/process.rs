@@ -22,6 +22,7 @@ mod users;
 use std::fs;
 use std::future::Future;
 use std::path::Path;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -83,11 +84,15 @@ fn unit() -> UnitName {
     UnitName::parse("shop@2.service").unwrap()
 }
 
-/// What it prints is kept, and goes nowhere else.
+/// What it prints is kept, and goes nowhere else. Of another unit each time: those of one name clear away each other's
+/// cgroups before a process is in them.
 fn quiet() -> Output {
     let nowhere = fs::File::options().write(true).open("/dev/null").unwrap();
     let sink = Sink::prefixed(nowhere.into(), Style::default()).unwrap();
-    Output::new(unit(), 100, sink)
+    static NUMBER: AtomicU32 = AtomicU32::new(100);
+    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+    let unit = UnitName::parse(&format!("shop@{number}.service")).unwrap();
+    Output::new(unit, 100, sink)
 }
 
 fn told(invocation: &str) -> Told<'_> {
@@ -226,8 +231,6 @@ async fn an_end_is_told_as_it_was() {
 
 #[tokio::test]
 async fn a_group_is_killed_with_all_that_is_in_it() {
-    // As a launcher does: what loses its parent becomes its child.
-    nix::sys::prctl::set_child_subreaper(true).unwrap();
     let directory = tempfile::tempdir().unwrap();
     let pids = directory.path().join("pids");
     let script = format!(

@@ -175,8 +175,9 @@ impl Process {
 
     /// Clients wait for the next process meanwhile, so all of `/proc` is looked through only where nothing else tells.
     fn has_left_others(&self) -> bool {
-        if let Some(cgroup) = &self.cgroup {
-            return cgroup.is_populated();
+        // It may be empty because the process could not enter it.
+        if self.cgroup.as_ref().is_some_and(Cgroup::is_populated) {
+            return true;
         }
         if !self.holds_group() {
             return !self.members().is_empty();
