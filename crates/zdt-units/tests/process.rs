@@ -22,7 +22,6 @@ mod users;
 use std::fs;
 use std::future::Future;
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
@@ -84,14 +83,14 @@ fn unit() -> UnitName {
     UnitName::parse("shop@2.service").unwrap()
 }
 
-/// What it prints is kept, and goes nowhere else. Of another unit each time: those of one name clear away each other's
-/// cgroups before a process is in them.
+/// What it prints is kept, and goes nowhere else.
 fn quiet() -> Output {
+    quiet_of(unit())
+}
+
+fn quiet_of(unit: UnitName) -> Output {
     let nowhere = fs::File::options().write(true).open("/dev/null").unwrap();
     let sink = Sink::prefixed(nowhere.into(), Style::default()).unwrap();
-    static NUMBER: AtomicU32 = AtomicU32::new(100);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let unit = UnitName::parse(&format!("shop@{number}.service")).unwrap();
     Output::new(unit, 100, sink)
 }
 
@@ -238,7 +237,8 @@ async fn a_group_is_killed_with_all_that_is_in_it() {
          echo $! $(cat {0}.one) > {0}.part; mv {0}.part {0}; exec sleep 1000",
         pids.display()
     );
-    let output = quiet();
+    // Processes of one name clear away each other's cgroups before anything is in them.
+    let output = quiet_of(UnitName::parse("group.service").unwrap());
     let mut process = start(&shell(&script), &output);
     let pids = read_when_there(&pids).await;
     let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
