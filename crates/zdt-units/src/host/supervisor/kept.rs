@@ -13,12 +13,12 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use nix::libc;
-use nix::unistd::Uid;
+use nix::unistd::{Pid, Uid};
 use serde::{Deserialize, Serialize};
 
 use super::output::PipeMark;
+use super::pidfd::Stat;
 use super::process::Mark;
-use super::stat::Stat;
 use crate::host::{Failure, open_socket, state};
 use crate::model::{Address, Name, UnitName};
 use crate::stamp;
@@ -144,15 +144,20 @@ impl Kept {
     }
 }
 
+fn stat(pid: u32) -> Option<Stat> {
+    let pid = i32::try_from(pid).ok()?;
+    Stat::of(Pid::from_raw(pid)).ok()
+}
+
 impl Identity {
     /// Of the process that has this number now.
     pub(super) fn of(pid: u32) -> Option<Self> {
-        let start_time = Stat::of(pid)?.start_time;
+        let start_time = stat(pid)?.start_time;
         Some(Self { pid, start_time })
     }
 
     pub(super) fn is_alive(&self) -> bool {
-        Stat::of(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended)
+        stat(self.pid).is_some_and(|stat| stat.start_time == self.start_time && !stat.has_ended())
     }
 
     /// A listening socket of this process, by a descriptor of our own: clients that wait in its queue stay there.

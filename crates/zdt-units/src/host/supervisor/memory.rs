@@ -8,8 +8,8 @@ use std::io;
 
 use nix::unistd::Pid;
 
+use super::pidfd::Stat;
 use super::protocol::Child;
-use super::stat::{self, Stat};
 use crate::model::Memory;
 
 /// The kernel walks the page tables for a proportional size: 23 ms for 1 GiB of small pages. A larger
@@ -35,15 +35,13 @@ pub(super) struct Measured {
 }
 
 impl Groups {
-    pub(super) fn read() -> io::Result<Self> {
+    pub(super) fn read() -> Self {
         let mut groups: BTreeMap<i32, Vec<u32>> = BTreeMap::new();
-        for pid in stat::processes()? {
-            // One that is gone by now is none.
-            if let Some(stat) = Stat::of(pid).filter(|stat| !stat.has_ended) {
-                groups.entry(stat.group).or_default().push(pid);
-            }
+        for (pid, stat) in Stat::all().filter(|(_, stat)| !stat.has_ended()) {
+            let group = groups.entry(stat.group.as_raw()).or_default();
+            group.push(pid.as_raw().unsigned_abs());
         }
-        Ok(Self(groups))
+        Self(groups)
     }
 
     pub(super) fn measure(&self, group: Pid) -> Measured {

@@ -41,7 +41,6 @@ pub mod protocol;
 pub mod reap;
 pub(super) mod sockets;
 pub mod start;
-mod stat;
 mod state;
 mod store;
 mod unit;

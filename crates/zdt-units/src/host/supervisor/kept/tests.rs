@@ -142,7 +142,7 @@ fn an_orphan_is_the_same_process_of_the_same_boot() {
     let mut zombie = Sleeper::start();
     let unwaited = zombie.identity();
     zombie.0.kill().unwrap();
-    while !Stat::of(unwaited.pid).unwrap().has_ended {}
+    while !stat(unwaited.pid).unwrap().has_ended() {}
     let another = Identity {
         start_time: alive.identity().start_time + 1,
         ..alive.identity()

@@ -92,7 +92,7 @@ impl Manager {
                 }
             }
         }
-        let groups = whole.then(|| Groups::read().ok()).flatten();
+        let groups = whole.then(Groups::read);
         for (unit, known) in &self.units {
             if is_wanted(unit) {
                 let memory = self.memory.get(unit).map(|watched| watched.report.clone());

@@ -53,9 +53,7 @@ impl Manager {
         let units: Vec<(UnitName, i32)> = units.collect();
         let worker = self.worker.clone();
         tokio::task::spawn_blocking(move || {
-            let Ok(groups) = Groups::read() else {
-                return;
-            };
+            let groups = Groups::read();
             let measured = units.into_iter().map(|(unit, group)| {
                 let measured = groups.measure(Pid::from_raw(group));
                 (unit, group, measured)

@@ -50,7 +50,7 @@ fn pages_that_processes_share_count_once() {
     let group = Group::start(HOG);
     // The copy starts its program when it likes.
     let measured = loop {
-        let measured = Groups::read().unwrap().measure(group.id());
+        let measured = Groups::read().measure(group.id());
         let is_whole = |child: &super::Child| child.command.starts_with("sleep");
         if measured.processes.iter().any(is_whole) {
             break measured;
@@ -79,7 +79,7 @@ fn pages_that_processes_share_count_once() {
 #[test]
 fn a_process_that_is_gone_is_no_error() {
     let group = Group::start("(sleep 1000; :) & echo ready; wait");
-    let groups = Groups::read().unwrap();
+    let groups = Groups::read();
     let id = group.id();
     drop(group);
     // Of its children nobody waits for the end here.
@@ -97,9 +97,12 @@ fn a_process_that_is_gone_is_no_error() {
 fn one_that_nobody_waited_for_has_no_memory() {
     let mut child = Command::new("true").process_group(0).spawn().unwrap();
     let pid = child.id();
-    while !Stat::of(pid).unwrap().has_ended {}
+    while !Stat::of(Pid::from_raw(pid.try_into().unwrap()))
+        .unwrap()
+        .has_ended()
+    {}
     let id = Pid::from_raw(i32::try_from(pid).unwrap());
-    assert_eq!(Groups::read().unwrap().measure(id).processes, []);
+    assert_eq!(Groups::read().measure(id).processes, []);
     child.wait().unwrap();
 }
 
