@@ -179,7 +179,7 @@ async fn supervise(mut manager: Manager, mut signals: Signals) -> Result<u8, Fai
                     interrupted = true;
                     manager.shut_down();
                 }
-                Asked::Interrupt => manager.kill(),
+                Asked::Interrupt | Asked::Quit => manager.kill(),
             },
             () = restarts.ended() => restarts.next(&manager),
         }
@@ -250,6 +250,7 @@ enum Asked {
     Restart,
     Stop,
     Interrupt,
+    Quit,
 }
 
 struct Signals {
@@ -257,6 +258,7 @@ struct Signals {
     user: Signal,
     terminate: Signal,
     interrupt: Signal,
+    quit: Signal,
 }
 
 impl Signals {
@@ -271,6 +273,9 @@ impl Signals {
             user: listen(SignalKind::user_defined2())?,
             terminate: listen(SignalKind::terminate())?,
             interrupt: listen(SignalKind::interrupt())?,
+            // Shells let what they run in the background ignore these two, and so would all that it starts: a program
+            // whose `stop.signal` it is would never stop. What is caught here is not ignored there.
+            quit: listen(SignalKind::quit())?,
         })
     }
 
@@ -280,6 +285,7 @@ impl Signals {
             _ = self.user.recv() => Asked::Restart,
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Interrupt,
+            _ = self.quit.recv() => Asked::Quit,
         }
     }
 }

@@ -363,6 +363,7 @@ pub fn heeded() -> SigSet {
     let all = [
         Signal::SIGTERM,
         Signal::SIGINT,
+        Signal::SIGQUIT,
         Signal::SIGHUP,
         Signal::SIGUSR2,
         Signal::SIGCHLD,
