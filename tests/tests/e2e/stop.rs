@@ -10,7 +10,7 @@ use crate::units;
 /// Knows nothing of zdt, and says what ends it.
 const MAIN: &str = "\
 #!/bin/sh
-cd /run/work/$ZDT_SERVICE
+cd /run/foreign/$ZDT_SERVICE
 say() { echo \"main: $1\" >> said; }
 trap 'say SIGQUIT; exit 0' QUIT
 trap 'say SIGTERM; exit 0' TERM
@@ -23,7 +23,7 @@ say 'by itself'
 /// Says that it was run and for whom, then does what the file of its name says.
 const HOOK: &str = "\
 #!/bin/sh
-cd /run/work/$ZDT_SERVICE
+cd /run/foreign/$ZDT_SERVICE
 echo \"$1 of $ZDT_PID\" >> said
 case $(cat \"$1\" 2>/dev/null) in
 fail) exit 3 ;;
@@ -35,7 +35,7 @@ esac
 
 const ZDT: &str = r#"
 [template.work]
-exec = ["/bin/sh", "/opt/work/main"]
+exec = ["/bin/sh", "/opt/foreign/main"]
 ready = "started"
 sandbox = "none"
 
@@ -45,8 +45,8 @@ template = "work"
 listen = "127.0.0.1:8080"
 
 [service.work.stop]
-quiet = ["/bin/sh", "/opt/work/hook", "quiet"]
-drain = ["/bin/sh", "/opt/work/hook", "drain"]
+quiet = ["/bin/sh", "/opt/foreign/hook", "quiet"]
+drain = ["/bin/sh", "/opt/foreign/hook", "drain"]
 drain_limit = "3s"
 signal = "SIGQUIT"
 
@@ -54,13 +54,13 @@ signal = "SIGQUIT"
 [service.halt]
 template = "work"
 listen = "127.0.0.1:8081"
-stop = { command = ["/bin/sh", "/opt/work/hook", "command"] }
+stop = { command = ["/bin/sh", "/opt/foreign/hook", "command"] }
 
 # Ends by itself once it is quiet.
 [service.own]
 template = "work"
 listen = "127.0.0.1:8082"
-stop = { quiet = ["/bin/sh", "/opt/work/hook", "quiet"], drain_limit = "60s" }
+stop = { quiet = ["/bin/sh", "/opt/foreign/hook", "quiet"], drain_limit = "60s" }
 "#;
 
 /// What people write. systemd has one limit for all commands, and signals the process when one exceeds it. It takes the
@@ -69,9 +69,9 @@ const CONTROL: &str = "\
 [Service]
 Type=exec
 Environment=ZDT_SERVICE=control
-ExecStart=/bin/sh /opt/work/main
-ExecStop=-/bin/sh /opt/work/hook quiet
-ExecStop=-/bin/sh /opt/work/hook drain
+ExecStart=/bin/sh /opt/foreign/main
+ExecStop=-/bin/sh /opt/foreign/hook quiet
+ExecStop=-/bin/sh /opt/foreign/hook drain
 TimeoutStopSec=2s
 KillMode=mixed
 KillSignal=SIGQUIT
@@ -143,7 +143,7 @@ pub(crate) fn a_process_that_is_gone_is_not_asked_to_stop(
         prepare(machine, service, &[])?;
         let unit = format!("{service}.service");
         let pid = machine.show(&unit, "MainPID")?;
-        machine.write_file(&format!("/run/work/{service}/end"), "", 0o644)?;
+        machine.write_file(&format!("/run/foreign/{service}/end"), "", 0o644)?;
         let limit = Duration::from_secs(20);
         machine.wait_until(limit, "another process runs", |machine| {
             let next = machine.show(&unit, "MainPID");
@@ -159,8 +159,8 @@ pub(crate) fn a_process_that_is_gone_is_not_asked_to_stop(
 const SERVICES: [&str; 4] = ["work", "halt", "own", "control"];
 
 fn start(machine: &Machine) -> Result<(), Box<dyn Error>> {
-    machine.write_file("/opt/work/main", MAIN, 0o755)?;
-    machine.write_file("/opt/work/hook", HOOK, 0o755)?;
+    machine.write_file("/opt/foreign/main", MAIN, 0o755)?;
+    machine.write_file("/opt/foreign/hook", HOOK, 0o755)?;
     for service in SERVICES {
         prepare(machine, service, &[])?;
     }
@@ -182,13 +182,13 @@ fn start(machine: &Machine) -> Result<(), Box<dyn Error>> {
 /// What each hook is to do; nothing was said yet.
 fn prepare(machine: &Machine, service: &str, hooks: &[(&str, &str)]) -> Result<(), Box<dyn Error>> {
     for (name, text) in [&[("said", "")], hooks].concat() {
-        machine.write_file(&format!("/run/work/{service}/{name}"), text, 0o644)?;
+        machine.write_file(&format!("/run/foreign/{service}/{name}"), text, 0o644)?;
     }
     Ok(())
 }
 
 fn said(machine: &Machine, service: &str) -> Result<String, Box<dyn Error>> {
-    let said = machine.run(&["cat", &format!("/run/work/{service}/said")])?;
+    let said = machine.run(&["cat", &format!("/run/foreign/{service}/said")])?;
     Ok(said.ok()?.stdout)
 }
 
