@@ -177,7 +177,7 @@ impl Watch {
         self.0.draining.load(Ordering::Relaxed)
     }
 
-    /// Waits until the stop begins.
+    /// Waits until the stop begins. Cancel-safe.
     pub async fn draining(&self) {
         let mut seen = self.0.told.subscribe();
         // The sender is in `self`, so the wait cannot fail.

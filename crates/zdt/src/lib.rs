@@ -34,13 +34,14 @@
 //! | variable | meaning |
 //! | --- | --- |
 //! | `LISTEN_FDS`, `LISTEN_PID`, `LISTEN_FDNAMES` | what was passed (`sd_listen_fds(3)`) |
-//! | `ZDT_DRAIN_GRACE`, `ZDT_DRAIN_LIMIT`, `ZDT_DRAIN_LINGER` | durations such as `30s`; they replace what the program says |
+//! | `ZDT_DRAIN_GRACE`, `ZDT_DRAIN_LIMIT`, `ZDT_DRAIN_LINGER` | durations such as `30s` or `500ms`; they replace what the program says |
 //! | `ZDT_HANDOVER` | `1`: connections go to the next process through the manager's descriptor store; `0`: never. Else as `FDSTORE` says (systemd 254) |
 //! | `ZDT_HANDOVER_DIR` | where processes that serve at the same time hand over to each other |
 //! | `ZDT_RELOAD` | `1`: SIGHUP starts the program again, and the new process takes over |
-//! | `ZDT_RELOAD_LIMIT` | how long that new process may take until it is ready; then this one goes on. 60 s |
+//! | `ZDT_RELOAD_LIMIT` | how long that new process may take until it is ready; then this one goes on. Default `60s` |
 //! | `ZDT_ALLOW_BIND` | `1`: bind even where systemd should have passed a socket |
-//! | `ZDT_RELEASE`, `ZDT_GENERATION` | named in the [`Instance`] |
+//! | `ZDT_RELEASE`, `ZDT_GENERATION`, `INVOCATION_ID` | named in the [`Instance`] |
+//! | `NOTIFY_SOCKET`, `WATCHDOG_USEC` | where the manager listens, and how often it wants to hear; see [`notify`] |
 //!
 //! None of them is changed or removed.
 //!

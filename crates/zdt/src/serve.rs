@@ -72,6 +72,11 @@ use crate::listen::Listener;
 /// as a database that has to be closed. Only a request that was cut may hold it
 /// longer, until the runtime ends.
 ///
+/// # Errors
+///
+/// Awaited, it gives a [`ServeError`] where it cannot begin. What goes wrong with
+/// one connection, or one `accept(2)`, ends neither the others nor this.
+///
 /// # Example
 ///
 /// ```no_run
