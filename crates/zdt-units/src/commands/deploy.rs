@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use super::carry_out::Call;
+use super::named::find;
 use super::operation::runtime;
-use super::restart::find;
 use super::{Failed, scope};
 use crate::cli::DeployArgs;
 use crate::exit_code;

@@ -20,7 +20,7 @@ use tokio::time::{Instant, sleep};
 
 use super::config_file::{self, Read as Config};
 use super::operation::stopped;
-use super::restart::refuse_unknown;
+use super::named::refuse_unknown;
 use super::scope::place_of;
 use super::{Failed, operation};
 use crate::cli::RunArgs;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
 use super::operation::{runtime, stopped};
-use super::restart::refuse_unknown;
+use super::named::refuse_unknown;
 use super::scope::{self, Scope};
 use super::{Failed, config_file, install, print, status};
 use crate::cli::DoctorArgs;

@@ -1,6 +1,6 @@
 //! `zdt-units explain`: what follows from `zdt.toml`, and why.
 
-use super::restart::refuse_unknown;
+use super::named::refuse_unknown;
 use super::{Failed, config_file, print};
 use crate::cli::ExplainArgs;
 use crate::exit_code;

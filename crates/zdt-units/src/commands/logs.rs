@@ -9,8 +9,8 @@ use std::io::{self, ErrorKind, Write};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 
+use super::named::unknown_name;
 use super::operation::{runtime, stopped};
-use super::restart::unknown_name;
 use super::scope::{self, Scope};
 use super::{Failed, look_now};
 use crate::cli::LogsArgs;

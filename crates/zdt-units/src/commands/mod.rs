@@ -18,6 +18,7 @@ mod install;
 mod launcher;
 mod listen;
 mod logs;
+mod named;
 mod operation;
 mod package;
 mod probe;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Failed;
 use super::guard::{Guard, Wait};
 use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
-use super::restart::{find, refuse_unknown};
+use super::named::{find, refuse_unknown};
 use super::scope::{self, Scope};
 use crate::cli::RecoverArgs;
 use crate::event::{Event, EventKind, Outcome};

@@ -1,6 +1,6 @@
 //! `zdt-units releases`: what is below the root of a service, as a table or as JSON.
 
-use super::restart::find;
+use super::named::find;
 use super::{Failed, note, operation, print, scope};
 use crate::cli::ReleasesArgs;
 use crate::exit_code;

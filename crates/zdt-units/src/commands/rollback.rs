@@ -2,9 +2,9 @@
 
 use super::carry_out::Call;
 use super::deploy::change;
+use super::named::find;
 use super::operation::runtime;
 use super::releases::none_kept;
-use super::restart::find;
 use super::{Failed, scope};
 use crate::cli::RollbackArgs;
 use crate::exit_code;

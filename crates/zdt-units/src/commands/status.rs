@@ -14,7 +14,7 @@ use serde::Deserialize;
 use tokio::time::Instant;
 
 use super::operation::{runtime, stopped};
-use super::restart::refuse_unknown;
+use super::named::refuse_unknown;
 use super::scope::{self, Scope};
 use super::{Failed, print};
 use crate::cli::StatusArgs;

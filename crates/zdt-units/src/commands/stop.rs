@@ -1,8 +1,9 @@
 //! `zdt-units stop` and `start`: services that are to be down, and up again.
 
 use super::carry_out::Call;
+use super::named::{find, names};
 use super::operation::runtime;
-use super::restart::{PARALLEL, find, names};
+use super::restart::PARALLEL;
 use super::{Failed, scope};
 use crate::cli::{ChangeArgs, StopArgs};
 use crate::order::Order;

@@ -66,7 +66,8 @@ impl Down {
             AnyHost::Systemd(systemd) => systemd.take_down(units, tell).await,
             AnyHost::Launcher(launcher) => {
                 let units = units.to_vec();
-                launcher.follow(&Question::Stop { units }, tell).await
+                let held = true;
+                launcher.follow(&Question::Stop { units, held }, tell).await
             }
         }
     }

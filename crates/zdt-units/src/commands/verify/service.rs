@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::super::guard::{Guard, Wait};
-use super::super::{Failed, operation, restart, scope};
+use super::super::{Failed, named, operation, restart, scope};
 use super::{about, say, tell};
 use crate::cli::VerifyArgs;
 use crate::event::{Event, EventKind, Outcome};
@@ -36,7 +36,7 @@ pub(super) async fn verify(
     options: &Options,
 ) -> Result<Verified, Failed> {
     let (read, scope) = scope::reach(&args.config, false, &args.control)?;
-    let described = restart::find(&read.model, name)?;
+    let described = named::find(&read.model, name)?;
     let mut host = scope.connect().await?;
     let restart_id = operation::restart_id()?;
     let names = [&described.name];
