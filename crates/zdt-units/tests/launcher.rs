@@ -146,6 +146,7 @@ fn a_launcher_is_asked_instead_of_systemd() {
     assert_eq!(said, "exit status 0\n");
     let stop = Question::Stop {
         units: vec![unit.clone()],
+        held: false,
     };
     assert_eq!(asked, [stop]);
     let (said, asked) = fake.run(&["unit", "reload", "shop.service"]);
@@ -155,6 +156,17 @@ fn a_launcher_is_asked_instead_of_systemd() {
          hint: `strategy = \"reload\"` makes it so\nexit status 4\n"
     );
     assert_eq!(asked, [Question::Reload { unit }]);
+    for (words, mistake) in [
+        (&["unit", "stop"][..], "no unit is named"),
+        (
+            &["unit", "daemon-reload", "shop.service"],
+            "`daemon-reload` is of all units, and names none",
+        ),
+    ] {
+        let (said, asked) = fake.run(words);
+        assert_eq!(said, format!("error: {mistake}\nexit status 2\n"));
+        assert_eq!(asked, []);
+    }
     let (said, asked) = fake.run(&["shutdown"]);
     assert_eq!(
         (said.as_str(), asked),

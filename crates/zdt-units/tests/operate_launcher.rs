@@ -10,10 +10,16 @@
 mod bench;
 #[path = "operate_launcher/development.rs"]
 mod development;
+#[path = "operate_launcher/programs.rs"]
+mod programs;
 
 use std::fs;
+use std::io::ErrorKind::{BrokenPipe, ConnectionReset};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::Command;
 
-use self::bench::{Bench, PROGRAM};
+use self::bench::{Bench, LIMIT, PROGRAM};
 
 /// The demo's app on a socket of its own, by each strategy.
 fn four(bench: &Bench) -> String {
@@ -63,6 +69,31 @@ fn a_restart_by_each_strategy_loses_nothing_where_the_stock_recipe_does() {
     });
     println!("stock: 3 restarts: {control}");
     assert!(control.lost() > 0, "the control lost nothing: {control}");
+}
+
+/// What a process leaves is for the next one. After a stop there is none, and a client that waits is to hear that.
+#[test]
+fn a_stop_closes_the_connections_that_were_left() {
+    let mut bench = Bench::new();
+    bench.write(&four(&bench));
+    bench.start(&[]);
+    let mut client = UnixStream::connect(bench.socket("queue")).unwrap();
+    client.set_read_timeout(Some(LIMIT)).unwrap();
+    let mut asks = || {
+        let mut answer = [0; 4096];
+        let sent = client.write_all(b"GET / HTTP/1.1\r\nHost: shop.example\r\n\r\n");
+        sent.and_then(|()| client.read(&mut answer))
+    };
+    assert!(asks().unwrap() > 0);
+    bench.done(&["restart", "queue"]);
+    assert!(asks().unwrap() > 0, "the restart closed it");
+    bench.done(&["stop", "queue"]);
+    let after = asks();
+    let closed = match &after {
+        Ok(length) => *length == 0,
+        Err(error) => matches!(error.kind(), BrokenPipe | ConnectionReset),
+    };
+    assert!(closed, "{after:?}");
 }
 
 #[test]
@@ -245,6 +276,47 @@ fn an_edited_file_is_applied_by_a_restart_and_taken_back_with_it() {
     assert_eq!(report.lost(), 0, "{report}");
 }
 
+/// As the commands have it that are printed where a plan could not put things back.
+#[test]
+fn a_file_is_loaded_by_hand_and_put_back_by_hand() {
+    let mut bench = Bench::new();
+    let text = |colour: &str| {
+        format!(
+            "[service.shop]\nexec = [\"{PROGRAM}\", \"demo-app\"]\nlisten = \"{}\"\n\
+             environment = {{ COLOUR = \"{colour}\" }}\n",
+            bench.socket("shop")
+        )
+    };
+    let [green, blue] = ["green", "blue"].map(|colour| bench.head() + &text(colour));
+    bench.write(&green);
+    bench.start(&[]);
+    bench.done(&["restart", "shop"]);
+    let pid = || bench.pids("shop")[0];
+    let restarted = || {
+        let before = pid();
+        bench.done(&["unit", "restart", "shop.service"]);
+        assert_ne!(pid(), before);
+        let mut environment = bench::environment(pid()).into_iter();
+        environment.find(|(name, _)| name == "COLOUR").unwrap().1
+    };
+    let loaded = || {
+        let before = pid();
+        bench.done(&["unit", "daemon-reload"]);
+        assert_eq!(pid(), before);
+    };
+
+    bench.write(&blue);
+    assert_eq!(restarted(), "green");
+    loaded();
+    assert_eq!(restarted(), "blue");
+
+    let kept = bench.path("state/shop/units");
+    let copied = Command::new("cp").args(["-rT", &kept, "/"]).status();
+    assert!(copied.unwrap().success());
+    loaded();
+    assert_eq!(restarted(), "green");
+}
+
 /// Of `docs/environment.md`: each variable that a process of `zdt-units run` has, and those that it has not.
 #[test]
 fn a_process_finds_what_the_reference_says() {
@@ -252,8 +324,11 @@ fn a_process_finds_what_the_reference_says() {
     let root = bench.path("releases");
     fs::create_dir_all(format!("{root}/v1")).unwrap();
     std::os::unix::fs::symlink("v1", format!("{root}/current")).unwrap();
-    let secret = bench.path("secret");
-    fs::write(&secret, "s3cret").unwrap();
+    // Of this release, by what is known of it when a process is started.
+    fs::write(bench.path("secret-v1"), "s3cret").unwrap();
+    fs::write(bench.path("v1.env"), "COLOUR=green\n").unwrap();
+    let [secret, file] = ["secret-{{release.name}}", "{{release.revision}}.env"];
+    let [secret, file] = [secret, file].map(|name| bench.path(name));
     let sleeps = "exec = [\"/bin/sleep\", \"1000\"]\nready = \"started\"\n";
     let app = format!("exec = [\"{PROGRAM}\", \"demo-app\"]\n");
     let text = format!(
@@ -262,7 +337,8 @@ fn a_process_finds_what_the_reference_says() {
          [service.pair]\n{app}listen = \"{}\"\nstrategy = \"rolling\"\ninstances = 2\nhandover = true\n\
          [service.again]\n{app}listen = \"{}\"\nstrategy = \"reload\"\n\
          [service.released]\nkind = \"worker\"\n{sleeps}release = {{ root = \"{root}\" }}\n\
-         working_directory = \"{{{{release.path}}}}\"\ncredentials = {{ token = \"{secret}\" }}\n",
+         working_directory = \"{{{{release.path}}}}\"\ncredentials = {{ token = \"{secret}\" }}\n\
+         environment_files = [\"{file}\"]\n",
         bench.socket("web"),
         bench.socket("pair"),
         bench.socket("again"),
@@ -297,4 +373,13 @@ fn a_process_finds_what_the_reference_says() {
         expected.sort_unstable();
         assert_eq!(names, expected, "{service}");
     }
+    let environment = bench::environment(bench.pids("released")[0]);
+    let value = |wanted: &str| {
+        let mut variables = environment.iter();
+        let (_, value) = variables.find(|(name, _)| name == wanted).unwrap();
+        value.as_str()
+    };
+    assert_eq!(value("COLOUR"), "green");
+    let token = format!("{}/token", value("CREDENTIALS_DIRECTORY"));
+    assert_eq!(fs::read_to_string(token).unwrap(), "s3cret");
 }

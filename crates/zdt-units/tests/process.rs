@@ -28,7 +28,7 @@ use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
 use zdt_units::host::supervisor::output::{Output, Sink, Style};
 use zdt_units::host::supervisor::process::Process;
-use zdt_units::host::supervisor::start::{Start, StartError, Told, invocation};
+use zdt_units::host::supervisor::start::{Start, StartError, Told, prepare};
 use zdt_units::host::supervisor::{Exit, Held, Launch, Store};
 use zdt_units::model::{Name, UnitName};
 
@@ -105,9 +105,13 @@ fn told(invocation: &str) -> Told<'_> {
 }
 
 fn try_start(launch: &Launch, output: &Output) -> Result<Process, StartError> {
+    let_through(prepare(launch, output)?, launch, output)
+}
+
+fn let_through(helper: Process, launch: &Launch, output: &Output) -> Result<Process, StartError> {
     let held = Held::bind(&[]).unwrap();
     let store = Store::new(0).unwrap();
-    let invocation = invocation().unwrap();
+    let invocation = helper.invocation().to_owned();
     Start {
         launch,
         held: &held,
@@ -116,7 +120,7 @@ fn try_start(launch: &Launch, output: &Output) -> Result<Process, StartError> {
         told: told(&invocation),
         output,
     }
-    .run()
+    .run(helper)
 }
 
 fn start(launch: &Launch, output: &Output) -> Process {
@@ -150,7 +154,6 @@ async fn a_process_is_told_who_it_is_and_nothing_of_what_is_above() {
     let output = quiet();
     let held = Held::bind(&[]).unwrap();
     let store = Store::new(0).unwrap();
-    let invocation = invocation().unwrap();
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("environment");
     // It does not pass for another one.
@@ -165,6 +168,8 @@ async fn a_process_is_told_who_it_is_and_nothing_of_what_is_above() {
         optional: false,
     }];
     let extra = [("ZDT_INSTANCES".to_owned(), "3".to_owned())];
+    let helper = prepare(&launch, &output).unwrap();
+    let invocation = helper.invocation().to_owned();
     let start = Start {
         launch: &launch,
         held: &held,
@@ -176,7 +181,7 @@ async fn a_process_is_told_who_it_is_and_nothing_of_what_is_above() {
         },
         output: &output,
     };
-    let mut process = start.run().unwrap();
+    let mut process = start.run(helper).unwrap();
     assert_eq!(soon("its end", process.exited()).await, Exit::Code(0));
     assert_eq!(
         printed(&output),
@@ -246,6 +251,9 @@ async fn a_group_is_killed_with_all_that_is_in_it() {
     let pids = read_when_there(&pids).await;
     let pids: Vec<u32> = pids.split(' ').map(|pid| pid.parse().unwrap()).collect();
     assert_eq!(pids.len(), 2);
+    // All that the script ran for a moment has ended then.
+    let name = || fs::read_to_string(format!("/proc/{}/comm", process.main())).unwrap();
+    until("the end of the script", || name() == "sleep\n").await;
     process.signal(Signal::SIGTERM);
     assert_eq!(soon("its end", process.exited()).await, Exit::Signal(15));
     assert!(pids.iter().all(|pid| is_alive(*pid)));
@@ -278,6 +286,34 @@ async fn one_that_nobody_holds_is_killed_unless_it_outlives_us() {
     // It was collected, so there is no such process any more.
     let gone = Process::resume(mark).unwrap_err();
     assert_eq!(gone.kind(), std::io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_helper_that_nobody_lets_through_becomes_nothing() {
+    let output = quiet();
+    let mut launch = shell("exec sleep 1000");
+    // Even one that outlives us once it is a process: nobody has written it down.
+    launch.outlives = true;
+    let helper = prepare(&launch, &output).unwrap();
+    let pid = helper.main();
+    let name = || fs::read_to_string(format!("/proc/{pid}/comm")).unwrap();
+    until("that it is the helper", || name() == "zdt-units\n").await;
+    drop(helper);
+    until("its end", || !is_alive(pid)).await;
+    assert_eq!(printed(&output), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_helper_that_is_gone_is_no_program_that_ran() {
+    let output = quiet();
+    let launch = shell("exit 0");
+    let mut helper = prepare(&launch, &output).unwrap();
+    helper.kill();
+    assert_eq!(soon("its end", helper.exited()).await, Exit::Signal(9));
+    assert!(helper.has_ended());
+    // It is let through all the same, as when it ends at that very moment.
+    let process = let_through(helper, &launch, &output).unwrap();
+    assert_eq!(process.not_run(), None);
 }
 
 #[tokio::test]

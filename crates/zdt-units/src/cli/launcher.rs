@@ -65,15 +65,17 @@ pub struct UpgradeArgs {
     pub control: ControlArgs,
 }
 
-/// Start or stop a single unit of a launcher, without a plan and without proof
+/// Start or stop single units of a launcher, without a plan and without proof
 ///
 /// For repairs by hand, as `systemctl` is where systemd runs the services; `zdt-units restart` is for everything else.
+///
+/// `daemon-reload` names no unit: processes that are started from then on are as `zdt.toml` says.
 #[derive(Debug, Args)]
 pub struct UnitArgs {
     pub verb: Verb,
 
     /// Such as `shop.service`, `shop@2.service` or `shop-http.socket`
-    #[arg(required = true, value_name = "UNIT", value_parser = unit_name)]
+    #[arg(value_name = "UNIT", value_parser = unit_name)]
     pub units: Vec<UnitName>,
 
     #[command(flatten)]
@@ -83,7 +85,7 @@ pub struct UnitArgs {
     pub control: ControlArgs,
 }
 
-/// What is done to a unit.
+/// What is done to units.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Verb {
     Start,
@@ -93,4 +95,6 @@ pub enum Verb {
     Reload,
     /// Whether it runs: the exit status is 0 if it does, and 3 if not
     IsActive,
+    /// Nothing that runs is touched
+    DaemonReload,
 }

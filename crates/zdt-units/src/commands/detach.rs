@@ -19,14 +19,15 @@ use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep};
 
 use super::config_file::{self, Read as Config};
-use super::operation::stopped;
 use super::named::refuse_unknown;
+use super::operation::stopped;
 use super::scope::place_of;
 use super::{Failed, operation};
 use crate::cli::RunArgs;
 use crate::exit_code;
 use crate::host::launcher::Launcher;
 use crate::host::launcher::place::Place;
+use crate::host::look::awaits_release;
 use crate::host::supervisor::protocol::UnitReport;
 use crate::model::{Service, UnitName};
 use crate::observe::Active;
@@ -160,16 +161,13 @@ impl Own {
     }
 
     async fn await_ready(&self) -> Result<u8, Failed> {
-        let services: Vec<&Service> = self
-            .config
-            .model
-            .services
-            .iter()
-            .filter(|service| {
-                let mut names = self.services.iter();
-                self.services.is_empty() || names.any(|name| name == service.name.as_str())
-            })
-            .collect();
+        let services = self.config.model.services.iter().filter(|service| {
+            let mut names = self.services.iter();
+            self.services.is_empty() || names.any(|name| name == service.name.as_str())
+        });
+        // Their sockets are open, and there is nothing yet that could be ready.
+        let (waiting, services): (Vec<&Service>, Vec<_>) =
+            services.partition(|service| awaits_release(service));
         let longest = services.iter().map(|service| service.start_timeout).max();
         let end = Instant::now() + longest.unwrap_or_default() + SLACK;
         let launcher = Launcher::connect(&self.place.control).await;
@@ -198,12 +196,27 @@ impl Own {
                 return Err(not_ready(&failed, &reports));
             }
             if states.iter().all(|(_, state)| *state == Readiness::Ready) {
-                say("all services are ready");
+                waiting
+                    .iter()
+                    .for_each(|service| say_what_is_missing(service));
+                match (waiting.is_empty(), services.is_empty()) {
+                    (true, _) => say("all services are ready"),
+                    (false, true) => {}
+                    (false, false) => say("all other services are ready"),
+                }
                 return Ok(exit_code::DONE);
             }
             sleep(SOON).await;
         }
     }
+}
+
+fn say_what_is_missing(service: &Service) {
+    let name = &service.name;
+    let of = service.companion.as_ref().map_or(name, |head| &head.of);
+    say(&format!(
+        "`{name}` has no release yet: `zdt-units deploy {of} --from PATH` starts it"
+    ));
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,26 +8,31 @@
     reason = "this process becomes the process of a service"
 )]
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, ErrorKind, Read, Write};
-use std::os::fd::{AsFd, RawFd};
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::fchown;
 use std::os::unix::process::CommandExt;
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use clap::Parser;
+use command_fds::{CommandFdExt, FdMapping};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
-use nix::unistd::{User, close, getppid, initgroups, setgid, setuid};
+use nix::unistd::{User, getppid, initgroups, setgid, setuid};
 use rustix::fs::{FileType, OFlags, fcntl_getfl, fstat};
 
 use crate::cli::ExecArgs;
-use crate::host::supervisor::enter_cgroup;
+use crate::host::supervisor::{Program, Waiting, enter_cgroup};
 
 /// What a shell returns for a program that it cannot run.
 const NOT_RUN: u8 = 126;
 const NOT_FOUND: u8 = 127;
+
+/// The first inherited descriptor, fixed by `sd_listen_fds(3)`.
+const FIRST_FD: i32 = 3;
+
+const GONE: &str = "who started it has ended meanwhile";
 
 /// This command alone, of which clients wait for the end: all the others take a while to be set up.
 #[derive(Debug, Parser)]
@@ -47,40 +52,45 @@ pub(super) fn only() -> Option<ExecArgs> {
 
 /// Returns only if the program cannot be run.
 pub(super) fn run(args: &ExecArgs) -> ExitCode {
-    let mut tell = args
-        .tell
-        .and_then(|fd| pipe(fd, OpenOptions::new().write(true)).ok());
-    let known = match args.gate.map(wait_at) {
-        None | Some(Ok(())) => true,
-        Some(Err(_)) => false,
-    };
-    let (code, reason) = match known {
-        true => become_program(args),
-        false => (NOT_RUN, "who started it has ended meanwhile".to_owned()),
+    let (code, reason) = match Waiting::at_stdin() {
+        Err(error) => (NOT_RUN, format!("nobody says what to run: {error}")),
+        Ok(mut waiting) => {
+            let (code, reason) = become_program(args, &mut waiting);
+            let _ = waiting.tell(&reason);
+            (code, reason)
+        }
     };
     let _ = writeln!(io::stderr(), "error: {reason}");
-    if let Some(tell) = &mut tell {
-        let _ = tell.write_all(reason.as_bytes());
-    }
     ExitCode::from(code)
 }
 
-/// The same pipe, which the program will not have.
-fn pipe(fd: RawFd, options: &OpenOptions) -> io::Result<File> {
-    let file = options.open(format!("/proc/self/fd/{fd}"));
-    close(fd)?;
-    file
-}
-
-/// A launcher that is killed before it has written down that this process exists would leave one that nobody knows.
-fn wait_at(gate: RawFd) -> io::Result<()> {
-    pipe(gate, OpenOptions::new().read(true))?.read_exact(&mut [0])
-}
-
-fn become_program(args: &ExecArgs) -> (u8, String) {
-    let Some((program, arguments)) = args.command.split_first() else {
-        return (NOT_RUN, "there is no program to run".to_owned());
+fn become_program(args: &ExecArgs, waiting: &mut Waiting) -> (u8, String) {
+    if let Err(reason) = prepare(args) {
+        return (NOT_RUN, reason);
+    }
+    let told = waiting.program();
+    let gone = args
+        .parent
+        .is_some_and(|parent| getppid().as_raw() != parent);
+    let (program, shared) = match told {
+        Ok(_) if gone => return (NOT_RUN, GONE.to_owned()),
+        Ok(told) => told,
+        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+            return (NOT_RUN, GONE.to_owned());
+        }
+        Err(error) => return (NOT_RUN, format!("nobody says what to run: {error}")),
     };
+    let error = exec(&program, shared);
+    let code = match error.kind() {
+        ErrorKind::NotFound => NOT_FOUND,
+        _ => NOT_RUN,
+    };
+    let program = program.program.to_string_lossy();
+    (code, format!("failed to run `{program}`: {error}"))
+}
+
+/// All that can be done before it is known which program follows.
+fn prepare(args: &ExecArgs) -> Result<(), String> {
     if let Some(cgroup) = &args.cgroup {
         // Its process group has to do then.
         let _ = enter_cgroup(cgroup);
@@ -91,10 +101,8 @@ fn become_program(args: &ExecArgs) -> (u8, String) {
         // Less than wanted shows in what the program reports.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, wanted.min(hard), hard);
     }
-    if let Some(user) = &args.user
-        && let Err(error) = become_user(user)
-    {
-        return (NOT_RUN, format!("failed to become user `{user}`: {error}"));
+    if let Some(user) = &args.user {
+        become_user(user).map_err(|error| format!("failed to become user `{user}`: {error}"))?;
     }
     if !args.outlives {
         // A supervisor that was killed must not leave a process on sockets that
@@ -102,26 +110,38 @@ fn become_program(args: &ExecArgs) -> (u8, String) {
         // change of user, which the kernel takes for a reason to forget it.
         let _ = set_pdeathsig(Signal::SIGTERM);
     }
-    if args
-        .parent
-        .is_some_and(|parent| getppid().as_raw() != parent)
-    {
-        return (NOT_RUN, "who started it has ended meanwhile".to_owned());
-    }
+    Ok(())
+}
 
+fn exec(program: &Program, shared: Vec<OwnedFd>) -> io::Error {
+    let mappings = (FIRST_FD..)
+        .zip(shared)
+        .map(|(child_fd, parent_fd)| FdMapping {
+            parent_fd,
+            child_fd,
+        });
     let pid = std::process::id().to_string();
-    let mut command = Command::new(program);
-    command.args(arguments).env("LISTEN_PID", &pid);
-    if std::env::var_os("WATCHDOG_USEC").is_some() {
+    let mut command = Command::new(&program.program);
+    command.args(&program.arguments);
+    command.env("LISTEN_PID", &pid);
+    let environment = program.environment.iter();
+    command.envs(environment.map(|(name, value)| (name, value)));
+    if program
+        .environment
+        .iter()
+        .any(|(name, _)| name == "WATCHDOG_USEC")
+    {
         command.env("WATCHDOG_PID", &pid);
     }
-    let error = command.exec();
-    let program = program.to_string_lossy();
-    let code = match error.kind() {
-        ErrorKind::NotFound => NOT_FOUND,
-        _ => NOT_RUN,
-    };
-    (code, format!("failed to run `{program}`: {error}"))
+    if let Some(directory) = &program.directory {
+        command.current_dir(directory);
+    }
+    // Reading from the terminal would stop it.
+    command.stdin(Stdio::null());
+    match command.fd_mappings(mappings.collect()) {
+        Ok(command) => command.exec(),
+        Err(collision) => io::Error::other(collision),
+    }
 }
 
 fn become_user(name: &str) -> io::Result<()> {

@@ -89,11 +89,23 @@ pub(super) fn unit(args: &UnitArgs) -> Result<u8, Failed> {
             .map(|verb| verb.get_name().to_owned())
             .unwrap_or_default()
     );
+    let names_none = args.verb == Verb::DaemonReload;
+    if args.units.is_empty() != names_none {
+        return Err(Failed::said(
+            exit_code::USAGE,
+            match names_none {
+                true => "`daemon-reload` is of all units, and names none",
+                false => "no unit is named",
+            },
+        ));
+    }
     let control = control(&args.config, &args.control, &hint)?;
     runtime()?.block_on(async {
-        let launcher = Launcher::connect(&control).await.map_err(stopped)?;
-        if args.verb == Verb::IsActive {
-            return is_active(&launcher, &args.units).await;
+        let mut launcher = Launcher::connect(&control).await.map_err(stopped)?;
+        match args.verb {
+            Verb::IsActive => return is_active(&launcher, &args.units).await,
+            Verb::DaemonReload => return done(launcher.catch_up(&[], &mut teller()).await),
+            Verb::Start | Verb::Stop | Verb::Restart | Verb::Reload => {}
         }
         let (sockets, units): (Vec<UnitName>, Vec<UnitName>) = args
             .units
@@ -118,9 +130,9 @@ fn of_services(verb: Verb, units: Vec<UnitName>) -> Vec<Question> {
         _ if units.is_empty() => Vec::new(),
         Verb::Start => each(|unit| Question::Start { unit }),
         Verb::Reload => each(|unit| Question::Reload { unit }),
-        Verb::Stop => vec![Question::Stop { units }],
+        Verb::Stop => vec![Question::Stop { units, held: false }],
         Verb::Restart => vec![Question::Restart { units }],
-        Verb::IsActive => Vec::new(),
+        Verb::IsActive | Verb::DaemonReload => Vec::new(),
     }
 }
 
@@ -142,7 +154,7 @@ async fn of_sockets(
         Verb::Start => vec![open(service)],
         Verb::Stop => vec![close(service)],
         Verb::Restart => vec![close(service.clone()), open(service)],
-        Verb::Reload | Verb::IsActive => Vec::new(),
+        Verb::Reload | Verb::IsActive | Verb::DaemonReload => Vec::new(),
     });
     Ok(questions.collect())
 }
@@ -158,16 +170,19 @@ async fn is_active(launcher: &Launcher, units: &[UnitName]) -> Result<u8, Failed
     Ok(if all { exit_code::DONE } else { NOT_ACTIVE })
 }
 
-/// Tells people what happens meanwhile.
 async fn ask(launcher: &Launcher, question: &Question) -> Result<(), Failure> {
+    launcher.follow(question, &mut teller()).await
+}
+
+/// Tells people what happens meanwhile.
+fn teller() -> impl FnMut(EventKind) {
     let mut teller = Teller::new(false);
     let began = tokio::time::Instant::now();
     let mut records = crate::event::Records::default();
-    let mut tell = |kind: EventKind| {
+    move |kind| {
         let event = Event::new("", "", began.elapsed(), kind);
         teller.tell(&records.take(event, std::time::SystemTime::UNIX_EPOCH));
-    };
-    launcher.follow(question, &mut tell).await
+    }
 }
 
 fn done(asked: Result<(), Failure>) -> Result<u8, Failed> {

@@ -35,6 +35,13 @@ impl Host for AnyHost {
         }
     }
 
+    async fn words(&mut self, action: &Action) -> String {
+        match self {
+            Self::Systemd(systemd) => systemd.words(action).await,
+            Self::Launcher(launcher) => launcher.words(action).await,
+        }
+    }
+
     async fn perform(
         &mut self,
         action: &Action,

@@ -74,16 +74,16 @@ pub async fn look(
     })
 }
 
-/// A release is there once `current` leads to it.
 fn undeployed(model: &Model) -> Vec<Name> {
-    let is_missing = |service: &&Service| {
-        let head = service.companion.as_ref();
-        let head = head.and_then(|companion| model.service(companion.of.as_str()));
-        let release = head.unwrap_or(service).release.as_ref();
-        release.is_some_and(|release| !Path::new(release.root.as_str()).join("current").exists())
-    };
-    let missing = model.services.iter().filter(is_missing);
+    let services = model.services.iter();
+    let missing = services.filter(|service| awaits_release(service));
     missing.map(|service| service.name.clone()).collect()
+}
+
+/// It runs from releases, and there is none: `current` leads to it from the first deployment on.
+pub(crate) fn awaits_release(service: &Service) -> bool {
+    let root = service.releases();
+    root.is_some_and(|root| !Path::new(root.as_str()).join("current").exists())
 }
 
 /// Has a file and no state; its instances have.

@@ -49,6 +49,11 @@ pub trait Host {
     /// Reads the state of `watched` and changes nothing.
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure>;
 
+    /// `action` in words, with what only the host knows: the port that a process was given.
+    async fn words(&mut self, action: &Action) -> String {
+        action.to_string()
+    }
+
     /// Does one thing, telling what it sees meanwhile. May be dropped at any
     /// moment: every wait in it has a limit that the caller keeps.
     async fn perform(

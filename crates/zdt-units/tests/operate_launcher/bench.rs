@@ -2,9 +2,11 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -58,8 +60,7 @@ impl Bench {
 
     /// For the service without a socket in the directory.
     pub(crate) fn free_port(&mut self) -> String {
-        let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = free.local_addr().unwrap().to_string();
+        let address = format!("127.0.0.1:{}", free_port());
         self.port = Some(address.clone());
         address
     }
@@ -159,31 +160,36 @@ impl Bench {
 
     /// What clients of a service met while `work` was done.
     pub(crate) fn under_load(&self, service: &str, work: impl FnOnce()) -> Report {
-        let load = Load {
-            target: self.address(service).parse().unwrap(),
-            streams: streams(),
-        };
-        let (stop, stopped) = oneshot::channel::<()>();
-        let live = Live::new();
-        let seen = live.clone();
-        let clients = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(run_live(&load, &live, async {
-                let _ = stopped.await;
-            }))
-        });
-        let some = |n: u64| until("some answers", || seen.ok() >= n);
-        some(50);
-        work();
-        some(seen.ok() + 50);
-        let _ = stop.send(());
-        let report = clients.join().unwrap();
-        assert!(report.valid, "{report}");
-        report
+        under_load(&self.address(service), streams(), work)
     }
+}
+
+/// What clients at `address` met while `work` was done.
+pub(crate) fn under_load(address: &str, streams: Vec<Stream>, work: impl FnOnce()) -> Report {
+    let load = Load {
+        target: address.parse().unwrap(),
+        streams,
+    };
+    let (stop, stopped) = oneshot::channel::<()>();
+    let live = Live::new();
+    let seen = live.clone();
+    let clients = thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(run_live(&load, &live, async {
+            let _ = stopped.await;
+        }))
+    });
+    let some = |n: u64| until("some answers", || seen.ok() >= n);
+    some(50);
+    work();
+    some(seen.ok() + 50);
+    let _ = stop.send(());
+    let report = clients.join().unwrap();
+    assert!(report.valid, "{report}");
+    report
 }
 
 fn streams() -> Vec<Stream> {
@@ -204,6 +210,19 @@ fn streams() -> Vec<Stream> {
             Pattern::KeepAlive { connections: 8 },
         ),
     ]
+}
+
+/// A port that nobody has, in this process or in one beside it. It is none of those that the kernel gives to clients:
+/// they could take it before a server does.
+pub(crate) fn free_port() -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let first = 10_000 + u16::try_from(std::process::id() % 220).unwrap() * 100;
+    loop {
+        let port = first + NEXT.fetch_add(1, Ordering::Relaxed) % 100;
+        if TcpListener::bind(("0.0.0.0", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Looks again and again, but not for ever.
@@ -274,7 +293,7 @@ impl Spoken {
         self.child.wait().unwrap();
     }
 
-    fn ended(mut self) -> Option<i32> {
+    pub(crate) fn ended(mut self) -> Option<i32> {
         let mut code = None;
         until("the end of the launcher", || {
             code = self.child.try_wait().unwrap();

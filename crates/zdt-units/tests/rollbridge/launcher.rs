@@ -41,6 +41,15 @@ pub(crate) struct Ran {
     pub(crate) said: String,
 }
 
+pub(crate) struct Spawned(Child);
+
+impl Drop for Spawned {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 impl Launcher {
     /// With `text`, in which `@/` is a directory of its own and `@zdt` this program; without a process yet.
     pub(crate) fn new(text: &str) -> Self {
@@ -74,12 +83,17 @@ impl Launcher {
 
     /// `zdt-units run`, until commands find it.
     pub(crate) fn run(&mut self) {
-        let said = fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(self.path("said"))
-            .unwrap();
-        let child = self.command(&["run"]).stderr(said).spawn().unwrap();
+        let open = |name| {
+            let mut options = fs::OpenOptions::new();
+            options
+                .create(true)
+                .append(true)
+                .open(self.path(name))
+                .unwrap()
+        };
+        let mut command = self.command(&["run"]);
+        command.stdout(open("printed")).stderr(open("said"));
+        let child = command.spawn().unwrap();
         self.child = Some(child);
         until("its control socket", || {
             assert!(self.is_alive(), "it ended: {}", self.said());
@@ -182,6 +196,14 @@ impl Launcher {
             code: status.code(),
             said,
         }
+    }
+
+    /// One that goes on until it is dropped; what it says is in `@/TO`.
+    pub(crate) fn spawn(&self, arguments: &[&str], to: &str) -> Spawned {
+        let said = fs::File::create(self.path(to)).unwrap();
+        let mut command = self.command(arguments);
+        command.stdout(said.try_clone().unwrap()).stderr(said);
+        Spawned(command.spawn().unwrap())
     }
 
     /// One that has to do what it is asked to.

@@ -1,7 +1,7 @@
-//! What the launcher itself looks after: ports, memory, and what a killed one leaves.
+//! What the launcher itself looks after: ports, memory, output, and what a killed one leaves.
 
 use std::fs;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::path::Path;
 use std::thread;
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde_json::Value;
 
 use super::launcher::{Launcher, get, until};
 
@@ -29,9 +30,11 @@ fn play() {
     }
 }
 
+const SMALL: usize = 60 << 20;
+
 /// Above the warning, and when it is told to, above the limit; never less than before.
 fn grow(directory: &Path) {
-    let small = vec![1_u8; 60 << 20];
+    let small = vec![1_u8; SMALL];
     fs::write(directory.join("small"), "").unwrap();
     until("leave to grow", || directory.join("go").exists());
     let large = vec![1_u8; 100 << 20];
@@ -77,6 +80,10 @@ after = ["cache"]
     launcher.until_said(&format!("job | asks {port}"));
     launcher.done(&["restart", "cache"]);
     assert!(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).is_ok());
+    // Nobody holds it while no process runs.
+    launcher.done(&["unit", "stop", "cache.service"]);
+    let refused = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }
 
 #[test]
@@ -125,7 +132,7 @@ fn a_process_that_grows_is_warned_of_once_and_restarted_at_its_limit() {
 kind = "worker"
 ready = "started"
 environment = {{ GIVEN = "grow @/" }}
-exec = ["/bin/sh", "-c", "test -e @/grown && exec sleep 1000; : > @/grown; {} --exact manager::play & wait"]
+exec = ["/bin/sh", "-c", "test -e @/grown && exec sleep 1000; : > @/grown; trap 'echo drained; exit 0' TERM; {} --exact manager::play & wait"]
 memory = {{ limit = "120MiB", warn = "40MiB", every = "100ms" }}
 "#,
         own.display()
@@ -134,6 +141,9 @@ memory = {{ limit = "120MiB", warn = "40MiB", every = "100ms" }}
     let unit = |launcher: &Launcher| launcher.service("job")["units"][0].clone();
     until("what its child takes", || launcher.path("small").exists());
     launcher.until_said("and 120 MiB is the limit");
+    until("a look at all that it takes", || {
+        unit(&launcher)["memory"]["bytes"].as_u64() > Some(SMALL as u64)
+    });
     let before = unit(&launcher);
     println!("{before}");
     let children = before["children"].as_array().unwrap();
@@ -147,6 +157,7 @@ memory = {{ limit = "120MiB", warn = "40MiB", every = "100ms" }}
         let now = unit(&launcher);
         now["state"] == "active" && now["pid"] != before["pid"]
     });
+    launcher.until_said("job | drained");
     let after = unit(&launcher);
     println!("{after}\n{}", launcher.said());
     assert_eq!(after["memory"]["restarts"], 1, "{after}");
@@ -155,6 +166,55 @@ memory = {{ limit = "120MiB", warn = "40MiB", every = "100ms" }}
         launcher.said().matches("and 120 MiB is the limit").count(),
         1
     );
+}
+
+#[test]
+fn output_goes_where_the_file_says() {
+    let job = r#"
+[service.job]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", "echo one; echo two; exec sleep 1000"]
+
+[launcher]
+"#;
+    let launcher = Launcher::start(&format!("{job}output = \"json\"\n"));
+    until("two lines", || {
+        launcher.read("printed").matches('\n').count() == 2
+    });
+    let printed = launcher.read("printed");
+    let lines = printed.lines().map(|line| {
+        let line: Value = serde_json::from_str(line).unwrap();
+        ["unit", "stream", "text"].map(|key| line[key].as_str().unwrap().to_owned())
+    });
+    let wanted = ["one", "two"].map(|text| ["job.service", "stdout", text].map(str::to_owned));
+    assert_eq!(lines.collect::<Vec<_>>(), wanted);
+
+    let launcher = Launcher::start(&format!("{job}output = {{ files = \"@/logs\" }}\n"));
+    until("its file", || launcher.read("logs/job.log") == "one\ntwo\n");
+    assert_eq!(launcher.read("printed"), "");
+}
+
+#[test]
+fn an_unknown_template_starts_nothing() {
+    let launcher = Launcher::new(
+        r#"
+[service.job]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", ": > @/started; exec sleep 1000"]
+
+[service.later]
+kind = "worker"
+ready = "started"
+exec = ["/bin/echo", "{{service.nme}}"]
+"#,
+    );
+    let ran = launcher.ask(&["run"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.said);
+    assert!(ran.said.contains("{{service.nme}}"), "{}", ran.said);
+    let made = ["started", "state/launcher.json"].map(|name| launcher.path(name).exists());
+    assert_eq!(made, [false, false], "{}", ran.said);
 }
 
 const TWO: &str = r#"

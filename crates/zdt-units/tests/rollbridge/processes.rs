@@ -7,6 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use nix::sys::signal::Signal;
+use nix::unistd::{Group, User, getegid, geteuid};
 
 use super::launcher::{Launcher, get, until};
 
@@ -15,8 +16,13 @@ const WORKERS: &str = r#"
 kind = "worker"
 instances = 3
 ready = "started"
-health = { active = true }
-exec = ["/bin/sh", "-c", "echo $ZDT_SERVICE {{instance}} of {{instances}} is $ZDT_INSTANCE of $ZDT_INSTANCES; exec sleep 1000"]
+health = { command = ["test", "-e", "@/well"], timeout = "5s" }
+exec = ["/bin/sh", "-c", """
+trap 'rm -f @/well; exit 0' TERM
+test -e @/broken || : > @/well
+echo $ZDT_SERVICE {{instance}} of {{instances}} is $ZDT_INSTANCE of $ZDT_INSTANCES
+while :; do sleep 0.02; done
+"""]
 "#;
 
 #[test]
@@ -39,6 +45,15 @@ fn replicas_know_their_number_and_are_restarted_together_or_alone() {
     assert!(third.iter().all(|pid| !second.contains(pid)), "{third:?}");
     let logs = launcher.done(&["logs", "jobs@2.service"]);
     assert_eq!(logs.lines().count(), 3, "{logs}");
+
+    // The first that is not well is the last that is replaced.
+    fs::write(launcher.path("broken"), "").unwrap();
+    let broken = launcher.ask(&["restart", "jobs"]);
+    assert_eq!(broken.code, Some(6), "{}", broken.said);
+    let why = "`jobs@1.service` was not well within 5s: `test` ended with exit status: 1";
+    assert!(broken.said.contains(why), "{}", broken.said);
+    let fourth = launcher.pids("jobs");
+    assert!(fourth.ends_with(&third[1..]), "{third:?}, then {fourth:?}");
 }
 
 #[test]
@@ -63,7 +78,7 @@ fn a_process_that_fails_too_often_is_left_and_its_port_stays_open() {
 [service.web]
 exec = ["/bin/sh", "-c", "date +%s%N >> @/starts; test -e @/mended || exit 3; exec @zdt demo-app"]
 listen = "@/web.sock"
-restart = { limit = 3, within = "10m", pause = "250ms", factor = 2, longest = "500ms" }
+restart = { limit = 3, within = "10m", pause = "250ms", factor = 3, longest = "600ms" }
 "#,
     );
     launcher.until_said("it was started again 3 times");
@@ -78,9 +93,17 @@ restart = { limit = 3, within = "10m", pause = "250ms", factor = 2, longest = "5
         .collect();
     println!("pauses of {pauses:?} ms");
     assert_eq!(pauses.len(), 3);
-    let least = [250, 500, 500];
+    let least = [250, 600, 600];
     assert!(pauses.iter().zip(least).all(|(took, least)| *took >= least));
-    assert_eq!(launcher.service("web")["state"], "failed");
+    let said = launcher.said();
+    let announced = ["250 ms", "600 ms"].map(|pause| {
+        let text = format!("next start in {pause};");
+        said.matches(&text).count()
+    });
+    assert_eq!(announced, [1, 2], "{said}");
+    let web = launcher.service("web");
+    assert_eq!(web["state"], "failed");
+    assert_eq!(web["units"][0]["crash_restarts"], 3, "{web}");
 
     // Who connects waits until somebody asks for it again.
     let waiting = thread::spawn({
@@ -213,8 +236,7 @@ release = { of = "web" }
 
 #[test]
 fn the_control_socket_belongs_to_those_it_is_for() {
-    let launcher = Launcher::start(
-        r#"
+    let mut text = r#"
 [service.job]
 kind = "worker"
 ready = "started"
@@ -222,11 +244,22 @@ exec = ["/bin/sleep", "1000"]
 
 [launcher]
 mode = "0660"
-"#,
-    );
+"#
+    .to_owned();
+    let mut wanted = (geteuid(), getegid());
+    if wanted.0.is_root() {
+        text.push_str("owner = \"nobody\"\ngroup = \"daemon\"\n");
+        let owner = User::from_name("nobody").unwrap().unwrap();
+        let group = Group::from_name("daemon").unwrap().unwrap();
+        wanted = (owner.uid, group.gid);
+    } else {
+        println!("without `owner` and `group`: only root gives files away");
+    }
+    let launcher = Launcher::start(&text);
     let control = fs::metadata(launcher.path("control.sock")).unwrap();
     assert_eq!(control.permissions().mode() & 0o777, 0o660);
-    assert_eq!(control.uid(), nix::unistd::geteuid().as_raw());
+    let found = (control.uid(), control.gid());
+    assert_eq!(found, (wanted.0.as_raw(), wanted.1.as_raw()));
 }
 
 #[test]
@@ -251,9 +284,26 @@ lines = 2
 #[test]
 fn a_service_is_stopped_started_restarted_and_a_launcher_shut_down() {
     let mut launcher = Launcher::start(
-        "[service.web]\nexec = [\"@zdt\", \"demo-app\"]\nlisten = \"@/web.sock\"\n",
+        r#"
+[service.web]
+exec = ["@zdt", "demo-app"]
+listen = "@/web.sock"
+
+[service.a]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", "trap 'echo a >> @/ended; exit 0' TERM; echo up; while :; do sleep 0.02; done"]
+
+[service.b]
+kind = "worker"
+ready = "started"
+exec = ["/bin/sh", "-c", "trap 'sleep 0.3; echo b >> @/ended; exit 0' TERM; echo up; while :; do sleep 0.02; done"]
+after = ["a"]
+"#,
     );
     launcher.until_serving("web");
+    launcher.until_said("a | up");
+    launcher.until_said("b | up");
     let first = launcher.pids("web");
     launcher.done(&["restart", "web"]);
     let second = launcher.pids("web");
@@ -273,19 +323,54 @@ fn a_service_is_stopped_started_restarted_and_a_launcher_shut_down() {
     assert_eq!(launcher.end(), Some(0));
     assert!(!launcher.path("control.sock").exists());
     assert_eq!(launcher.ask(&["shutdown"]).code, Some(4));
+    // The one that is needed ends after the one that needs it.
+    assert_eq!(launcher.read("ended"), "b\na\n");
+
+    launcher.run();
+    assert!(launcher.done(&["events", "--json"]).starts_with(&events));
+    let _follower = launcher.spawn(&["events", "--follow"], "followed");
+    until("what there is already", || {
+        launcher.read("followed").contains("restart of `web`: done")
+    });
+    launcher.done(&["restart", "a"]);
+    until("what comes later", || {
+        launcher.read("followed").contains("restart of `a`: done")
+    });
 }
 
 #[test]
 fn a_launcher_in_the_background_is_started_once() {
-    let launcher =
-        Launcher::new("[service.web]\nexec = [\"@zdt\", \"demo-app\"]\nlisten = \"@/web.sock\"\n");
+    let launcher = Launcher::new(
+        r#"
+[service.web]
+exec = ["{{release.path}}/web"]
+listen = "@/web.sock"
+release = { root = "@/srv" }
+[service.job]
+kind = "worker"
+exec = ["/bin/sleep", "1000"]
+ready = "started"
+"#,
+    );
+    launcher.script("build/web", "exec @zdt demo-app");
+    let deploy = |launcher: &Launcher, release| {
+        launcher.done(&["deploy", "web", "--from", "build", "--release", release]);
+    };
     let said = launcher.done(&["run", "--detach"]);
     assert!(said.contains("the launcher runs (process"), "{said}");
+    let missing = "`web` has no release yet: `zdt-units deploy web --from PATH` starts it";
+    assert!(said.contains(missing), "{said}");
+    assert!(said.contains("all other services are ready"), "{said}");
+    deploy(&launcher, "v1");
     let first = launcher.pids("web");
     let said = launcher.done(&["run", "--detach"]);
     assert!(said.contains("the launcher runs already"), "{said}");
+    assert!(said.contains("all services are ready"), "{said}");
     assert_eq!(launcher.pids("web"), first);
     assert!(launcher.read("state/launcher.log").contains("is ready"));
+    deploy(&launcher, "v2");
+    assert_eq!(launcher.service("web")["release"], "v2");
+    assert_eq!(get(&launcher.path("web.sock"), "/"), "hello\n");
     launcher.done(&["shutdown"]);
     until("its end", || !launcher.path("control.sock").exists());
 }

@@ -55,8 +55,8 @@ fn deployments_replace_each_kind_as_its_policy_says() {
     });
     deploy(&launcher, "v1");
     assert_eq!(early.join().unwrap(), "hello\n");
-    launcher.until_said("jobs | jobs runs v1");
-    launcher.until_said("clock | clock runs v1");
+    launcher.until_said("jobs | jobs runs v1 of v1");
+    launcher.until_said("clock | clock runs v1 of v1");
 
     let names = ["web", "jobs", "clock", "broker"];
     let before = names.map(|name| launcher.pids(name));
@@ -70,7 +70,7 @@ fn deployments_replace_each_kind_as_its_policy_says() {
             "{name}: {before:?} {after:?}"
         );
     }
-    launcher.until_said("jobs | jobs runs v2");
+    launcher.until_said("jobs | jobs runs v2 of v2");
     assert_eq!(launcher.service("web")["release"], "v2");
 
     // Back, and by name.
@@ -114,17 +114,29 @@ fn a_process_is_told_its_release_and_what_that_was_made_from() {
 [service.job]
 kind = "worker"
 ready = "started"
-exec = ["{{release.path}}/job", "{{release.name}}", "{{release.revision}}"]
+exec = ["{{release.path}}/job", "{{release.name}}", "{{release.revision}}", "{{release.path}}"]
 release = { root = "@/srv" }
 "#,
     );
     launcher.script(
         "build/job",
-        "echo $ZDT_RELEASE of $ZDT_REVISION, $1 of $2; exec sleep 1000",
+        "echo $ZDT_RELEASE of $ZDT_REVISION, $1 of $2 at $3; exec sleep 1000",
     );
     fs::write(launcher.path("build/REVISION"), "0a1b2c\n").unwrap();
     launcher.done(&["deploy", "job", "--from", "build", "--release", "v1"]);
-    launcher.until_said("job | v1 of 0a1b2c, v1 of 0a1b2c");
+    let path = launcher.path("srv/current").display().to_string();
+    launcher.until_said(&format!("job | v1 of 0a1b2c, v1 of 0a1b2c at {path}\n"));
+
+    // Without a name it is the time, and without a revision that name.
+    fs::remove_file(launcher.path("build/REVISION")).unwrap();
+    launcher.done(&["deploy", "job", "--from", "build"]);
+    let name = launcher.service("job")["release"].clone();
+    let name = name.as_str().unwrap();
+    let form = name.replace(|char: char| char.is_ascii_digit(), "0");
+    assert_eq!(form, "0000-00-00T00.00.00");
+    launcher.until_said(&format!(
+        "job | {name} of {name}, {name} of {name} at {path}\n"
+    ));
 }
 
 #[test]

@@ -224,6 +224,12 @@ impl Host for Launcher {
         Ok(observed)
     }
 
+    async fn words(&mut self, action: &Action) -> String {
+        // What fails here fails again when it is done, and is told then.
+        let known = self.on_own_port(action).await;
+        known.as_ref().unwrap_or(action).to_string()
+    }
+
     async fn perform(
         &mut self,
         action: &Action,
@@ -235,13 +241,15 @@ impl Host for Launcher {
             Action::RestartUnits { units } => Question::Restart { units },
             Action::ReloadUnit { unit } => Question::Reload { unit },
             Action::StopUnits { units } | Action::Install(Act::Stop { units }) => {
-                Question::Stop { units }
+                let held = false;
+                Question::Stop { units, held }
             }
             Action::RunTask { unit, .. } => Question::Task { unit },
             Action::CloseUntaken { unit } => Question::CloseUntaken { unit },
             Action::OpenSockets { service, .. } => Question::OpenSockets { service },
             Action::CloseSockets { service, units, .. } => {
-                self.follow(&Question::Stop { units }, tell).await?;
+                let held = false;
+                self.follow(&Question::Stop { units, held }, tell).await?;
                 Question::CloseSockets { service }
             }
             Action::KeepUnits { place, files } => return kept::keep(&place, &files),

@@ -193,7 +193,10 @@ async fn each_action_is_a_question() {
             Action::StopUnits {
                 units: both.clone(),
             },
-            Question::Stop { units: both },
+            Question::Stop {
+                units: both,
+                held: false,
+            },
         ),
         (
             Action::RunTask {
@@ -258,6 +261,30 @@ async fn what_is_seen_meanwhile_is_told_and_a_refusal_keeps_its_words() {
             output: refusal.output,
         })
     );
+}
+
+#[tokio::test]
+async fn a_check_is_told_with_the_port_that_the_process_was_given() {
+    let text = r#"
+[service.shop]
+exec = ["/usr/bin/shop"]
+port = { from = 20000, to = 20010 }
+ready = "started"
+health = { tcp = "127.0.0.1:{{port}}" }
+"#;
+    let check = Action::CheckHealth {
+        unit: unit("shop.service"),
+        health: shop(text).health.unwrap(),
+    };
+    let mut given = running("shop.service", 11);
+    let words = async |given: &UnitReport| {
+        let fake = Fake::start(text, with_units(vec![given.clone()], Vec::new()));
+        fake.host().await.words(&check).await
+    };
+    let not_yet = words(&given).await;
+    assert!(not_yet.contains("`127.0.0.1:{{port}}`"), "{not_yet}");
+    given.port = Some(20003);
+    assert_eq!(words(&given).await, not_yet.replace("{{port}}", "20003"),);
 }
 
 #[tokio::test]

@@ -30,7 +30,6 @@ pub(super) fn directory(runtime: &Path, unit: &UnitName) -> PathBuf {
 pub(super) fn provide(
     credentials: &[(CredentialName, PathText)],
     directory: &Path,
-    number: u32,
     user: Option<&Account>,
 ) -> Result<(), CredentialError> {
     let written = |source| CredentialError::Write {
@@ -39,7 +38,7 @@ pub(super) fn provide(
     };
     let mut contents = Vec::new();
     for (name, path) in credentials {
-        let path = path.text().of_instance(number);
+        let path = path.text().to_string();
         let content = fs::read(&path).map_err(|source| CredentialError::Read {
             name: name.clone(),
             path,

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::timeout;
 
 use super::event::Exit;
+use super::gate::Program;
 use super::launch::Launch;
 use super::output::Output;
 use super::process::Process;
@@ -88,20 +89,26 @@ impl Hook<'_> {
         let mut environment =
             own_environment(self.launch, self.told, self.output.unit()).map_err(failed)?;
         environment.push(("ZDT_PID".into(), self.pid.to_string().into()));
+        let program = Program {
+            program: program.clone(),
+            arguments: arguments.to_vec(),
+            environment,
+            directory: self.launch.working_directory.clone().map(Into::into),
+        };
         let spawn = Spawn {
             launch: self.launch,
-            program,
-            arguments,
-            environment,
             user: user.as_ref(),
             invocation: self.told.invocation,
             // Not that of the unit, where the end of all is the end of the process.
             cgroup: None,
-            shared: Vec::new(),
             output: self.output,
             label: Some(self.name),
             outlives: false,
         };
-        spawn.run().map(Some).map_err(failed)
+        let mut process = spawn.run().map_err(failed)?;
+        let held = process.hold(&program, Vec::new());
+        held.map_err(StartError::Share).map_err(failed)?;
+        process.let_go();
+        Ok(Some(process))
     }
 }

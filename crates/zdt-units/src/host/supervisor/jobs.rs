@@ -17,6 +17,8 @@ pub(super) enum Job {
     Restart,
     Reload,
     Stop,
+    /// Stops what is started again soon.
+    Hold,
 }
 
 /// Does `job` with all `units` at the same time, and tells what is seen of them meanwhile. It goes on if nobody listens
@@ -65,7 +67,7 @@ fn did_not(job: Job) -> &'static str {
     match job {
         Job::Start | Job::Restart => "did not start",
         Job::Reload => "did not reload",
-        Job::Stop => "did not stop",
+        Job::Stop | Job::Hold => "did not stop",
     }
 }
 
@@ -75,9 +77,12 @@ async fn ask(unit: &Unit, job: Job) -> Result<(), String> {
         Job::Start => unit.ask(Ask::Start(answer)),
         Job::Restart => unit.ask(Ask::Restart(Some(answer))),
         Job::Reload => unit.ask(Ask::Reload(answer)),
-        Job::Stop => {
+        Job::Stop | Job::Hold => {
             let (sender, stopped) = oneshot::channel();
-            unit.ask(Ask::Stop(Some(sender)));
+            unit.ask(match job {
+                Job::Hold => Ask::Hold(sender),
+                _ => Ask::Stop(Some(sender)),
+            });
             return stopped.await.map(drop).map_err(|_| GONE.to_owned());
         }
     }

@@ -279,6 +279,12 @@ impl Launch {
         if let Some(path) = &texts.working_directory {
             filled.working_directory = Some(path.text().filled(values)?.into());
         }
+        let files = filled.environment_files.iter_mut();
+        let files = files.map(|file| &mut file.path);
+        let secrets = filled.credentials.iter_mut().map(|(_, path)| path);
+        for path in files.chain(secrets) {
+            *path = path.filled(values)?;
+        }
         Ok(filled)
     }
 

@@ -7,40 +7,38 @@
 )]
 
 mod answer;
+mod definition;
 mod memory;
+mod order;
 mod orphans;
 
 use std::collections::BTreeMap;
-use std::fs::{self, DirBuilder};
-use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, PermissionsExt as _};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use futures_util::future::join_all;
-use nix::unistd::{User, chown};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::Interval;
 
 use self::memory::Watched;
 use super::control::{Access, Control};
 use super::event::Event;
-use super::jobs;
 use super::kept::{Kept, KeptProcess};
-use super::launch::{Launch, Part};
+use super::launch::Part;
 use super::memory::Measured;
 use super::output::{Output, Sink};
 use super::ports::Book;
 use super::protocol::Refusal;
 use super::reap::reap_strangers;
 use super::sockets::Held;
-use super::unit::{Ask, Definition, Lasts, Unit};
+use super::unit::{Ask, Lasts, Unit};
 use super::upgrade::Upgrade;
 use crate::host::Failure;
 use crate::host::launcher::place::Place;
-use crate::model::{self, Model, Name, Service, UnitName, UserName};
+use crate::model::{self, Model, Name, Service, UnitName};
 
 /// What was said last has so long to be written.
 const LAST_WORDS: Duration = Duration::from_millis(500);
@@ -245,57 +243,10 @@ impl Manager {
         self.boot.config.as_deref()
     }
 
-    /// Starts all services, each after those that it names in `after` have started, or could not.
-    pub fn start(&mut self) {
-        let names: Vec<Name> = self.services.keys().cloned().collect();
-        self.start_services(&names);
-    }
-
-    /// Lets everything drain and end, those first that others do not need any more.
-    pub fn shut_down(&mut self) {
-        if std::mem::replace(&mut self.ending, true) {
-            return;
-        }
-        let names: Vec<Name> = self.services.keys().cloned().collect();
-        let parts = self.ordered(&names, |service, units| {
-            let own = units
-                .iter()
-                .filter(|(_, known)| known.service == service.name);
-            own.map(|(unit, _)| unit.clone()).collect()
-        });
-        let alone = parts.len() == 1;
-        let worker = self.worker.clone();
-        let ends = jobs::in_order(jobs::reversed(parts), async |units| {
-            let ends = units.iter().map(|unit| {
-                let (sender, ended) = oneshot::channel();
-                unit.ask(Ask::Stop(Some(sender)));
-                ended
-            });
-            let codes = join_all(ends).await;
-            codes.into_iter().flatten().max().unwrap_or_default()
-        });
-        tokio::spawn(async move {
-            let codes = ends.await;
-            let code = match alone {
-                true => codes.into_iter().next().unwrap_or_default(),
-                false => 0,
-            };
-            let _ = worker.send(Work::Ended(code));
-        });
-    }
-
     /// Answers those who still wait, after everything has ended.
     pub async fn close(self) {
         self.control.finish().await;
         self.sink.flush(LAST_WORDS);
-    }
-
-    /// Ends everything at once; what is being served is lost.
-    pub fn kill(&mut self) {
-        self.shut_down();
-        for known in self.units.values() {
-            known.unit.ask(Ask::Kill);
-        }
     }
 
     /// Answers what is asked, until there is something to tell. Cancel-safe.
@@ -407,145 +358,6 @@ impl Manager {
         self.know(name.clone(), unit.clone(), service, part);
         Ok(unit)
     }
-
-    pub(super) fn definition(&self, service: &Name, part: Part) -> Definition {
-        let managed = &self.services[service];
-        let mut launch = Launch::of(&managed.service, part);
-        launch.runtime = Some(self.boot.place.runtime.clone());
-        // Without a file no later launcher would know whose it is.
-        launch.outlives = !self.boot.once && self.boot.config.is_some();
-        launch.gated = launch.outlives;
-        if self.boot.once {
-            launch.restarts.limit = Some(0);
-        }
-        let is_task = matches!(part, Part::Task(_));
-        if let Some(directory) = managed.service.handover_directory()
-            && !is_task
-        {
-            let directory = self.boot.place.runtime.join(directory);
-            // Where it cannot be made, processes hand over by the store alone.
-            if make_directory(&directory, launch.user.as_ref()).is_ok() {
-                launch.handover_directory = Some(directory);
-            }
-        }
-        let held = match is_task {
-            true => Arc::new(Held::default()),
-            false => Arc::clone(&managed.held),
-        };
-        Definition {
-            launch: Arc::new(launch),
-            held,
-            ports: Arc::clone(&self.ports),
-        }
-    }
-
-    fn open_sockets(&mut self, service: &Name) -> Result<(), Refusal> {
-        let managed = self.managed(service)?;
-        let held = managed.held.rebind_for(&managed.service);
-        managed.held = Arc::new(held.map_err(|errors| refused(errors.to_string(), None))?);
-        self.define(service);
-        Ok(())
-    }
-
-    fn close_sockets(&mut self, service: &Name) -> Result<(), Refusal> {
-        self.managed(service)?.held = Arc::default();
-        self.define(service);
-        Ok(())
-    }
-
-    fn managed(&mut self, service: &Name) -> Result<&mut Managed, Refusal> {
-        let unknown = || refused(format!("the launcher has no service `{service}`"), None);
-        self.services.get_mut(service).ok_or_else(unknown)
-    }
-
-    /// Tells the units of a service what they start from now on.
-    fn define(&mut self, service: &Name) {
-        for known in self.units.values() {
-            if known.service == *service {
-                let definition = self.definition(service, known.part);
-                known.unit.ask(Ask::Define(definition));
-            }
-        }
-    }
-
-    /// Takes `model` for what processes are from now on, with all its sockets open, or leaves everything as it was.
-    pub(super) fn load(&mut self, model: Model, text: String) -> Result<(), Failure> {
-        let only = &self.boot.only;
-        let wanted = |service: &&Service| only.is_empty() || only.contains(&service.name);
-        let mut services = BTreeMap::new();
-        let mut errors = Vec::new();
-        for service in model.services.iter().filter(wanted) {
-            let there = self.services.get(&service.name);
-            let there = there
-                .map(|managed| Arc::clone(&managed.held))
-                .unwrap_or_default();
-            match there.rebind_for(service) {
-                Ok(held) => {
-                    let managed = Managed {
-                        service: service.clone(),
-                        held: Arc::new(held),
-                    };
-                    services.insert(service.name.clone(), managed);
-                }
-                Err(more) => errors.push(more.to_string()),
-            }
-        }
-        if !errors.is_empty() {
-            return Err(Failure::new(errors.join("\nerror: ")).without_effect());
-        }
-        // What is not in the file any more goes on until it is stopped.
-        for (name, managed) in std::mem::take(&mut self.services) {
-            services.entry(name).or_insert(managed);
-        }
-        self.services = services;
-        self.boot.model = model;
-        self.boot.text = text;
-        self.watch_memory();
-        let names: Vec<Name> = self.services.keys().cloned().collect();
-        for name in names {
-            self.define(&name);
-        }
-        Ok(())
-    }
-
-    fn start_services(&mut self, names: &[Name]) {
-        let parts = self.ordered(names, |service, _| service.instances());
-        let starts = jobs::in_order(parts, async |units| {
-            let ready = units.iter().map(|unit| {
-                let (sender, ready) = oneshot::channel();
-                unit.ask(Ask::Start(sender));
-                ready
-            });
-            join_all(ready).await;
-        });
-        tokio::spawn(starts);
-    }
-
-    /// Those units of each service that `choose` names, and the services that come before it.
-    fn ordered(
-        &mut self,
-        names: &[Name],
-        choose: impl Fn(&Service, &BTreeMap<UnitName, Known>) -> Vec<UnitName>,
-    ) -> Vec<jobs::Ordered> {
-        let mut parts = Vec::new();
-        for name in names {
-            let service = self.services[name].service.clone();
-            let place = |unit: &UnitName| {
-                let mut others = names.iter().map(|other| &self.services[other].service);
-                others.position(|other| other.unit() == *unit)
-            };
-            let after = service.after.iter().filter_map(place).collect();
-            let units = choose(&service, &self.units);
-            parts.push(jobs::Ordered {
-                units: units
-                    .iter()
-                    .filter_map(|unit| self.unit(unit).ok())
-                    .collect(),
-                after,
-            });
-        }
-        parts
-    }
 }
 
 async fn tick(ticks: &mut Option<Interval>) {
@@ -559,20 +371,6 @@ async fn tick(ticks: &mut Option<Interval>) {
 fn has_guests(model: &Model) -> bool {
     let mut users = model.services.iter().map(|service| &service.user);
     model.launcher.mode & 0o077 != 0 || users.any(|user| matches!(user, model::User::Named(_)))
-}
-
-/// For one user alone.
-fn make_directory(path: &Path, user: Option<&UserName>) -> io::Result<()> {
-    match DirBuilder::new().mode(0o700).create(path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-        _ => {}
-    }
-    if let Some(user) = user
-        && let Some(account) = User::from_name(user.as_str())?
-    {
-        chown(path, Some(account.uid), Some(account.gid))?;
-    }
-    Ok(())
 }
 
 fn refused(reason: String, hint: Option<String>) -> Refusal {

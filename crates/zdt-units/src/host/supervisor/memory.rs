@@ -130,7 +130,7 @@ pub(super) struct Watch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     Nothing,
-    /// Once, until it was below again.
+    /// Once, until it was a tenth below again.
     Warn,
     /// Above the limit.
     Over,
@@ -148,7 +148,9 @@ impl Watch {
     pub(super) fn step(&mut self, bytes: u64) -> Step {
         let is_high = self.warn.is_some_and(|warn| bytes > warn);
         let is_news = is_high && !self.is_warned;
-        self.is_warned = is_high;
+        // Around the mark it would be told again and again.
+        let is_low = self.warn.is_none_or(|warn| bytes < warn - warn / 10);
+        self.is_warned = is_high || self.is_warned && !is_low;
         match bytes > self.limit {
             true => Step::Over,
             false if is_news => Step::Warn,

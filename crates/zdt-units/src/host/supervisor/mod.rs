@@ -25,6 +25,7 @@ mod credentials;
 mod descriptors;
 mod environment;
 mod event;
+mod gate;
 pub mod hook;
 mod jobs;
 mod kept;
@@ -53,6 +54,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub(crate) use self::cgroup::enter as enter_cgroup;
 pub use self::event::{Event, Exit, RestartReport, WhyKilled};
+pub(crate) use self::gate::{Program, Waiting};
 pub use self::launch::{Launch, OWN_PROGRAM, Part};
 pub use self::manager::{Boot, Happened, Manager};
 use self::output::Output;

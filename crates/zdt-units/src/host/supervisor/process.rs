@@ -4,7 +4,8 @@
 //! is that of the group too, to nobody else.
 
 use std::fs;
-use std::io::{self, ErrorKind, PipeReader, PipeWriter, Read, Write};
+use std::io::{self, ErrorKind};
+use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 
 use nix::errno::Errno;
@@ -15,11 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use super::cgroup::Cgroup;
 use super::event::Exit;
+use super::gate::{Gate, Program};
 use super::pidfd::{Pidfd, Stat, Status};
 use super::reap::{Claim, children};
-
-/// What a helper says of a program that it could not run is not longer.
-const LONGEST_REASON: u64 = 4096;
 
 /// A process that was started by [`Start`](super::start::Start), or taken up by its mark.
 ///
@@ -30,15 +29,14 @@ pub struct Process {
     /// The first process, where another one is the main one now.
     first: Option<Pidfd>,
     group: Pid,
-    pub(super) invocation: String,
+    invocation: String,
     pub(super) cgroup: Option<Cgroup>,
     /// The directory of its secrets.
     pub(super) credentials: Option<PathBuf>,
     pub(super) outlives: bool,
-    /// Where the helper says why it could not become the program.
-    pub(super) reason: Option<PipeReader>,
-    /// Where a process that is to outlive its launcher waits until somebody has written down that it exists.
-    pub(super) gate: Option<PipeWriter>,
+    /// Where its helper waited, or waits: for the end of the process before it, and until somebody has written down
+    /// that a process exists which is to outlive its launcher.
+    gate: Option<Gate>,
     _claims: Vec<Claim>,
 }
 
@@ -61,8 +59,8 @@ pub struct Mark {
 }
 
 impl Process {
-    /// Of a child that leads a group of its own and was not collected.
-    pub(super) fn of(child: Pid, invocation: &str) -> io::Result<Self> {
+    /// Of a helper that leads a group of its own, waits at `gate` and was not collected.
+    pub(super) fn waiting(child: Pid, invocation: &str, gate: Gate) -> io::Result<Self> {
         Ok(Self {
             main: Pidfd::open(child)?,
             first: None,
@@ -71,8 +69,7 @@ impl Process {
             cgroup: None,
             credentials: None,
             outlives: false,
-            reason: None,
-            gate: None,
+            gate: Some(gate),
             _claims: vec![Claim::new(child)],
         })
     }
@@ -101,7 +98,6 @@ impl Process {
             cgroup: mark.cgroup.and_then(|path| Cgroup::of(pid, &path)),
             credentials: mark.credentials,
             outlives: true,
-            reason: None,
             gate: None,
             main,
         })
@@ -119,12 +115,35 @@ impl Process {
         }
     }
 
+    /// What it becomes when it is let go; `shared` are its descriptors from 3 on.
+    pub(super) fn hold(&mut self, program: &Program, shared: Vec<OwnedFd>) -> io::Result<()> {
+        match &mut self.gate {
+            Some(gate) => gate.hold(program, shared),
+            None => Err(ErrorKind::InvalidInput.into()),
+        }
+    }
+
+    /// Returns when its helper waits, or has ended. Cancel-safe.
+    pub(super) async fn waits(&self) {
+        if let Some(gate) = &self.gate {
+            gate.waits().await;
+        }
+    }
+
     /// It becomes its program now.
     pub(super) fn let_go(&mut self) {
-        if let Some(mut gate) = self.gate.take() {
-            // One that is gone does not wait any more.
-            let _ = gate.write_all(b"g");
+        if let Some(gate) = self.gate.as_mut().filter(|gate| !gate.is_open()) {
+            gate.open();
         }
+    }
+
+    /// Also of a helper that waits.
+    pub fn has_ended(&self) -> bool {
+        self.main.has_ended()
+    }
+
+    pub fn invocation(&self) -> &str {
+        &self.invocation
     }
 
     pub fn main(&self) -> u32 {
@@ -197,11 +216,8 @@ impl Process {
     }
 
     /// After its end: why the program was never run, in the words of the helper that was to become it.
-    pub fn not_run(&mut self) -> Option<String> {
-        let mut reason = String::new();
-        let mut read = self.reason.take()?.take(LONGEST_REASON);
-        let _ = read.read_to_string(&mut reason);
-        (!reason.is_empty()).then_some(reason)
+    pub fn not_run(&self) -> Option<String> {
+        self.gate.as_ref()?.reason()
     }
 
     fn kill_all(&self) {
@@ -253,7 +269,8 @@ impl Process {
 impl Drop for Process {
     fn drop(&mut self) {
         let ended = self.main.has_ended();
-        if !ended && !self.outlives {
+        let waits = self.gate.as_ref().is_some_and(|gate| !gate.is_open());
+        if !ended && (waits || !self.outlives) {
             self.kill();
         }
         if let Some(directory) = self.credentials.take_if(|_| ended || !self.outlives) {

@@ -42,6 +42,9 @@ pub enum Question {
     /// Gone, and not remembered as failed.
     Stop {
         units: Vec<UnitName>,
+        /// They are started again soon: what a process leaves waits for the next one, and is not closed.
+        #[serde(default)]
+        held: bool,
     },
     /// Runs a task to its end.
     Task {

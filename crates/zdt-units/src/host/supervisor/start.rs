@@ -9,26 +9,23 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use command_fds::{CommandFdExt, FdMapping};
 use nix::unistd::{Pid, User as Account, geteuid};
 
 use super::cgroup::Cgroup;
 use super::credentials::{self, CredentialError};
 use super::environment;
+use super::gate::{Gate, Program};
 use super::launch::Launch;
 use super::output::Output;
 use super::process::Process;
 use super::sockets::Held;
 use super::store::Store;
 use crate::model::{Unfilled, UnitName, UserName};
-
-/// The first inherited descriptor, fixed by `sd_listen_fds(3)`.
-const FIRST_FD: i32 = 3;
 
 /// What a service manager above us said to us and not to the process.
 const NOT_FOR_THE_PROCESS: &[&str] = &[
@@ -142,8 +139,10 @@ pub fn invocation() -> io::Result<String> {
 }
 
 impl Start<'_> {
-    pub fn run(self) -> Result<Process, StartError> {
+    /// Starts a process: `prepared`, a helper for it, becomes the program.
+    pub fn run(self, prepared: Process) -> Result<Process, StartError> {
         let launch = self.launch;
+        let mut process = prepared;
         let user = account(launch)?;
         let mut environment = own_environment(launch, self.told, self.output.unit())?;
         let credentials = match (launch.credentials.as_slice(), &launch.runtime) {
@@ -151,7 +150,7 @@ impl Start<'_> {
             (_, None) => return Err(StartError::NoRuntimeDirectory),
             (list, Some(runtime)) => {
                 let directory = credentials::directory(runtime, self.output.unit());
-                credentials::provide(list, &directory, self.told.number, user.as_ref())?;
+                credentials::provide(list, &directory, user.as_ref())?;
                 Some(directory)
             }
         };
@@ -161,21 +160,18 @@ impl Start<'_> {
         let sockets = self.held.sockets().iter().map(|socket| socket.fd.as_fd());
         let shared = sockets.chain(self.store.kept().map(|(_, fd)| fd));
         let shared: io::Result<Vec<_>> = shared.map(|fd| fd.try_clone_to_owned()).collect();
-        let spawn = Spawn {
-            launch,
-            program: &launch.program,
-            arguments: &launch.arguments,
+        let program = Program {
+            program: launch.program.clone(),
+            arguments: launch.arguments.clone(),
             environment: variables,
-            user: user.as_ref(),
-            invocation: self.told.invocation,
-            cgroup: Cgroup::make(self.output.unit(), self.told.invocation),
-            shared: shared.map_err(StartError::Share)?,
-            output: self.output,
-            label: None,
-            outlives: launch.outlives,
+            directory: launch.working_directory.clone().map(Into::into),
         };
-        let mut process = spawn.run()?;
+        let held = shared.and_then(|shared| process.hold(&program, shared));
+        held.map_err(StartError::Share)?;
         process.credentials = credentials;
+        if !(launch.outlives && launch.gated) {
+            process.let_go();
+        }
         Ok(process)
     }
 
@@ -231,7 +227,7 @@ pub(super) fn own_environment(
     let given = launch.environment.iter();
     variables.extend(given.map(|(name, value)| pair(name, value)));
     for file in &launch.environment_files {
-        let path = file.path.text().of_instance(told.number);
+        let path = file.path.text().to_string();
         match fs::read_to_string(&path) {
             Ok(text) => {
                 let parsed = environment::parse(&text);
@@ -276,17 +272,12 @@ pub(super) fn account(launch: &Launch) -> Result<Option<Account>, StartError> {
     }
 }
 
-/// A child in a group of its own, by the helper.
+/// A helper in a group of its own, which waits to become a process.
 pub(super) struct Spawn<'a> {
     pub(super) launch: &'a Launch,
-    pub(super) program: &'a OsStr,
-    pub(super) arguments: &'a [OsString],
-    pub(super) environment: Vec<(OsString, OsString)>,
     pub(super) user: Option<&'a Account>,
     pub(super) invocation: &'a str,
     pub(super) cgroup: Option<Cgroup>,
-    /// From the descriptor 3 on.
-    pub(super) shared: Vec<OwnedFd>,
     pub(super) output: &'a Output,
     /// Before what it prints.
     pub(super) label: Option<&'a str>,
@@ -294,34 +285,14 @@ pub(super) struct Spawn<'a> {
 }
 
 impl Spawn<'_> {
-    pub(super) fn run(mut self) -> Result<Process, StartError> {
+    pub(super) fn run(self) -> Result<Process, StartError> {
         let launch = self.launch;
-        let (reason, tells) = io::pipe().map_err(StartError::Share)?;
-        let mut gate = None;
-        if self.outlives && launch.gated {
-            let (waits, opens) = io::pipe().map_err(StartError::Share)?;
-            self.shared.push(waits.into());
-            gate = Some(opens);
-        }
-        self.shared.push(tells.into());
-        let mappings: Vec<FdMapping> = (FIRST_FD..)
-            .zip(self.shared)
-            .map(|(child_fd, parent_fd)| FdMapping {
-                parent_fd,
-                child_fd,
-            })
-            .collect();
-        let tells = mappings.last().map_or(FIRST_FD, |last| last.child_fd);
-
+        let (gate, waits) = Gate::pair().map_err(StartError::Share)?;
         let mut command = Command::new(&launch.helper);
         command.arg("exec");
         command.arg(format!("--parent={}", std::process::id()));
-        command.arg(format!("--tell={tells}"));
         if self.outlives {
             command.arg("--outlives");
-        }
-        if gate.is_some() {
-            command.arg(format!("--gate={}", tells - 1));
         }
         if let Some(limit) = launch.open_files {
             command.arg(format!("--open-files={limit}"));
@@ -332,38 +303,44 @@ impl Spawn<'_> {
         if let Some(cgroup) = &self.cgroup {
             command.arg("--cgroup").arg(cgroup.path());
         }
-        command.arg("--").arg(self.program).args(self.arguments);
         for name in NOT_FOR_THE_PROCESS {
             command.env_remove(name);
-        }
-        command.envs(self.environment);
-        if let Some(directory) = &launch.working_directory {
-            command.current_dir(directory);
         }
         let pipes = self.output.pipes(launch.stdout_to_stderr);
         let pipes = pipes.map_err(StartError::Output)?;
         if let Some((stdout, stderr)) = pipes.stdio {
             command.stdout(stdout).stderr(stderr);
         }
-        command
-            .fd_mappings(mappings)
-            .expect("each descriptor has a number of its own");
-        // In a group of its own a Ctrl-C at the terminal does not reach it, and
-        // reading from the terminal would stop it.
-        command.stdin(Stdio::null()).process_group(0);
+        // In a group of its own a Ctrl-C at the terminal does not reach it.
+        command.stdin(waits).process_group(0);
 
         let failed = |source| StartError::Spawn {
-            program: self.program.to_string_lossy().into_owned(),
+            program: launch.helper.display().to_string(),
             source,
         };
         let child = command.spawn().map_err(failed)?;
         let id = i32::try_from(child.id()).expect("the kernel's numbers are not that high");
-        let mut process = Process::of(Pid::from_raw(id), self.invocation).map_err(failed)?;
+        let mut process =
+            Process::waiting(Pid::from_raw(id), self.invocation, gate).map_err(failed)?;
         process.cgroup = self.cgroup;
         process.outlives = self.outlives;
-        process.reason = Some(reason);
-        process.gate = gate;
         self.output.read(child.id(), pipes.ends, self.label);
         Ok(process)
     }
+}
+
+/// A helper for the next process of a unit, while the one before it still drains.
+pub fn prepare(launch: &Launch, output: &Output) -> Result<Process, StartError> {
+    let invocation = invocation().map_err(StartError::Share)?;
+    let user = account(launch)?;
+    let spawn = Spawn {
+        launch,
+        user: user.as_ref(),
+        invocation: &invocation,
+        cgroup: Cgroup::make(output.unit(), &invocation),
+        output,
+        label: None,
+        outlives: launch.outlives,
+    };
+    spawn.run()
 }

@@ -1,7 +1,9 @@
 //! Decides what a unit does next: an input comes in, actions go out.
 //! Pure: no I/O, no clock; every time is handed in, counted from the start.
 
+mod deadline;
 mod end;
+mod job;
 mod seen;
 
 use std::collections::VecDeque;
@@ -9,6 +11,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use self::job::Job;
 use super::event::{Event, Exit, RestartReport, WhyKilled};
 use crate::model::{Ready, Restarts};
 
@@ -151,24 +154,6 @@ enum Then {
     End,
 }
 
-/// What somebody waits for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Job {
-    kind: JobKind,
-    old_pid: Option<u32>,
-    began: Duration,
-    stop: Duration,
-    killed: bool,
-    status: Option<String>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-enum JobKind {
-    Start,
-    Restart,
-    Reload,
-}
-
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Machine {
     #[serde(skip, default = "no_limits")]
@@ -260,21 +245,6 @@ impl Machine {
     /// For what is begun from now on.
     pub(super) fn set_limits(&mut self, limits: Limits) {
         self.limits = limits;
-    }
-
-    /// When [`Input::Due`] is wanted.
-    pub(super) fn deadline(&self) -> Option<Duration> {
-        match self.phase {
-            Phase::Starting { until, .. }
-            | Phase::Pausing { until }
-            | Phase::Reloading { until, .. } => Some(until),
-            Phase::Ready { since, fed_until } => {
-                let life = self.limits.life.map(|life| since + life);
-                fed_until.into_iter().chain(life).min()
-            }
-            Phase::Stopping { stage, until, .. } => (stage != Stage::Killed).then_some(until),
-            Phase::Inactive | Phase::Failed | Phase::Launching => None,
-        }
     }
 
     pub(super) fn step(&mut self, now: Duration, input: Input) -> Vec<Action> {
@@ -379,231 +349,6 @@ impl Machine {
             actions.extend(self.begin_restart(now));
         }
         actions
-    }
-
-    fn job_done(&mut self, start: Duration) -> Vec<Action> {
-        let Some(job) = self.job.take() else {
-            return Vec::new();
-        };
-        let report = RestartReport {
-            old_pid: job.old_pid,
-            new_pid: self.pid,
-            stop: job.stop,
-            start,
-            killed: job.killed,
-            status: job.status,
-        };
-        let told = match job.kind {
-            JobKind::Start => None,
-            JobKind::Restart => Some(Event::Restarted(report.clone())),
-            JobKind::Reload => Some(Event::Reloaded {
-                before: job.old_pid.unwrap_or_default(),
-                now: self.pid,
-            }),
-        };
-        let told = told.map(Action::Tell).into_iter();
-        told.chain([Action::Settle(Ok(report))]).collect()
-    }
-
-    fn job_failed(&mut self, why: &str) -> Vec<Action> {
-        // The next start serves a queued restart as well.
-        let queued = std::mem::take(&mut self.queued);
-        let job = self.job.take();
-        if job.is_none() && !queued {
-            return Vec::new();
-        }
-        let is_restart = queued || job.is_some_and(|job| job.kind == JobKind::Restart);
-        let why = why.to_owned();
-        let told = is_restart.then(|| Action::Tell(Event::RestartFailed { why: why.clone() }));
-        let settled = Action::Settle(Err(why));
-        told.into_iter().chain([settled]).collect()
-    }
-
-    fn extend(&mut self, to: Duration) {
-        match &mut self.phase {
-            Phase::Starting { until, .. }
-            | Phase::Reloading { until, .. }
-            | Phase::Stopping {
-                stage: Stage::Told | Stage::Drain,
-                until,
-                ..
-            } => *until = to.max(*until),
-            _ => {}
-        }
-    }
-
-    fn due(&mut self, now: Duration) -> Vec<Action> {
-        if self.deadline().is_none_or(|deadline| now < deadline) {
-            return Vec::new();
-        }
-        match self.phase {
-            Phase::Starting { .. } if self.limits.task => {
-                self.result = Outcome::Timeout;
-                let why = WhyKilled::Task(now - self.launched);
-                self.phase = Phase::Stopping {
-                    stage: Stage::Killed,
-                    until: now,
-                    then: Then::Pause,
-                };
-                self.killed(why)
-            }
-            Phase::Starting { .. } => {
-                self.result = Outcome::Timeout;
-                self.kill(now, now, WhyKilled::Start(now - self.launched))
-            }
-            Phase::Ready { since, fed_until } => {
-                if fed_until.is_none_or(|until| now < until) {
-                    let told = Action::Tell(Event::Expired { pid: self.pid });
-                    return [vec![told], self.stop(now)].concat();
-                }
-                self.result = Outcome::Watchdog;
-                let limit = self.limits.watchdog.unwrap_or_default();
-                self.kill(now, since, WhyKilled::Watchdog(limit))
-            }
-            Phase::Reloading { ready_since, .. } => {
-                self.phase = Phase::Ready {
-                    since: ready_since,
-                    fed_until: self.limits.watchdog.map(|limit| now + limit),
-                };
-                let why = format!("process {} did not finish its reload in time", self.pid);
-                let told = Action::Tell(Event::ReloadFailed { why: why.clone() });
-                [vec![told], self.job_failed(&why)].concat()
-            }
-            Phase::Stopping { stage, then, .. } => match stage {
-                Stage::Quiet | Stage::Drain => {
-                    let next = self.next_stage(now, stage, then);
-                    [vec![Action::EndHook], next].concat()
-                }
-                Stage::Told | Stage::Killed => {
-                    self.phase = Phase::Stopping {
-                        stage: Stage::Killed,
-                        until: now,
-                        then,
-                    };
-                    if let Some(job) = &mut self.job {
-                        job.killed = true;
-                    }
-                    let hook = self.limits.sequence.command.then_some(Action::EndHook);
-                    let killed = self.killed(WhyKilled::Stop(self.limits.stop));
-                    hook.into_iter().chain(killed).collect()
-                }
-            },
-            Phase::Pausing { .. } => {
-                self.restarts += 1;
-                self.launch()
-            }
-            Phase::Inactive | Phase::Failed | Phase::Launching => Vec::new(),
-        }
-    }
-
-    fn start(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Stopping {
-                then: Then::End, ..
-            } => vec![Action::Refuse],
-            Phase::Ready { .. } | Phase::Reloading { .. } => {
-                self.note_job(now, JobKind::Start, None);
-                self.job_done(Duration::ZERO)
-            }
-            Phase::Inactive | Phase::Failed => {
-                self.forget_failures();
-                self.note_job(now, JobKind::Start, None);
-                self.launch()
-            }
-            Phase::Pausing { .. } => {
-                self.note_job(now, JobKind::Start, None);
-                self.launch()
-            }
-            // Whoever asked waits for what is going on.
-            Phase::Launching | Phase::Starting { .. } | Phase::Stopping { .. } => {
-                if self.job.is_none() {
-                    self.note_job(now, JobKind::Start, None);
-                }
-                Vec::new()
-            }
-        }
-    }
-
-    fn restart(&mut self, now: Duration) -> Vec<Action> {
-        match self.phase {
-            Phase::Stopping {
-                then: Then::End, ..
-            } => vec![Action::Refuse],
-            _ if self
-                .job
-                .as_ref()
-                .is_some_and(|job| job.kind != JobKind::Start) =>
-            {
-                self.queued = true;
-                vec![Action::Tell(Event::Queued)]
-            }
-            Phase::Starting { .. } | Phase::Ready { .. } | Phase::Reloading { .. } => {
-                self.begin_restart(now)
-            }
-            Phase::Stopping { stage, until, .. } => {
-                self.phase = Phase::Stopping {
-                    stage,
-                    until,
-                    then: Then::Start,
-                };
-                self.note_restart(now, Some(self.pid))
-            }
-            Phase::Inactive | Phase::Failed | Phase::Pausing { .. } => {
-                self.forget_failures();
-                let told = self.note_restart(now, None);
-                [told, self.launch()].concat()
-            }
-            Phase::Launching => Vec::new(),
-        }
-    }
-
-    fn begin_restart(&mut self, now: Duration) -> Vec<Action> {
-        if let Phase::Ready { since, .. } = self.phase {
-            self.note_health(now, since);
-        }
-        let mut actions = self.note_restart(now, Some(self.pid));
-        actions.extend(self.begin_stop(now, Then::Start));
-        actions
-    }
-
-    fn note_restart(&mut self, now: Duration, old_pid: Option<u32>) -> Vec<Action> {
-        self.note_job(now, JobKind::Restart, old_pid);
-        vec![Action::Tell(Event::Restarting { pid: old_pid })]
-    }
-
-    fn note_job(&mut self, now: Duration, kind: JobKind, old_pid: Option<u32>) {
-        self.job = Some(Job {
-            kind,
-            old_pid,
-            began: now,
-            stop: Duration::ZERO,
-            killed: false,
-            status: None,
-        });
-    }
-
-    fn reload(&mut self, now: Duration) -> Vec<Action> {
-        let Phase::Ready { since, .. } = self.phase else {
-            return vec![Action::Refuse];
-        };
-        self.phase = Phase::Reloading {
-            ready_since: since,
-            until: now + self.limits.start,
-            begun: false,
-        };
-        self.note_job(now, JobKind::Reload, Some(self.pid));
-        vec![
-            Action::Tell(Event::Reloading { pid: self.pid }),
-            Action::Hangup,
-        ]
-    }
-
-    fn reloaded(&mut self, now: Duration, since: Duration) -> Vec<Action> {
-        self.phase = Phase::Ready {
-            since,
-            fed_until: self.limits.watchdog.map(|limit| now + limit),
-        };
-        self.job_done(Duration::ZERO)
     }
 
     fn launch(&mut self) -> Vec<Action> {

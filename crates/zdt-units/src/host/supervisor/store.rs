@@ -84,6 +84,11 @@ impl Store {
         self.retain(|kept| kept.name != name);
     }
 
+    /// Closes them all, and so every connection that waits in a queue.
+    pub(super) fn empty(&mut self) {
+        self.retain(|_| false);
+    }
+
     fn retain(&mut self, wanted: impl Fn(&Kept) -> bool) {
         let hang_ups = &self.hang_ups;
         self.kept.retain(|kept| {

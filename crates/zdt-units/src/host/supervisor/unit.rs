@@ -1,7 +1,11 @@
 //! One unit: how it is asked, and how it is seen. A task of its own drives it.
 
+mod begin;
 mod drive;
+mod hear;
+mod hooks;
 mod park;
+mod seen;
 
 use std::io;
 use std::path::PathBuf;
@@ -31,6 +35,8 @@ pub(super) enum Ask {
     Restart(Option<Answer>),
     Reload(Answer),
     Stop(Option<oneshot::Sender<u8>>),
+    /// To stop, and to keep what the process leaves for the next one.
+    Hold(oneshot::Sender<u8>),
     Kill,
     /// For what is started from now on.
     Define(Definition),

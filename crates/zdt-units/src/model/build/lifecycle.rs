@@ -236,7 +236,7 @@ fn stop_signal(text: &str) -> Result<Signal, Mistake> {
 mod tests {
     use std::time::Duration;
 
-    use crate::model::{Model, Restarts, Service};
+    use crate::model::{Memory, Model, Restarts, Service};
 
     fn read(lines: &str) -> Service {
         let text = format!("[service.a]\nexec = [\"/bin/a\"]\nlisten = \":80\"\n{lines}");
@@ -272,5 +272,40 @@ mod tests {
             ..Restarts::default()
         };
         assert_eq!(short, wanted);
+    }
+
+    #[test]
+    fn what_is_written_takes_the_place_of_each_default() {
+        let seconds = Duration::from_secs;
+        let restarts = read("restart = { limit = 1, within = \"3s\", healthy = \"4s\" }").restarts;
+        let wanted = Restarts {
+            limit: Some(1),
+            within: Some(seconds(3)),
+            healthy: seconds(4),
+            ..Restarts::default()
+        };
+        assert_eq!(restarts, wanted);
+        let memory = read("memory = { limit = \"1GiB\", every = \"100ms\" }").memory;
+        let wanted = Memory {
+            limit: 1 << 30,
+            warn: None,
+            every: Duration::from_millis(100),
+        };
+        assert_eq!(memory, Some(wanted));
+        let health = "health = { command = [\"/bin/true\"], interval = \"70ms\", attempt_timeout = \"80ms\", \
+            timeout = \"9s\", successes = 2, start_delay = \"60ms\" }";
+        let health = read(health).health.unwrap();
+        let times = [
+            health.start_delay,
+            health.interval,
+            health.attempt_timeout,
+            health.timeout,
+        ];
+        assert_eq!(times, [60, 70, 80, 9000].map(Duration::from_millis));
+        assert_eq!(health.successes, 2);
+        let release = "working_directory = \"{{release.path}}\"\n\
+            release = { root = \"/srv/a\", keep = 3, keep_days = 30 }";
+        let release = read(release).release.unwrap();
+        assert_eq!((release.keep, release.keep_days), (3, Some(30)));
     }
 }

@@ -75,7 +75,10 @@ fn logs(lines: usize, follow: bool) -> Question {
 }
 
 fn stop() -> Question {
-    Question::Stop { units: Vec::new() }
+    Question::Stop {
+        units: Vec::new(),
+        held: false,
+    }
 }
 
 /// A directory that everybody may enter, and the path of a control socket in it.
@@ -150,14 +153,17 @@ impl Launcher {
         files.unwrap().count()
     }
 
-    /// On a processor, all its threads together.
-    fn worked(&self) -> Duration {
+    /// How long its threads were on a processor, and how often.
+    fn worked(&self) -> (Duration, u64) {
         let threads = fs::read_dir(format!("/proc/{}/task", self.process.id())).unwrap();
-        let nanoseconds = threads.map(|thread| -> u64 {
-            let schedstat = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
-            schedstat.split(' ').next().unwrap().parse().unwrap()
-        });
-        Duration::from_nanos(nanoseconds.sum())
+        let mut worked = (Duration::ZERO, 0);
+        for thread in threads {
+            let text = fs::read_to_string(thread.unwrap().path().join("schedstat")).unwrap();
+            let mut fields = text.split_whitespace().map(|field| field.parse::<u64>());
+            worked.0 += Duration::from_nanos(fields.next().unwrap().unwrap());
+            worked.1 += fields.nth(1).unwrap().unwrap();
+        }
+        worked
     }
 
     /// The most memory that it had, in bytes.

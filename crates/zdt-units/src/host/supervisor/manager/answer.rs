@@ -42,7 +42,8 @@ impl Manager {
             Question::Restart { units } => self.begin(&units, Job::Restart, answers),
             Question::Reload { unit } => self.begin(&[unit], Job::Reload, answers),
             Question::Task { unit } => self.begin(&[unit], Job::Start, answers),
-            Question::Stop { units } => self.begin(&units, Job::Stop, answers),
+            Question::Stop { units, held: false } => self.begin(&units, Job::Stop, answers),
+            Question::Stop { units, held: true } => self.begin(&units, Job::Hold, answers),
             Question::CloseUntaken { unit } => self.untaken(&unit, &answers),
             Question::Load { text } => self.load_text(text, &answers),
             Question::OpenSockets { service } => {
@@ -157,7 +158,7 @@ impl Manager {
         match job {
             Job::Start => self.open_sockets(&name),
             Job::Stop => self.close_sockets(&name),
-            Job::Restart | Job::Reload => Err(refused(
+            Job::Hold | Job::Restart | Job::Reload => Err(refused(
                 format!("`{unit}` is a socket, which clients wait in: it is not restarted"),
                 None,
             )),

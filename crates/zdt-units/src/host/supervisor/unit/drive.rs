@@ -1,38 +1,26 @@
 //! Carries inputs to the state machine of a unit, and the machine's actions to the world. It waits, starts and signals;
 //! it decides nothing.
 
-#![expect(
-    clippy::disallowed_methods,
-    reason = "when a process began is told by the clock on the wall"
-)]
-
 use std::future::pending;
 use std::io;
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::{broadcast, mpsc, oneshot, watch};
-use tokio::task::AbortHandle;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Answer, Ask, Definition, Events, Lasts, Parked, Unit, View};
-use crate::event::EventKind;
-use crate::host::Failure;
+use super::begin::Next;
+use super::hooks::{Ended, Hooks};
+use super::seen::Listeners;
+use super::{Answer, Ask, Definition, Events, Lasts, Parked, Unit};
 use crate::host::supervisor::RestartError;
 use crate::host::supervisor::event::{Event, Exit, RestartReport};
-use crate::host::supervisor::hook::{self, HookFailed};
-use crate::host::supervisor::launch;
-use crate::host::supervisor::message::{self, Word};
 use crate::host::supervisor::notify::{NotifySocket, Received};
 use crate::host::supervisor::output::Output;
 use crate::host::supervisor::process::{Leftovers, Process};
-use crate::host::supervisor::start::{self, Start, StartError, Told};
-use crate::host::supervisor::state::{Action, Hook, Input, Machine};
+use crate::host::supervisor::state::{Action, Input, Machine};
 use crate::host::supervisor::store::Store;
-use crate::model::{UnitName, Values};
-use crate::observe::{Active, Instance, UnitState};
+use crate::model::UnitName;
 
 /// How long killed processes may take to vanish before they are left to init.
 const REAP_LIMIT: Duration = Duration::from_secs(1);
@@ -44,6 +32,7 @@ pub(super) struct Driver {
     pub(super) notify: NotifySocket,
     pub(super) machine: Machine,
     pub(super) process: Option<Process>,
+    pub(super) next: Next,
     pub(super) leftovers: Leftovers,
     pub(super) child_ended: Signal,
     pub(super) began: Instant,
@@ -53,23 +42,15 @@ pub(super) struct Driver {
     pub(super) port: Option<u16>,
     pub(super) untaken: usize,
     pub(super) output: Output,
-    pub(super) hook: Option<AbortHandle>,
-    pub(super) hook_ended: mpsc::UnboundedReceiver<(Hook, Result<(), HookFailed>)>,
-    pub(super) hook_ends: mpsc::UnboundedSender<(Hook, Result<(), HookFailed>)>,
+    pub(super) hooks: Hooks,
     /// Who waits for what is going on, and for the restart after it.
     pub(super) waiting: Vec<Answer>,
     pub(super) queued: Vec<Answer>,
     pub(super) stopping: Vec<oneshot::Sender<u8>>,
+    /// What its process leaves is kept when it has stopped.
+    held: bool,
     pub(super) lasts: Lasts,
     pub(super) over: bool,
-}
-
-/// Those who listen to a driver.
-pub(super) struct Listeners {
-    events: Events,
-    view: watch::Sender<View>,
-    told: broadcast::Sender<EventKind>,
-    last: (Active, &'static str),
 }
 
 /// What woke a driver up.
@@ -78,7 +59,8 @@ enum Woken {
     Exited(Exit),
     Asked(Option<Ask>),
     Due,
-    Hook(Hook, Result<(), HookFailed>),
+    Hook(Ended),
+    Prepared,
     Child,
     /// Nothing that it has to do anything about.
     Nothing,
@@ -105,7 +87,6 @@ impl Driver {
         machine: Machine,
     ) -> io::Result<Self> {
         let launch = &definition.launch;
-        let (hook_ends, hook_ended) = mpsc::unbounded_channel();
         Ok(Self {
             notify,
             machine,
@@ -114,6 +95,7 @@ impl Driver {
             name,
             definition,
             process: None,
+            next: Next::default(),
             leftovers: Leftovers::default(),
             child_ended: signal(SignalKind::child())?,
             began: Instant::now(),
@@ -121,12 +103,11 @@ impl Driver {
             since: None,
             port: None,
             untaken: 0,
-            hook: None,
-            hook_ended,
-            hook_ends,
+            hooks: Hooks::default(),
             waiting: Vec::new(),
             queued: Vec::new(),
             stopping: Vec::new(),
+            held: false,
             lasts,
             over: false,
         })
@@ -134,20 +115,12 @@ impl Driver {
 
     pub(super) fn spawn(self, events: Events) -> Unit {
         let (asks, asked) = mpsc::unbounded_channel();
-        let (view, seen) = watch::channel(self.view());
-        let (told, _) = broadcast::channel(64);
+        let listeners = Listeners::of(&self, events);
         let unit = Unit {
             asks,
-            view: seen,
-            told: told.clone(),
+            view: listeners.view.subscribe(),
+            told: listeners.told.clone(),
             output: self.output.clone(),
-        };
-        let (active, sub, _) = self.machine.state();
-        let listeners = Listeners {
-            events,
-            view,
-            told,
-            last: (active, sub),
         };
         tokio::spawn(self.run(asked, listeners));
         unit
@@ -171,7 +144,7 @@ impl Driver {
                 Woken::Message(message) => self.hear(message, to),
                 Woken::Exited(exit) => self.exited(exit, to),
                 Woken::Asked(Some(Ask::Park(answer)))
-                    if self.machine.is_settled() && self.hook.is_none() =>
+                    if self.is_settled() && !self.hooks.is_running() =>
                 {
                     let parked = Parked {
                         driver: self,
@@ -187,16 +160,17 @@ impl Driver {
                     self.feed(Input::Kill, to);
                 }
                 Woken::Due => self.feed(Input::Due, to),
-                Woken::Hook(hook, done) => {
-                    self.hook = None;
-                    if let Err(failed) = done {
-                        let why = failed.to_string();
-                        self.tell(Event::HookFailed { hook, why }, to);
+                Woken::Hook(ended) => self.hook_ended(ended, to),
+                Woken::Prepared => {
+                    for answer in self.next.take_wanted() {
+                        self.job(Input::Restart, answer, to);
                     }
-                    self.feed(Input::HookEnded, to);
                 }
                 Woken::Child => self.leftovers.collect(),
                 Woken::Nothing => {}
+            }
+            if self.is_settled() {
+                self.next.drop_helper();
             }
             listeners.see(&self);
             if self.over {
@@ -241,8 +215,9 @@ impl Driver {
             },
             exit = exited => Woken::Exited(exit),
             ask = asked => Woken::Asked(ask),
+            () = self.next.is_prepared(), if self.next.is_wanted() => Woken::Prepared,
             () = due => Woken::Due,
-            Some((hook, done)) = self.hook_ended.recv() => Woken::Hook(hook, done),
+            ended = self.hooks.ended() => Woken::Hook(ended),
             () = self.store.hang_up() => Woken::Nothing,
             _ = self.child_ended.recv(), if !self.leftovers.is_empty() => Woken::Child,
         }
@@ -251,14 +226,20 @@ impl Driver {
     fn asked(&mut self, ask: Ask, to: &mut Listeners) {
         match ask {
             Ask::Start(answer) => self.job(Input::Start, Some(answer), to),
-            Ask::Restart(answer) => self.job(Input::Restart, answer, to),
+            Ask::Restart(answer) => self.restart(answer, to),
             Ask::Reload(answer) => self.job(Input::Reload, Some(answer), to),
-            Ask::Stop(answer) => {
-                self.stopping.extend(answer);
-                self.feed(Input::Stop, to);
+            Ask::Stop(answer) => self.stop(answer, to),
+            Ask::Hold(answer) => {
+                self.held = true;
+                self.stop(Some(answer), to);
             }
-            Ask::Kill => self.feed(Input::Kill, to),
+            Ask::Kill => {
+                self.prepare_nothing();
+                self.feed(Input::Kill, to);
+            }
             Ask::Define(definition) => {
+                // It may be another user's now.
+                self.next.drop_helper();
                 self.machine.set_limits(definition.launch.limits());
                 self.definition = definition;
             }
@@ -273,7 +254,17 @@ impl Driver {
         }
     }
 
-    fn job(&mut self, input: Input, answer: Option<Answer>, to: &mut Listeners) {
+    fn stop(&mut self, answer: Option<oneshot::Sender<u8>>, to: &mut Listeners) {
+        self.prepare_nothing();
+        self.stopping.extend(answer);
+        self.feed(Input::Stop, to);
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.machine.is_settled() && !self.next.is_wanted()
+    }
+
+    pub(super) fn job(&mut self, input: Input, answer: Option<Answer>, to: &mut Listeners) {
         let now = self.began.elapsed();
         let actions = self.machine.step(now, input);
         if actions.contains(&Action::Refuse) {
@@ -286,74 +277,7 @@ impl Driver {
         self.perform(actions, to);
     }
 
-    fn hear(&mut self, mut received: Received, to: &mut Listeners) {
-        let main = self.process.as_ref().map_or(0, Process::main);
-        if received.sender.unsigned_abs() == main {
-            for word in message::parse(&received.bytes) {
-                match word {
-                    Word::Keep { name, watch } => {
-                        let descriptors = std::mem::take(&mut received.descriptors);
-                        self.keep(name, watch, descriptors, to);
-                    }
-                    other => self.heed(other, to),
-                }
-            }
-        } else {
-            let stranger = Event::Stranger {
-                sender: received.sender,
-                main,
-                text: message::shown(&received.bytes),
-            };
-            self.tell(stranger, to);
-        }
-        received.done();
-    }
-
-    fn keep(&mut self, name: String, watch: bool, descriptors: Vec<OwnedFd>, to: &mut Listeners) {
-        let descriptors = self.store.keep(&name, watch, descriptors);
-        if descriptors > 0 {
-            let most = self.definition.launch.room();
-            let not_kept = Event::NotKept {
-                name,
-                descriptors,
-                most,
-            };
-            self.tell(not_kept, to);
-        }
-    }
-
-    fn heed(&mut self, word: Word, to: &mut Listeners) {
-        let input = match word {
-            Word::Ready => Input::Ready,
-            Word::Reloading => Input::Reloading,
-            Word::Stopping => Input::Stopping,
-            Word::Status(text) => Input::Status(text),
-            Word::Extend(time) => Input::Extend(time),
-            Word::Watchdog => Input::Watchdog,
-            Word::WatchdogTrigger => Input::WatchdogTrigger,
-            Word::Remove(name) => return self.store.remove(&name),
-            // With its descriptors this is for `keep`.
-            Word::Keep { .. } => return,
-            Word::MainPid(pid) => {
-                let set = |process: &mut Process| process.main() != pid && process.set_main(pid);
-                if !self.process.as_mut().is_some_and(set) {
-                    return;
-                }
-                Input::MainPid(pid)
-            }
-        };
-        self.feed(input, to);
-    }
-
-    fn exited(&mut self, exit: Exit, to: &mut Listeners) {
-        // What it said last is still in the socket.
-        while let Some(message) = self.notify.try_receive() {
-            self.hear(message, to);
-        }
-        self.feed(Input::Exited(exit), to);
-    }
-
-    fn feed(&mut self, input: Input, to: &mut Listeners) {
+    pub(super) fn feed(&mut self, input: Input, to: &mut Listeners) {
         let now = self.began.elapsed();
         let actions = self.machine.step(now, input);
         self.perform(actions, to);
@@ -364,7 +288,7 @@ impl Driver {
             match action {
                 Action::Launch => self.launch(to),
                 Action::Run(hook, limit) => self.run_hook(hook, limit),
-                Action::EndHook => self.hook.take().iter().for_each(AbortHandle::abort),
+                Action::EndHook => self.hooks.end(),
                 Action::Terminate => {
                     let signal = self.definition.launch.stop.signal;
                     self.process
@@ -397,6 +321,10 @@ impl Driver {
                 Action::Tell(event) => self.tell(event, to),
                 Action::Refuse => {}
                 Action::End(code) => {
+                    // Nobody comes for what is in it, and whoever waits there is to hear that.
+                    if !std::mem::take(&mut self.held) {
+                        self.store.empty();
+                    }
                     self.over = self.lasts == Lasts::UntilStopped;
                     settle(self.waiting.drain(..), &Err(RestartError::Stopping));
                     settle(self.queued.drain(..), &Err(RestartError::Stopping));
@@ -407,195 +335,12 @@ impl Driver {
             }
         }
     }
-
-    fn run_hook(&mut self, hook: Hook, limit: Duration) {
-        let launch = Arc::clone(&self.definition.launch);
-        let pid = self.process.as_ref().map_or(0, Process::main);
-        let ends = self.hook_ends.clone();
-        let output = self.output.clone();
-        let (generation, port) = (self.machine.generation(), self.port);
-        let invocation = self.invocation.clone();
-        let (values, extra) = self.known();
-        let running = tokio::spawn(async move {
-            let stop = &launch.stop;
-            let (name, exec) = match hook {
-                Hook::Quiet => ("stop.quiet", &stop.quiet),
-                Hook::Drain => ("stop.drain", &stop.drain),
-                Hook::Stop => ("stop.command", &stop.command),
-            };
-            let words = exec.as_ref().map(|exec| launch::words(exec, &values));
-            let (exec, launch) = match (words.transpose(), launch.filled(&values)) {
-                (Ok(words), Ok(launch)) => (words.unwrap_or_default(), launch),
-                (Err(source), _) | (_, Err(source)) => {
-                    let failed = HookFailed::NotStarted {
-                        name: name.to_owned(),
-                        source: source.into(),
-                    };
-                    let _ = ends.send((hook, Err(failed)));
-                    return;
-                }
-            };
-            let run = hook::Hook {
-                name,
-                exec: &exec,
-                launch: &launch,
-                told: Told {
-                    generation,
-                    invocation: &invocation,
-                    number: launch.number,
-                    port,
-                    extra: &extra,
-                },
-                pid,
-                limit,
-                output: &output,
-            };
-            let done = run.run().await;
-            let _ = ends.send((hook, done));
-        });
-        self.hook = Some(running.abort_handle());
-    }
-
-    fn close_untaken(&mut self, to: &mut Listeners) {
-        let pid = self.process.as_ref().map_or(0, Process::main);
-        // A queue that cannot be read has nothing to close.
-        let connections = self.store.close_untaken().unwrap_or_default();
-        self.untaken = connections;
-        if connections > 0 {
-            self.tell(Event::Untaken { pid, connections }, to);
-        }
-    }
-
-    fn launch(&mut self, to: &mut Listeners) {
-        let input = match self.start() {
-            Ok(process) => {
-                let pid = process.main();
-                self.process = Some(process);
-                self.since = Some(SystemTime::now());
-                Input::Started(pid)
-            }
-            Err(error) => Input::NotStarted(error.to_string()),
-        };
-        self.feed(input, to);
-    }
-
-    fn start(&mut self) -> Result<Process, StartError> {
-        self.invocation = start::invocation().map_err(StartError::Share)?;
-        let definition = &self.definition;
-        if let Some(range) = definition.launch.ports {
-            let service = &definition.launch.service;
-            let port = definition.ports.take(&self.name, service, range);
-            let said = |failure: Failure| match failure.hint {
-                Some(hint) => format!("{}; {hint}", failure.reason),
-                None => failure.reason,
-            };
-            self.port = Some(port.map_err(|failure| StartError::Port(said(failure)))?);
-        }
-        let (values, extra) = self.known();
-        let launch = self.definition.launch.filled(&values)?;
-        let start = Start {
-            launch: &launch,
-            held: &self.definition.held,
-            store: &self.store,
-            notify_socket: self.notify.path(),
-            told: Told {
-                generation: self.machine.generation(),
-                invocation: &self.invocation,
-                number: launch.number,
-                port: self.port,
-                extra: &extra,
-            },
-            output: &self.output,
-        };
-        start.run()
-    }
-
-    /// What is filled in where `zdt.toml` asks for it, and what is told in the environment.
-    fn known(&self) -> (Values, Vec<(String, String)>) {
-        let launch = &self.definition.launch;
-        let mut extra = Vec::new();
-        let mut values = Values {
-            instance: Some(launch.number),
-            port: self.port,
-            ports: self.definition.ports.of_services(),
-            ..Values::default()
-        };
-        if let Some((path, revision)) = launch.release() {
-            let name = path.file_name().unwrap_or_default().to_string_lossy();
-            extra.push(("ZDT_RELEASE".to_owned(), name.to_string()));
-            extra.push(("ZDT_RELEASE_PATH".to_owned(), path.display().to_string()));
-            let revision = revision.unwrap_or_else(|| name.to_string());
-            extra.push(("ZDT_REVISION".to_owned(), revision.clone()));
-            values.release = Some(name.into_owned());
-            values.revision = Some(revision);
-        }
-        if let Some(directory) = &launch.handover_directory {
-            let directory = directory.display().to_string();
-            extra.push(("ZDT_HANDOVER_DIR".to_owned(), directory));
-        }
-        (values, extra)
-    }
-
-    fn tell(&mut self, event: Event, to: &mut Listeners) {
-        match &event {
-            Event::Restarting { .. } => self.waiting.append(&mut self.queued),
-            Event::Killed { .. } if self.machine.has_served() => {
-                let unit = self.name.to_string();
-                let _ = to.told.send(EventKind::Killed { unit });
-            }
-            _ => {}
-        }
-        // Nobody has to listen.
-        let _ = to.events.send((self.name.clone(), event));
-        to.see(self);
-    }
-
-    fn view(&self) -> View {
-        let (active, sub, result) = self.machine.state();
-        let instance = self.process.as_ref().map(|process| Instance {
-            pid: process.main(),
-            invocation: self.invocation.clone(),
-        });
-        View {
-            state: UnitState {
-                active,
-                sub: sub.to_owned(),
-                result: result.to_owned(),
-                was_active: self.machine.generation() > 0,
-                instance,
-                restarts: self.machine.restarts(),
-                status: self.machine.status().to_owned(),
-                exit_status: self.machine.exit_status(),
-                ..UnitState::stopped(self.name.clone())
-            },
-            process: self.process.as_ref().map(Process::mark),
-            notify: self.notify.path().to_owned(),
-            since: self.process.as_ref().and(self.since),
-            start_took: self.machine.start_took(),
-            generation: self.machine.generation(),
-            port: self.port,
-            untaken: self.untaken,
-            settled: self.machine.is_settled(),
-        }
-    }
 }
 
-impl Listeners {
-    fn see(&mut self, driver: &Driver) {
-        let (active, sub, _) = driver.machine.state();
-        self.view.send_replace(driver.view());
-        if self.last != (active, sub) {
-            self.last = (active, sub);
-            let _ = self.told.send(EventKind::UnitState {
-                unit: driver.name.to_string(),
-                active,
-                sub: sub.to_owned(),
-            });
-        }
-    }
-}
-
-fn settle(answers: impl IntoIterator<Item = Answer>, answer: &Result<RestartReport, RestartError>) {
+pub(super) fn settle(
+    answers: impl IntoIterator<Item = Answer>,
+    answer: &Result<RestartReport, RestartError>,
+) {
     for waiting in answers {
         let _ = waiting.send(answer.clone());
     }

@@ -10,7 +10,8 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::drive::{Driver, Listeners};
+use super::drive::Driver;
+use super::seen::Listeners;
 use super::{Ask, Definition, Lasts};
 use crate::host::supervisor::descriptors;
 use crate::host::supervisor::kept::KeptProcess;

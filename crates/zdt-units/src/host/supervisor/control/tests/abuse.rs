@@ -1,5 +1,7 @@
 //! Clients that mean no good, and what they cost.
 
+use std::time::Instant;
+
 use super::*;
 
 fn limits() -> Limits {
@@ -257,26 +259,28 @@ async fn clients_that_say_nothing_have_no_more_than_their_places() {
     assert_eq!((with_limit, without), (64, 300));
 }
 
-/// How long a launcher worked while it had no descriptor for clients who wait.
-async fn work_without_descriptors(pause: u64) -> Duration {
+/// How long and how often a launcher worked while it had no descriptor for clients who wait, and for how long that was.
+async fn work_without_descriptors(pause: u64) -> (Duration, u64, Duration) {
     let launcher = Launcher::start(1000, 200, pause, 20).await;
     let silent: Vec<_> = (0..100)
         .map(|_| UnixStream::connect(&launcher.path).unwrap())
         .collect();
-    let before = launcher.worked();
+    let (before, began) = (launcher.worked(), Instant::now());
     assert_eq!(ask(&launcher.path, &stop()).await.unwrap(), []);
     drop(silent);
-    launcher.worked() - before
+    let (time, turns) = launcher.worked();
+    (time - before.0, turns - before.1, began.elapsed())
 }
 
 #[tokio::test]
 async fn without_descriptors_it_waits_and_does_not_spin() {
-    let waits = work_without_descriptors(100).await;
+    let (time, turns, all) = work_without_descriptors(100).await;
     // The shortest pause that the runtime knows is a millisecond.
-    let spins = work_without_descriptors(0).await;
-    eprintln!("{waits:?} of work with a pause, {spins:?} with the shortest");
+    let (_, spins, _) = work_without_descriptors(0).await;
+    eprintln!("{time:?} of {all:?} in {turns} turns, {spins} with the shortest pause");
+    assert!(time * 5 < all, "{time:?} of {all:?}");
     assert!(
-        waits * 5 < spins,
-        "{waits:?}, and {spins:?} with the shortest pause"
+        turns * 5 < spins,
+        "{turns}, and {spins} with the shortest pause"
     );
 }
