@@ -162,6 +162,7 @@ fn healthy(service: &Service) -> Observed {
             .collect(),
         files: None,
         releases: None,
+        rotation: None,
         companions: Vec::new(),
         at: SystemTime::UNIX_EPOCH,
     }

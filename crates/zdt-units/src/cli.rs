@@ -1,5 +1,6 @@
 //! The command line. Doc comments are the help text.
 
+mod balancer;
 mod change;
 mod launcher;
 mod load;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 
+pub use balancer::{BalancerArgs, BalancerVerb};
 pub use change::{
     ChangeArgs, DeployArgs, HeldArgs, HoldArgs, RecoverArgs, ReleasesArgs, RestartArgs,
     RollbackArgs, StopArgs, SweepArgs, WaitArgs,
@@ -59,6 +61,7 @@ pub enum Command {
     Rollback(RollbackArgs),
     Releases(ReleasesArgs),
     Recover(RecoverArgs),
+    Balancer(BalancerArgs),
     Hold(HoldArgs),
     Events(EventsArgs),
     History(HistoryArgs),
@@ -87,7 +90,7 @@ pub enum Command {
 }
 
 /// Where the services are described.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ConfigArgs {
     /// Read this file instead of `./zdt.toml` or `/etc/zdt/zdt.toml`
     #[arg(long, value_name = "FILE")]
@@ -95,7 +98,7 @@ pub struct ConfigArgs {
 }
 
 /// Which launcher is asked.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct ControlArgs {
     /// Ask the launcher that listens here [env: ZDT_CONTROL] [default: that of `zdt.toml`, if it runs, or systemd]
     #[arg(long, value_name = "SOCKET")]

@@ -3,22 +3,31 @@
 //! Reading never stops at a mistake. What a value means is decided in
 //! [`model`](crate::model); here it only has to be of the right kind.
 
+mod balancer;
 mod events;
+mod health;
 pub mod keys;
 mod problem;
 mod process;
+mod proxy;
 mod reader;
+mod release;
 
 use toml::de::DeTable;
 
+use self::health::Owner;
+pub use balancer::BalancerConfig;
 pub use events::{EventsConfig, HookConfig, WebhookConfig};
+pub use health::{ExpectedConfig, Headers, HealthConfig};
 pub use problem::{Colour, Mistakes, Problem};
 pub use process::{
     LauncherConfig, MemoryConfig, OutputConfig, PortConfig, RestartConfig, StopConfig,
 };
+pub use proxy::ProxyConfig;
 pub use reader::At;
 use reader::{StringOrTable, Table};
 pub(crate) use reader::{list, nearest};
+pub use release::{ErrandConfig, MigrateConfig, ReleaseConfig};
 
 /// The whole file.
 #[derive(Debug, Default)]
@@ -77,6 +86,7 @@ pub struct ServiceConfig {
     pub port: Option<PortConfig>,
     pub watchdog: Option<At<String>>,
     pub sandbox: SandboxConfig,
+    pub balancer: Option<BalancerConfig>,
     pub strategy: Option<At<String>>,
     pub instances: Option<At<i64>>,
     pub rolling: Option<RollingConfig>,
@@ -87,6 +97,7 @@ pub struct ServiceConfig {
     pub migrate: Option<MigrateConfig>,
     pub warm: Option<ErrandConfig>,
     pub bake: Option<At<String>>,
+    pub proxy: Option<ProxyConfig>,
 }
 
 /// `rolling = { … }`.
@@ -98,35 +109,6 @@ pub struct RollingConfig {
     pub max_unavailable: Option<At<i64>>,
     pub pause: Option<At<String>>,
     pub canary: Option<At<bool>>,
-}
-
-/// `release = { … }`.
-#[derive(Debug)]
-pub struct ReleaseConfig {
-    pub at: std::ops::Range<usize>,
-    pub root: Option<At<String>>,
-    pub keep: Option<At<i64>>,
-    pub keep_days: Option<At<i64>>,
-    /// Those of another service, instead.
-    pub of: Option<At<String>>,
-    pub drain_early: Option<At<bool>>,
-}
-
-/// `check = { … }` and `warm = { … }`.
-#[derive(Debug)]
-pub struct ErrandConfig {
-    pub command: Option<At<Vec<At<String>>>>,
-    pub timeout: Option<At<String>>,
-}
-
-/// `migrate = { … }`.
-#[derive(Debug)]
-pub struct MigrateConfig {
-    pub at: std::ops::Range<usize>,
-    pub command: Option<At<Vec<At<String>>>>,
-    pub down: Option<At<Vec<At<String>>>>,
-    pub backup: Option<At<Vec<At<String>>>>,
-    pub timeout: Option<At<String>>,
 }
 
 /// `[[service.NAME.socket]]`.
@@ -142,39 +124,6 @@ pub struct SocketConfig {
     pub group: Option<At<String>>,
     pub defer_accept: Option<At<bool>>,
 }
-
-/// `health = { … }`.
-#[derive(Debug)]
-pub struct HealthConfig {
-    pub at: std::ops::Range<usize>,
-    /// Only of a service of this file, as the next one.
-    pub listen: Option<At<String>>,
-    pub ready: Option<At<String>>,
-    pub http: Option<At<String>>,
-    pub status: Option<At<Vec<At<i64>>>>,
-    pub body: Option<At<String>>,
-    pub json: Option<ExpectedConfig>,
-    pub headers: Option<Headers>,
-    pub command: Option<At<Vec<At<String>>>>,
-    pub tcp: Option<At<String>>,
-    pub active: Option<At<bool>>,
-    pub successes: Option<At<i64>>,
-    pub interval: Option<At<String>>,
-    pub timeout: Option<At<String>>,
-    pub attempt_timeout: Option<At<String>>,
-    pub start_delay: Option<At<String>>,
-}
-
-/// `json = { … }`.
-#[derive(Debug)]
-pub struct ExpectedConfig {
-    pub at: std::ops::Range<usize>,
-    pub pointer: Option<At<String>>,
-    pub equals: Option<At<serde_json::Value>>,
-}
-
-/// `headers = { … }`.
-pub type Headers = At<Vec<(At<String>, At<String>)>>;
 
 /// `drain = { … }`.
 #[derive(Debug, Default)]
@@ -193,6 +142,7 @@ pub enum SandboxConfig {
     Table {
         network: Option<At<String>>,
         state: Option<At<String>>,
+        jit: Option<At<bool>>,
     },
 }
 
@@ -322,7 +272,7 @@ fn foreign_unit(
     let after = items(table.strings("after", problems));
     let health = table
         .table("health", problems)
-        .map(|table| health(table, Owner::Others, problems));
+        .map(|table| health::read(table, Owner::Others, problems));
     table.finish(problems);
     Some(ForeignConfig {
         name,
@@ -352,7 +302,7 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         working_directory: table.string("working_directory", problems),
         health: table
             .table("health", problems)
-            .map(|table| health(table, Owner::ThisFile, problems)),
+            .map(|table| health::read(table, Owner::ThisFile, problems)),
         drain: table
             .table("drain", problems)
             .map(|table| drain(table, problems))
@@ -376,6 +326,9 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
             Some(StringOrTable::String(word)) => SandboxConfig::Word(word),
             Some(StringOrTable::Table(table)) => sandbox(table, problems),
         },
+        balancer: table
+            .table("balancer", problems)
+            .map(|table| balancer::read(table, problems)),
         strategy: table.string("strategy", problems),
         instances: table.integer("instances", problems),
         rolling: table
@@ -385,17 +338,20 @@ fn service(name: At<String>, mut table: Table<'_>, problems: &mut Vec<Problem>) 
         handover: table.boolean("handover", problems),
         release: table
             .table("release", problems)
-            .map(|table| release(table, problems)),
+            .map(|table| release::read(table, problems)),
         check: table
             .table("check", problems)
-            .map(|table| errand("check", table, problems)),
+            .map(|table| release::errand("check", table, problems)),
         migrate: table
             .table("migrate", problems)
-            .map(|table| migrate(table, problems)),
+            .map(|table| release::migrate(table, problems)),
         warm: table
             .table("warm", problems)
-            .map(|table| errand("warm", table, problems)),
+            .map(|table| release::errand("warm", table, problems)),
         bake: table.string("bake", problems),
+        proxy: table
+            .table("proxy", problems)
+            .map(|table| proxy::read(table, problems)),
     };
     table.finish(problems);
     config
@@ -419,60 +375,6 @@ fn rolling(mut table: Table<'_>, problems: &mut Vec<Problem>) -> RollingConfig {
         max_unavailable: table.integer("max_unavailable", problems),
         pause: table.string("pause", problems),
         canary: table.boolean("canary", problems),
-    };
-    table.finish(problems);
-    config
-}
-
-fn release(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ReleaseConfig {
-    if !table.has("root") && !table.has("of") {
-        problems.push(
-            Problem::new(&table.at, "`release` does not say where releases are kept").hint(
-                "add `root = \"/srv/NAME\"`: releases go below it, and `current` points to one",
-            ),
-        );
-    }
-    let config = ReleaseConfig {
-        at: table.at.clone(),
-        root: table.string("root", problems),
-        keep: table.integer("keep", problems),
-        keep_days: table.integer("keep_days", problems),
-        of: table.string("of", problems),
-        drain_early: table.boolean("drain_early", problems),
-    };
-    table.finish(problems);
-    config
-}
-
-fn errand(key: &str, mut table: Table<'_>, problems: &mut Vec<Problem>) -> ErrandConfig {
-    if !table.has("command") {
-        problems.push(
-            Problem::new(&table.at, format!("`{key}` does not say what to run")).hint(format!(
-                "add `command = [\"/absolute/path/to/program\", \"{key}\"]`"
-            )),
-        );
-    }
-    let config = ErrandConfig {
-        command: table.strings("command", problems),
-        timeout: table.string("timeout", problems),
-    };
-    table.finish(problems);
-    config
-}
-
-fn migrate(mut table: Table<'_>, problems: &mut Vec<Problem>) -> MigrateConfig {
-    if !table.has("command") {
-        problems.push(
-            Problem::new(&table.at, "`migrate` does not say what to run")
-                .hint("add `command = [\"{{release.path}}/bin/app\", \"migrate\"]`"),
-        );
-    }
-    let config = MigrateConfig {
-        at: table.at.clone(),
-        command: table.strings("command", problems),
-        down: table.strings("down", problems),
-        backup: table.strings("backup", problems),
-        timeout: table.string("timeout", problems),
     };
     table.finish(problems);
     config
@@ -506,67 +408,6 @@ fn socket(mut table: Table<'_>, problems: &mut Vec<Problem>) -> SocketConfig {
     config
 }
 
-/// Whose unit is asked. What others wrote does not answer as the `zdt` library does.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Owner {
-    ThisFile,
-    Others,
-}
-
-fn health(mut table: Table<'_>, owner: Owner, problems: &mut Vec<Problem>) -> HealthConfig {
-    let (listen, ready) = match owner {
-        Owner::ThisFile => (
-            table.string("listen", problems),
-            table.string("ready", problems),
-        ),
-        Owner::Others => (None, None),
-    };
-    let config = HealthConfig {
-        at: table.at.clone(),
-        listen,
-        ready,
-        http: table.string("http", problems),
-        status: table.integer_or_integers("status", problems),
-        body: table.string("body", problems),
-        json: table
-            .table("json", problems)
-            .map(|table| expected(table, problems)),
-        headers: headers(&mut table, problems),
-        command: table.strings("command", problems),
-        tcp: table.string("tcp", problems),
-        active: table.boolean("active", problems),
-        successes: table.integer("successes", problems),
-        interval: table.string("interval", problems),
-        timeout: table.string("timeout", problems),
-        attempt_timeout: table.string("attempt_timeout", problems),
-        start_delay: table.string("start_delay", problems),
-    };
-    table.finish(problems);
-    config
-}
-
-fn headers(table: &mut Table<'_>, problems: &mut Vec<Problem>) -> Option<Headers> {
-    let at = table.place("headers");
-    let value = table.string_table("headers", problems);
-    Some(At { value, at: at? })
-}
-
-fn expected(mut table: Table<'_>, problems: &mut Vec<Problem>) -> ExpectedConfig {
-    let config = ExpectedConfig {
-        at: table.at.clone(),
-        pointer: table.string("pointer", problems),
-        equals: table.scalar("equals", problems),
-    };
-    if !table.has("pointer") || !table.has("equals") {
-        problems.push(
-            Problem::new(&table.at, "`json` takes `pointer` and `equals`")
-                .hint("for example `json = { pointer = \"/status\", equals = \"healthy\" }`"),
-        );
-    }
-    table.finish(problems);
-    config
-}
-
 fn drain(mut table: Table<'_>, problems: &mut Vec<Problem>) -> DrainConfig {
     let config = DrainConfig {
         grace: table.string("grace", problems),
@@ -581,6 +422,7 @@ fn sandbox(mut table: Table<'_>, problems: &mut Vec<Problem>) -> SandboxConfig {
     let config = SandboxConfig::Table {
         network: table.string("network", problems),
         state: table.string("state", problems),
+        jit: table.boolean("jit", problems),
     };
     table.finish(problems);
     config

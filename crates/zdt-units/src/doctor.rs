@@ -14,8 +14,8 @@ use crate::tool::Tool;
 
 pub use codes::{CODES, Code, Severity, page};
 pub use facts::{
-    Disk, Facts, Limit, Machine, Process, Rate, ReleaseSeen, ServiceUnit, SocketUnit, Subject,
-    Unseen, Wished,
+    Disk, Facts, Limit, Machine, Process, Rate, ReleaseSeen, RotationSeen, ServiceUnit, SocketUnit,
+    Subject, Unseen, Wished,
 };
 
 /// One thing that is wrong, or will be.

@@ -149,6 +149,31 @@ pub enum EventKind {
     Unidentified {
         url: String,
     },
+    /// New requests go elsewhere.
+    OutOfRotation {
+        /// `BACKEND/SERVER`.
+        server: String,
+        balancer: String,
+        /// It was not so before.
+        changed: bool,
+        /// What the balancer says of it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        says: Option<String>,
+        /// What was not over when the time was: requests, and of nginx workers of before the reload.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        in_flight: Option<u64>,
+        /// What the change at the balancer may have cost.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        warning: Option<String>,
+    },
+    /// The balancer sends it requests again.
+    InRotation {
+        server: String,
+        balancer: String,
+        changed: bool,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        says: Option<String>,
+    },
     StepCompleted {
         phase: Phase,
         step: usize,

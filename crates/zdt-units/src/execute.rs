@@ -68,6 +68,7 @@ pub async fn execute<H: Host>(run: Run<'_>, host: &mut H, sink: &mut dyn FnMut(E
         changed: false,
         left: Vec::new(),
         broken_off: false,
+        look_after: Vec::new(),
     };
     let outcome = match walk
         .there_and_back(&run.plan.steps, &run.plan.rollback)
@@ -113,6 +114,7 @@ pub async fn carry_out<H: Host>(
         changed: false,
         left: Vec::new(),
         broken_off: false,
+        look_after: Vec::new(),
     };
     match walk.there_and_back(steps, rollback).await {
         Outcome::Completed if killed => Outcome::Lossy,
@@ -130,17 +132,27 @@ struct Walk<'w, H> {
     left: Vec<Step>,
     /// The way back was interrupted.
     broken_off: bool,
+    /// What failed, and did not end it, and is not to be left so.
+    look_after: Vec<Step>,
 }
 
 impl<H: Host> Walk<'_, H> {
     async fn there_and_back(&mut self, steps: &[Step], rollback: &[Step]) -> Outcome {
-        match self.steps(Phase::Forward, steps).await {
+        let outcome = match self.steps(Phase::Forward, steps).await {
             Ok(()) => Outcome::Completed,
-            Err(OnFailure::Stop | OnFailure::GoOn) => Outcome::Stopped,
+            Err(OnFailure::Stop | OnFailure::GoOn | OnFailure::LookAfter) => Outcome::Stopped,
             Err(OnFailure::LookNow) => Outcome::LookNow,
             Err(OnFailure::RollBack) => self.back(rollback).await,
             Err(OnFailure::TakeBack(steps)) => self.back(&steps).await,
+        };
+        if self.look_after.is_empty() {
+            return outcome;
         }
+        if outcome != Outcome::LookNow {
+            self.left.clear();
+        }
+        self.left.append(&mut self.look_after);
+        Outcome::LookNow
     }
 
     async fn back(&mut self, steps: &[Step]) -> Outcome {
@@ -152,11 +164,12 @@ impl<H: Host> Walk<'_, H> {
 
     async fn steps(&mut self, phase: Phase, steps: &[Step]) -> Result<(), OnFailure> {
         for (number, step) in (1..).zip(steps) {
+            let words = timeout(WORDS_LIMIT, self.host.words(&step.action)).await;
             (self.emit)(EventKind::StepStarted {
                 phase,
                 step: number,
                 action: step.action.kind().to_owned(),
-                text: step.action.to_string(),
+                text: words.unwrap_or_else(|_| step.action.to_string()),
                 limit_ms: step.limit,
             });
             let Err(failure) = self.step(phase, step).await else {
@@ -174,8 +187,13 @@ impl<H: Host> Walk<'_, H> {
                 hint: failure.hint,
                 output: failure.output,
             });
-            if step.on_failure == OnFailure::GoOn {
-                continue;
+            match step.on_failure {
+                OnFailure::GoOn => continue,
+                OnFailure::LookAfter => {
+                    self.look_after.push(step.clone());
+                    continue;
+                }
+                _ => {}
             }
             self.left = steps[number - 1..].to_vec();
             let untouched = failure.effect == Effect::None || !step.action.changes();
@@ -216,6 +234,8 @@ impl<H: Host> Walk<'_, H> {
     }
 }
 
+/// A manager that takes longer to say how a step is called is in trouble, which the step itself has to tell.
+const WORDS_LIMIT: std::time::Duration = std::time::Duration::from_secs(1);
 const OBSERVE_LIMIT: std::time::Duration = std::time::Duration::from_secs(5);
 
 #[cfg(test)]

@@ -84,6 +84,7 @@
 //! broke off, [`doctor`] what will lose requests. None of them reads a file or a clock.
 #![forbid(unsafe_code)]
 
+pub mod balancer;
 pub mod breaker;
 pub mod cli;
 mod commands;

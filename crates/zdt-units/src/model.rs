@@ -2,12 +2,14 @@
 //! Pure: text in, data out.
 
 mod address;
+mod balancer;
 mod build;
 mod cross;
 mod events;
 mod health;
 mod mistake;
 mod process;
+mod proxy;
 mod text;
 mod value;
 
@@ -16,12 +18,14 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use address::{Address, Reach, TcpAddress};
-pub use events::{EventFile, Events, Format, Hook, Url, Wanted, Webhook};
+pub use balancer::{Balancer, Control, Member, Rotation};
+pub use events::{Dsn, EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 pub use health::{Expected, Health, HttpProbe, Probe};
 pub use mistake::Mistake;
 pub use process::{
     Companion, HOOK_LIMIT, Kind, Launcher, Memory, Output, Ports, Ready, Restarts, Stop,
 };
+pub use proxy::{Domain, Proxy, Server, ServerName};
 pub use text::{Piece, Slot, Text, Unfilled, Values};
 pub use value::{
     AbsolutePath, CredentialName, DocUri, Exec, Name, PathText, ReleaseName, Task, UnitName,
@@ -85,6 +89,8 @@ pub struct Service {
     pub user: User,
     pub working_directory: Option<PathText>,
     pub sandbox: Sandbox,
+    /// Where it is taken out of rotation while its processes are replaced.
+    pub rotation: Option<Rotation>,
     /// How long a new process may take until it says that it is ready.
     pub start_timeout: Duration,
     pub ready: Ready,
@@ -106,6 +112,8 @@ pub struct Service {
     pub given_next: Given,
     /// How long a new process has to stay up until a restart counts as done.
     pub bake: Duration,
+    /// What a reverse proxy in front of it has to know, if the file says so.
+    pub proxy: Option<Proxy>,
 }
 
 /// Where releases are kept, and for how long.
@@ -244,6 +252,8 @@ pub enum Sandbox {
         network: Network,
         /// `/var/lib/NAME`, the one place the process may write to.
         state: Option<Name>,
+        /// It may compile while it runs.
+        jit: bool,
     },
 }
 

@@ -6,7 +6,10 @@ use std::time::{Duration, SystemTime};
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::{AbsolutePath, Address, Foreign, Name, Reach, Service, Strategy, UnitName};
+use crate::balancer::{Pool, State, Trouble};
+use crate::model::{
+    AbsolutePath, Address, Foreign, Name, Reach, Rotation, Service, Strategy, UnitName,
+};
 use crate::release::Releases;
 
 /// The units that a restart looks at.
@@ -25,6 +28,9 @@ pub struct Watched {
     pub keeps: Option<PathBuf>,
     /// Below which directory its releases are.
     pub releases: Option<AbsolutePath>,
+    /// Where it is asked how its balancer has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<Rotation>,
     /// Other services that are replaced together with it, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub companions: Vec<Self>,
@@ -63,6 +69,7 @@ impl Watched {
                 })
                 .collect(),
             releases: service.release.as_ref().map(|release| release.root.clone()),
+            rotation: None,
             companions: Vec::new(),
         }
     }
@@ -79,8 +86,15 @@ impl Watched {
             sockets: Vec::new(),
             keeps: None,
             releases: None,
+            rotation: None,
             companions: Vec::new(),
         }
+    }
+
+    /// The same, with a look at its balancer.
+    pub fn in_rotation(mut self, service: &Service) -> Self {
+        self.rotation.clone_from(&service.rotation);
+        self
     }
 
     /// The same, with copies of unit files below `state`.
@@ -109,6 +123,8 @@ pub struct Observed {
     /// Where copies are kept.
     pub files: Option<UnitFiles>,
     pub releases: Option<Releases>,
+    /// `None` where nobody was asked.
+    pub rotation: Option<Standing>,
     /// As watched.
     pub companions: Vec<Self>,
     /// When all of this was so.
@@ -125,6 +141,8 @@ pub struct UnitFiles {
     pub kept: Option<Vec<UnitCopy>>,
     /// One of them is younger than the process that runs.
     pub are_newer: bool,
+    /// Where they are put back, the manager still has to be told to read them.
+    pub need_reload: bool,
 }
 
 /// A unit file or a drop-in, whole.
@@ -132,6 +150,28 @@ pub struct UnitFiles {
 pub struct UnitCopy {
     pub path: PathBuf,
     pub text: String,
+}
+
+/// How a server is at its balancer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    In,
+    /// And no other one is up.
+    LastUp,
+    Out,
+    /// The balancer only does.
+    Untold,
+}
+
+impl Standing {
+    /// Of the server of that name.
+    pub fn of(pool: &Pool, server: &str) -> Result<Self, Trouble> {
+        Ok(match pool.server(server)?.state {
+            State::Out => Self::Out,
+            State::Up | State::Down if pool.is_last_up(server) => Self::LastUp,
+            State::Up | State::Down => Self::In,
+        })
+    }
 }
 
 impl Observed {
@@ -346,6 +386,7 @@ mod tests {
             sockets: Vec::new(),
             files: None,
             releases: None,
+            rotation: None,
             companions: Vec::new(),
             at: SystemTime::UNIX_EPOCH,
         };

@@ -9,6 +9,7 @@ mod refuse;
 mod release;
 mod reload;
 mod rolling;
+mod rotation;
 mod standby;
 mod stop;
 mod text;
@@ -25,7 +26,7 @@ use serde::{Deserialize, Serialize};
 pub(crate) use text::headline;
 
 use self::change::{Change, Undo};
-use crate::model::{Health, Name, ReleaseName, Service, Strategy, Task, UnitName};
+use crate::model::{Health, Name, ReleaseName, Rotation, Service, Strategy, Task, UnitName};
 use crate::observe::{Instance, Observed, UnitCopy, UnitState, Watched, WatchedSocket};
 
 /// What was asked for, resolved against the model.
@@ -57,6 +58,10 @@ pub struct Options {
     pub skip_migrations: bool,
     /// The first new process is alone, and watched, before others are replaced.
     pub canary: bool,
+    /// It is taken out of rotation although nobody else is up there.
+    pub last: bool,
+    /// Whoever is out of rotation was taken out by what broke off.
+    pub put_back: bool,
 }
 
 /// What a plan is for.
@@ -140,6 +145,8 @@ pub enum OnFailure {
     TakeBack(Vec<Step>),
     /// Who serves was proved before: it is told, and what follows is done all the same.
     GoOn,
+    /// The same, and in the end a person has to look.
+    LookAfter,
     /// Things have changed and there is no way back: a person has to look.
     LookNow,
 }
@@ -218,6 +225,18 @@ pub enum Action {
         unit: UnitName,
         task: Task,
     },
+    /// New requests go elsewhere, and what is in flight ends.
+    TakeOut {
+        service: Name,
+        rotation: Rotation,
+        /// Also if nobody else is up.
+        last: bool,
+    },
+    /// The balancer sends it requests again.
+    PutBack {
+        service: Name,
+        rotation: Rotation,
+    },
     /// Keeps the files of units with which a process is known to start, and none beside them.
     KeepUnits {
         place: PathBuf,
@@ -247,6 +266,7 @@ pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused>
         Operation::Start => stop::start(request, observed),
         _ => replaced(request, observed),
     };
+    let whole = rotation::around(request, observed, whole);
     let companions = request.companions.iter();
     Ok(Plan {
         service: service.name.clone(),
@@ -266,6 +286,8 @@ pub fn plan(request: &Request<'_>, observed: &Observed) -> Result<Plan, Refused>
 struct Whole {
     notes: Vec<String>,
     steps: Vec<Step>,
+    /// So many of them, and who serves is proved.
+    proved: usize,
     rollback: Vec<Step>,
 }
 
@@ -278,6 +300,7 @@ fn replaced(request: &Request<'_>, observed: &Observed) -> Whole {
         notes,
     } = Change::new(request, observed);
     let mut whole = companions::replace(request, observed, &undo);
+    whole.proved += before.len();
     whole.steps.splice(0..0, before);
     whole.steps.extend(after);
     whole.notes.splice(0..0, notes);
@@ -430,6 +453,8 @@ impl Action {
             | Self::OpenSockets { .. }
             | Self::CloseSockets { .. }
             | Self::RestoreUnits { .. }
+            | Self::TakeOut { .. }
+            | Self::PutBack { .. }
             | Self::Install(_) => true,
             Self::Release(act) => act.changes(),
             Self::RunTask { task, .. } => matches!(task, Task::Migrate | Task::MigrateDown),
@@ -463,6 +488,8 @@ impl Action {
             Self::ConfirmInstance { .. } => "confirm_instance",
             Self::ConfirmReload { .. } => "confirm_reload",
             Self::StayUp { .. } => "stay_up",
+            Self::TakeOut { .. } => "take_out",
+            Self::PutBack { .. } => "put_back_in",
             Self::AwaitReady { .. } => "await_ready",
             Self::CheckHealth { .. } => "check_health",
             Self::CloseUntaken { .. } => "close_untaken",

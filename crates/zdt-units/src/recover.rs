@@ -115,7 +115,8 @@ fn from(plan: &Plan, rest: &[Step]) -> WayBack {
         plan.operation,
         Operation::RollBack { .. } | Operation::Stop | Operation::Start
     );
-    let is_proof = |step: &&Step| step.on_failure != OnFailure::GoOn;
+    let is_proof =
+        |step: &&Step| !matches!(step.on_failure, OnFailure::GoOn | OnFailure::LookAfter);
     let back = match rest.iter().find(is_proof) {
         // It had proved itself, and what was left comes after that.
         None => rest,
@@ -123,7 +124,7 @@ fn from(plan: &Plan, rest: &[Step]) -> WayBack {
         Some(step) => match &step.on_failure {
             OnFailure::Stop => return WayBack::Nothing(Settled::Untouched),
             OnFailure::LookNow if forward_only => rest,
-            OnFailure::LookNow | OnFailure::GoOn => return WayBack::Anew,
+            OnFailure::LookNow | OnFailure::GoOn | OnFailure::LookAfter => return WayBack::Anew,
             OnFailure::RollBack => &plan.rollback,
             OnFailure::TakeBack(steps) => steps,
         },
@@ -153,6 +154,7 @@ fn again(step: &Step) -> Step {
         limit: step.limit,
         on_failure: match step.on_failure {
             OnFailure::GoOn => OnFailure::GoOn,
+            OnFailure::LookAfter => OnFailure::LookAfter,
             _ => OnFailure::LookNow,
         },
     }
@@ -180,6 +182,10 @@ pub fn plan_anew(
     let request = Request {
         options: Options {
             force: true,
+            last: true,
+            put_back: left.plan.steps[..left.reached.step.min(left.plan.steps.len())]
+                .iter()
+                .any(|step| matches!(step.action, Action::TakeOut { .. })),
             ..Options::default()
         },
         companions,
@@ -224,7 +230,8 @@ pub fn admits(left: &Unfinished, operation: &Operation) -> bool {
     let back: &[Step] = match step.map(|step| &step.on_failure) {
         Some(OnFailure::TakeBack(steps)) => steps,
         Some(OnFailure::RollBack) => &plan.rollback,
-        Some(OnFailure::Stop | OnFailure::LookNow | OnFailure::GoOn) | None => &[],
+        Some(OnFailure::Stop | OnFailure::LookNow | OnFailure::GoOn | OnFailure::LookAfter)
+        | None => &[],
     };
     let begun = plan.steps.iter().take(left.reached.step);
     let mut begun = begun.chain(back.iter().take(left.reached.back));
@@ -235,7 +242,10 @@ pub fn admits(left: &Unfinished, operation: &Operation) -> bool {
 /// Whether it changes what the next process finds: units, releases, data.
 fn lasts(action: &Action) -> bool {
     match action {
-        Action::Install(_) | Action::RestoreUnits { .. } => true,
+        Action::Install(_)
+        | Action::RestoreUnits { .. }
+        | Action::TakeOut { .. }
+        | Action::PutBack { .. } => true,
         Action::Release(act) => matches!(act, ReleaseAct::Point { .. } | ReleaseAct::Mark { .. }),
         Action::RunTask { task, .. } => matches!(task, Task::Migrate | Task::MigrateDown),
         _ => false,

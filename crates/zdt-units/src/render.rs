@@ -2,6 +2,7 @@
 
 mod directive;
 mod fit;
+mod proxy;
 mod sandbox;
 mod service;
 mod socket;
@@ -9,6 +10,7 @@ mod stop;
 mod task;
 
 pub use directive::{Directive, Takes};
+pub use proxy::{Proxies, ProxyFile, proxy_file};
 
 use std::borrow::Cow;
 

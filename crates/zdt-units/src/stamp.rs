@@ -9,12 +9,17 @@ pub(crate) fn text(moment: SystemTime) -> String {
     humantime::format_rfc3339_seconds(moment.max(UNIX_EPOCH)).to_string()
 }
 
+/// With milliseconds.
+pub(crate) fn exact(moment: SystemTime) -> String {
+    // Nothing is known to have happened before 1970.
+    humantime::format_rfc3339_millis(moment.max(UNIX_EPOCH)).to_string()
+}
+
 pub(crate) fn serialize<S: Serializer>(
     moment: &SystemTime,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
-    // Nothing is known to have happened before 1970.
-    serializer.collect_str(&humantime::format_rfc3339_millis((*moment).max(UNIX_EPOCH)))
+    serializer.serialize_str(&exact(*moment))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(

@@ -58,6 +58,15 @@ pub struct ServiceStatus {
     /// What only a launcher knows.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub units: Vec<UnitStatus>,
+    /// Of all its processes and their children.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// From where on somebody is told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_warn_bytes: Option<u64>,
+    /// Operations are refused, because too many failed.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub breaker_open: bool,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub problems: Vec<String>,
 }
@@ -178,6 +187,9 @@ pub struct Beside {
     /// Whom the units belong to.
     pub tool: Tool,
     pub units: Vec<UnitStatus>,
+    pub memory_bytes: Option<u64>,
+    pub memory_warn_bytes: Option<u64>,
+    pub breaker_open: bool,
 }
 
 /// When something was looked at.
@@ -243,6 +255,9 @@ impl ServiceStatus {
                 .map(|socket| SocketStatus::of(socket, moment.rate))
                 .collect(),
             units: beside.units,
+            memory_bytes: beside.memory_bytes,
+            memory_warn_bytes: beside.memory_warn_bytes,
+            breaker_open: beside.breaker_open,
             problems: problems
                 .map(|found| format!("{}: {}; {}", found.what, found.why, found.fix))
                 .collect(),

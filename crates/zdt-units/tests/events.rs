@@ -55,7 +55,12 @@ fn main() -> ExitCode {
             "one_that_never_answers_is_named_and_delays_nothing",
             one_that_never_answers_is_named_and_delays_nothing,
         ),
+        test(
+            "a_line_that_comes_late_is_read",
+            a_line_that_comes_late_is_read,
+        ),
         test("a_full_disk_is_told_once", a_full_disk_is_told_once),
+        test("sentry_gets_an_envelope", sentry_gets_an_envelope),
     ];
     libtest_mimic::run(&Arguments::from_args(), tests).exit_code()
 }
@@ -142,6 +147,22 @@ fn a_half_written_line_harms_no_other() {
     log.append("third\n").unwrap();
     let lines = EventReader::new(path).read().unwrap();
     assert_eq!(lines, ["first", "sec", "third"]);
+}
+
+/// Another program puts the file aside between somebody's look at it and the write.
+fn a_line_that_comes_late_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("events.jsonl");
+    fs::write(&path, "first\n").unwrap();
+    let mut reader = EventReader::new(path.clone());
+    assert_eq!(reader.read().unwrap(), ["first"]);
+    let mut slow = fs::OpenOptions::new().append(true).open(&path).unwrap();
+    fs::rename(&path, directory.path().join("events.jsonl.1")).unwrap();
+    fs::write(&path, "third\n").unwrap();
+    assert_eq!(reader.read().unwrap(), ["third"]);
+    slow.write_all(b"second\n").unwrap();
+    assert_eq!(reader.read().unwrap(), ["second"]);
+    assert_eq!(reader.read().unwrap(), [""; 0]);
 }
 
 fn finished(outcome: Outcome) -> Record {
@@ -313,4 +334,75 @@ fn a_full_disk_is_told_once() {
         assert_eq!(troubles, [expected]);
         assert_eq!(sinks.close().await, [""; 0]);
     });
+}
+
+/// As Sentry documents it: the address and the key of a DSN, and three lines of JSON with their length.
+fn sentry_gets_an_envelope() {
+    let directory = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let dsn = Url::Written(format!("http://d3adb33f:old@{address}/prefix/4505"));
+    let mut events = told_by(webhook(dsn, Format::Sentry));
+    events.webhooks[0].on = vec![Wanted::Failed];
+    let server = std::thread::spawn(move || {
+        let mut seen = Vec::new();
+        // The first attempt fails, so the same event comes again.
+        for status in ["503 Later", "200 OK", "200 OK"] {
+            let (stream, _) = listener.accept().unwrap();
+            seen.push(request(&stream));
+            answer(&stream, status);
+        }
+        seen
+    });
+    let missing = within_runtime(async {
+        let mut sinks = Sinks::open(&events, &place(directory.path()));
+        assert_eq!(sinks.troubles(), [""; 0]);
+        sinks.take(&finished(Outcome::RolledBack));
+        sinks.take(&finished(Outcome::LookNow));
+        sinks.close().await
+    });
+    assert_eq!(missing, [""; 0]);
+    let seen = server.join().unwrap();
+    let mut ids = Vec::new();
+    for ((head, body), (level, outcome)) in seen.iter().zip([
+        ("warning", "rolled_back"),
+        ("warning", "rolled_back"),
+        ("fatal", "look_now"),
+    ]) {
+        assert!(
+            head.starts_with("POST /prefix/api/4505/envelope/ HTTP/1.1\r\n"),
+            "{head}"
+        );
+        let head = head.to_lowercase();
+        assert!(
+            head.contains("content-type: application/x-sentry-envelope\r\n"),
+            "{head}"
+        );
+        let key =
+            "x-sentry-auth: sentry sentry_version=7, sentry_key=d3adb33f, sentry_client=zdt-units/";
+        assert!(head.contains(key), "{head}");
+        let lines: Vec<&str> = body.split('\n').collect();
+        let [header, item, event, ""] = lines[..] else {
+            panic!("{body}");
+        };
+        let read = |line| serde_json::from_str::<serde_json::Value>(line).unwrap();
+        let (header, item, told) = (read(header), read(item), read(event));
+        assert_eq!(item["type"], "event");
+        assert_eq!(item["length"], event.len());
+        let id = told["event_id"].as_str().unwrap();
+        assert_eq!(header["event_id"], id);
+        assert_eq!(id.len(), 32);
+        assert!(id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
+        assert_eq!(told["platform"], "other");
+        assert_eq!(told["level"], level);
+        assert_eq!(told["tags"]["service"], "shop");
+        assert_eq!(told["tags"]["outcome"], outcome);
+        assert_eq!(told["extra"]["event"]["outcome"], outcome);
+        let time = told["timestamp"].as_str().unwrap();
+        humantime::parse_rfc3339(time).unwrap();
+        ids.push(id.to_owned());
+    }
+    // Sentry has what was sent twice once, and the other one beside it.
+    assert_eq!(ids[0], ids[1]);
+    assert_ne!(ids[1], ids[2]);
 }

@@ -52,9 +52,11 @@ fn the_reference_has_every_key() {
         ("port", keys::PORT),
         ("launcher", keys::LAUNCHER),
         ("rolling", keys::ROLLING),
+        ("balancer", keys::BALANCER),
         ("release", keys::RELEASE),
         ("check", keys::CHECK),
         ("migrate", keys::MIGRATE),
+        ("proxy", keys::PROXY),
         ("json", keys::EXPECTED),
         ("foreign", keys::FOREIGN),
     ] {

@@ -63,6 +63,11 @@ fn processes_that_cannot_be_kept_running_so() {
 }
 
 #[test]
+fn balancers_that_cannot_be_told() {
+    check("balancer");
+}
+
+#[test]
 fn what_only_the_launcher_can_do() {
     told("launcher", Model::for_systemd);
 }
@@ -78,8 +83,14 @@ fn events_that_go_nowhere() {
 }
 
 #[test]
+fn proxies_that_nobody_could_ask_or_be_asked_by() {
+    check("proxy");
+}
+
+#[test]
 fn text_that_is_no_toml() {
     check("syntax");
+    check("twice");
 }
 
 #[test]

@@ -86,6 +86,7 @@ fn observed(service: &Service) -> Observed {
             .collect(),
         files: None,
         releases: Some(releases()),
+        rotation: None,
         at: SystemTime::UNIX_EPOCH,
     }
 }

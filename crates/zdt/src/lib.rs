@@ -90,4 +90,6 @@ pub use self::serve::{App, Cut, Serve, ServeError, Served, serve};
 #[doc = include_str!("../../../README.md")]
 #[doc = include_str!("../../../docs/library.md")]
 #[doc = include_str!("../../../docs/handover.md")]
+#[doc = include_str!("../../../docs/ten-minutes.md")]
+#[doc = include_str!("../../../docs/kubernetes.md")]
 struct Documents;

@@ -81,6 +81,14 @@ pub struct StopArgs {
     #[arg(long)]
     pub dry_run: bool,
 
+    /// Leave it in rotation: its balancer is neither asked nor told
+    #[arg(long)]
+    pub keep_in_rotation: bool,
+
+    /// Take it out of rotation although it is the last server that is up there
+    #[arg(long, conflicts_with = "keep_in_rotation")]
+    pub last: bool,
+
     #[command(flatten)]
     pub wait: WaitArgs,
 
@@ -97,6 +105,8 @@ impl ChangeArgs {
             force: false,
             skip_migrations: false,
             canary: false,
+            keep_in_rotation: args.keep_in_rotation,
+            last: args.last,
             wait: args.wait,
             json: args.json,
         }
@@ -121,6 +131,14 @@ pub struct ChangeArgs {
     /// Replace one process first, and watch it for the time of `bake` before the others
     #[arg(long)]
     pub canary: bool,
+
+    /// Leave it in rotation: its balancer is neither asked nor told
+    #[arg(long)]
+    pub keep_in_rotation: bool,
+
+    /// Take it out of rotation although it is the last server that is up there
+    #[arg(long, conflicts_with = "keep_in_rotation")]
+    pub last: bool,
 
     #[command(flatten)]
     pub wait: WaitArgs,

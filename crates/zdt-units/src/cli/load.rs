@@ -232,14 +232,6 @@ pub struct ExecArgs {
     #[arg(long)]
     pub outlives: bool,
 
-    /// First wait for a byte from this descriptor, a pipe
-    #[arg(long, value_name = "FD", requires = "outlives")]
-    pub gate: Option<i32>,
-
-    /// Say on this descriptor, a pipe, why the program cannot be run
-    #[arg(long, value_name = "FD")]
-    pub tell: Option<i32>,
-
     #[arg(long)]
     pub open_files: Option<u64>,
 
@@ -250,9 +242,6 @@ pub struct ExecArgs {
     /// Become this user
     #[arg(long, value_name = "NAME")]
     pub user: Option<String>,
-
-    #[arg(last = true, required = true)]
-    pub command: Vec<OsString>,
 }
 
 /// Prove that restarts lose nothing: of a service, or of any program in any language

@@ -40,6 +40,10 @@ pub struct StatusArgs {
     /// Print one JSON object, with `--watch` one a line
     #[arg(long)]
     pub json: bool,
+
+    /// Print it for the textfile collector of node_exporter
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    pub metrics: bool,
 }
 
 /// Find what will lose requests: limits, queues, timeouts, drop-ins, disks

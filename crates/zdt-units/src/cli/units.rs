@@ -2,32 +2,61 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use super::{ConfigArgs, TargetArgs};
+use crate::render::Proxies;
 
-/// Write the systemd units of every service
+/// Write the systemd units of every service, or the file for a proxy in front of them
 ///
 /// Without `--out` they are printed, each under the path it belongs to.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
+    /// With `--proxy`: only these services [default: those with the key `proxy`, or the only one]
+    #[arg(value_name = "SERVICE", requires = "proxy")]
+    pub services: Vec<String>,
+
+    /// What this proxy has to know of the services, in the place of their units
+    #[arg(long, value_enum, value_name = "PROXY", conflicts_with_all = ["target_systemd", "user"])]
+    pub proxy: Option<ProxyName>,
+
     #[command(flatten)]
     pub config: ConfigArgs,
 
     #[command(flatten)]
     pub target: TargetArgs,
 
-    /// Write the units into this directory, each file at once or not at all
+    /// Write them into this directory, each file at once or not at all
     #[arg(long, value_name = "DIR", conflicts_with = "stdout")]
     pub out: Option<PathBuf>,
 
-    /// Print the units, which is also the default
+    /// Print them, which is also the default
     #[arg(long)]
     pub stdout: bool,
 
     /// Write nothing; exit with 8 and the differences if the files in `--out` are not up to date
     #[arg(long, requires = "out")]
     pub check: bool,
+}
+
+/// The proxies that `generate` knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ProxyName {
+    Haproxy,
+    Nginx,
+    Caddy,
+    Traefik,
+}
+
+impl From<ProxyName> for Proxies {
+    fn from(name: ProxyName) -> Self {
+        match name {
+            ProxyName::Haproxy => Self::Haproxy,
+            ProxyName::Nginx => Self::Nginx,
+            ProxyName::Caddy => Self::Caddy,
+            ProxyName::Traefik => Self::Traefik,
+        }
+    }
 }
 
 /// Install the units of every service, enable and start them

@@ -126,8 +126,13 @@ impl<'a> Call<'a> {
         host: &mut AnyHost,
         part: Part<'_>,
     ) -> Result<Observed, Failed> {
-        let keeping =
-            |service: &Service| Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let keeping = |service: &Service| {
+            let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+            match self.args.keep_in_rotation {
+                true => watched,
+                false => watched.in_rotation(service),
+            }
+        };
         let watched = match part {
             Part::Own(service) => Watched {
                 companions: self.companions(part).into_iter().map(keeping).collect(),
@@ -163,6 +168,8 @@ impl<'a> Call<'a> {
             force: self.args.force,
             skip_migrations: self.args.skip_migrations,
             canary: self.args.canary,
+            last: self.args.last,
+            put_back: false,
         }
     }
 

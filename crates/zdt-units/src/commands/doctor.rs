@@ -7,8 +7,8 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, sleep};
 
-use super::operation::{runtime, stopped};
 use super::named::refuse_unknown;
+use super::operation::{runtime, stopped};
 use super::scope::{self, Scope};
 use super::{Failed, config_file, install, print, status};
 use crate::cli::DoctorArgs;
@@ -16,6 +16,7 @@ use crate::doctor::{Facts, Finding, Rate, Severity, Subject, examine};
 use crate::exit_code;
 use crate::host::Host as _;
 use crate::host::any::AnyHost;
+use crate::host::balancer;
 use crate::host::facts::{Looking, Records, disk, machine};
 use crate::host::look::{Wish, look};
 use crate::host::systemd::Systemd;
@@ -71,10 +72,10 @@ pub(super) fn run(args: &DoctorArgs) -> Result<u8, Failed> {
     })
 }
 
-struct Gather<'a> {
-    args: &'a DoctorArgs,
-    scope: &'a Scope,
-    host: &'a AnyHost,
+pub(super) struct Gather<'a> {
+    pub(super) args: &'a DoctorArgs,
+    pub(super) scope: &'a Scope,
+    pub(super) host: &'a AnyHost,
 }
 
 impl Gather<'_> {
@@ -88,7 +89,7 @@ impl Gather<'_> {
         Ok(facts)
     }
 
-    async fn services(&self, read: &config_file::Read) -> Result<Facts, Failure> {
+    pub(super) async fn services(&self, read: &config_file::Read) -> Result<Facts, Failure> {
         let looking = Looking::start(self.host).among_others().await?;
         let mut facts = self.of_machine().await;
         let (state, runtime) = (self.scope.state(), self.scope.runtime());
@@ -102,9 +103,11 @@ impl Gather<'_> {
         };
         let mut roots = BTreeSet::new();
         for service in read.model.services.iter().filter(is_meant) {
-            facts
-                .subjects
-                .push(looking.service(service, records).await?.0);
+            let (mut subject, _) = looking.service(service, records).await?;
+            if let (Some(wished), Some(rotation)) = (&mut subject.wished, &service.rotation) {
+                wished.rotation = balancer::seen(rotation).await;
+            }
+            facts.subjects.push(subject);
             roots.extend(
                 service
                     .release

@@ -2,27 +2,61 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use super::named::{find, refuse_unknown};
 use super::{Failed, config_file};
 use crate::cli::GenerateArgs;
 use crate::exit_code;
 use crate::host::files;
 use crate::install::is_ours;
 use crate::plan::File;
-use crate::render::{Manager, Target, render};
+use crate::render::{Manager, Proxies, Target, proxy_file, render};
 use crate::report::diff;
 use crate::unit_file::UnitFile;
 
 pub(super) fn run(args: &GenerateArgs) -> Result<u8, Failed> {
+    if let Some(name) = args.proxy {
+        return proxy(args, name.into());
+    }
     let read = config_file::read_for_systemd(&args.config)?;
     let target = args.target.target();
     let rendered = render(&read.model, &read.source, target);
     super::note(&rendered.notes);
+    let Some(directory) = &args.out else {
+        return print(&rendered.units, target);
+    };
+    let files = rendered.units.iter();
+    let files: Vec<_> = files
+        .map(|unit| (directory.join(unit.name.as_str()), unit.to_string()))
+        .collect();
+    note_stale(&rendered.units, directory);
+    compare_or_write(args, files)
+}
+
+/// For a proxy it does not matter who runs the services.
+fn proxy(args: &GenerateArgs, proxy: Proxies) -> Result<u8, Failed> {
+    let read = config_file::read(&args.config)?;
+    refuse_unknown(&read.model, &args.services)?;
+    for name in &args.services {
+        find(&read.model, name)?;
+    }
+    let file =
+        proxy_file(&read.model, &read.source, proxy, &args.services).map_err(Failed::mistakes)?;
+    super::note(&file.notes);
     match &args.out {
-        None => print(&rendered.units, target),
-        Some(directory) if args.check => check(&rendered.units, directory),
-        Some(directory) => write(&rendered.units, directory),
+        None => {
+            super::print(&file.text)?;
+            Ok(exit_code::DONE)
+        }
+        Some(directory) => compare_or_write(args, vec![(directory.join(file.name), file.text)]),
+    }
+}
+
+fn compare_or_write(args: &GenerateArgs, files: Vec<(PathBuf, String)>) -> Result<u8, Failed> {
+    match args.check {
+        true => check(&files),
+        false => write(files),
     }
 }
 
@@ -39,13 +73,11 @@ fn print(units: &[UnitFile], target: Target) -> Result<u8, Failed> {
     Ok(exit_code::DONE)
 }
 
-fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
-    note_stale(units, directory);
+fn check(files: &[(PathBuf, String)]) -> Result<u8, Failed> {
     let mut differences = String::new();
-    for unit in units {
-        let path = directory.join(unit.name.as_str());
-        let there = current(&path)?;
-        differences.push_str(&diff::listing(&path, there.as_deref(), &unit.to_string()));
+    for (path, text) in files {
+        let there = current(path)?;
+        differences.push_str(&diff::listing(path, there.as_deref(), text));
     }
     if differences.is_empty() {
         return Ok(exit_code::DONE);
@@ -55,12 +87,10 @@ fn check(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
 }
 
 /// All files that differ, or none of them.
-fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
+fn write(files: Vec<(PathBuf, String)>) -> Result<u8, Failed> {
     let mut talk = String::new();
     let mut differing = Vec::new();
-    for unit in units {
-        let path = directory.join(unit.name.as_str());
-        let text = unit.to_string();
+    for (path, text) in files {
         if current(&path)?.as_deref() == Some(text.as_str()) {
             talk.push_str(&format!("unchanged `{}`\n", path.display()));
             continue;
@@ -70,7 +100,6 @@ fn write(units: &[UnitFile], directory: &Path) -> Result<u8, Failed> {
         differing.push(File { path, text, keep });
     }
     files::write(&differing, &[]).map_err(|failure| Failed::unexpected(failure.reason))?;
-    note_stale(units, directory);
     let _ = io::stderr().write_all(talk.as_bytes());
     Ok(exit_code::DONE)
 }

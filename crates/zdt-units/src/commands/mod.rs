@@ -1,5 +1,6 @@
 //! The edge: reads arguments and files, calls the deciding code, does, reports.
 
+mod balancer;
 mod carry_out;
 mod config_file;
 mod demo;
@@ -78,6 +79,7 @@ pub fn main() -> ExitCode {
         Command::Rollback(args) => rollback::run(args),
         Command::Releases(args) => releases::run(args),
         Command::Recover(args) => recover::run(args),
+        Command::Balancer(args) => balancer::run(args),
         Command::Hold(args) => hold::run(args),
         Command::Held(args) => held::run(args),
         Command::Status(args) => status::run(args),
@@ -172,6 +174,17 @@ impl Failed {
             Some(hint) => failed.hint(hint),
             None => failed,
         }
+    }
+
+    /// What a `zdt.toml` that is right by itself does not do for.
+    fn mistakes(mistakes: Vec<Mistake>) -> Self {
+        let each = mistakes.into_iter().map(|mistake| Self::Said {
+            code: exit_code::CONFIG,
+            message: mistake.message,
+            hint: mistake.hint,
+        });
+        let all = each.reduce(|one, other| Self::Several(Box::new(one), Box::new(other)));
+        all.unwrap_or_else(|| Self::config("something is wrong, and nobody said what"))
     }
 
     fn unexpected(message: impl Into<String>) -> Self {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::Failed;
 use super::guard::{Guard, Wait};
-use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
 use super::named::{find, refuse_unknown};
+use super::operation::{Told, code, interrupts, restart_id, runtime, stopped, untouched};
 use super::scope::{self, Scope};
 use crate::cli::RecoverArgs;
 use crate::event::{Event, EventKind, Outcome};
@@ -172,8 +172,10 @@ impl Recovery<'_> {
     }
 
     async fn anew(&mut self, service: &Service, left: &Unfinished) -> Result<u8, Failed> {
-        let keeping =
-            |service: &Service| Watched::of(service).keeping(&self.scope.state(), &service.name);
+        let keeping = |service: &Service| {
+            let watched = Watched::of(service).keeping(&self.scope.state(), &service.name);
+            watched.in_rotation(service)
+        };
         let companions = self.model.companions(&service.name);
         let watched = Watched {
             companions: companions.iter().map(|service| keeping(service)).collect(),

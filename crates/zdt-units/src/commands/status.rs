@@ -13,21 +13,23 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use super::operation::{runtime, stopped};
 use super::named::refuse_unknown;
+use super::operation::{runtime, stopped};
 use super::scope::{self, Scope};
 use super::{Failed, print};
+use crate::breaker::Permit;
 use crate::cli::StatusArgs;
 use crate::doctor::Subject;
 use crate::event::Event;
 use crate::exit_code;
 use crate::host::Host as _;
 use crate::host::any::AnyHost;
-use crate::host::facts::{Looking, Records, ask_health, current_release};
+use crate::host::facts::{Looking, Records, ask_health, current_release, memory};
 use crate::host::supervisor::protocol::UnitReport;
-use crate::host::{Failure, diag, sinks};
+use crate::host::{Failure, diag, sinks, state};
 use crate::model::{Model, Name};
 use crate::observe::Active;
+use crate::report::metrics;
 use crate::report::status::{Look, text};
 use crate::sockets::Counters;
 use crate::status::{Beside, Moment, ServiceStatus, Status, UnitStatus, recorded_start};
@@ -40,27 +42,41 @@ pub(super) fn run(args: &StatusArgs) -> Result<u8, Failed> {
     refuse_unknown(&read.model, &args.services)?;
     let command = Command {
         args,
-        model: &read.model,
-        scope,
+        looker: Looker {
+            model: &read.model,
+            scope: &scope,
+            services: &args.services,
+        },
     };
     runtime()?.block_on(command.run())
 }
 
 struct Command<'a> {
     args: &'a StatusArgs,
-    model: &'a Model,
-    scope: Scope,
+    looker: Looker<'a>,
+}
+
+/// Looks at services once.
+pub(super) struct Looker<'a> {
+    pub(super) model: &'a Model,
+    pub(super) scope: &'a Scope,
+    /// Only these, or all of them.
+    pub(super) services: &'a [String],
 }
 
 /// Counters, and when they were read.
-type Counted = (Instant, Option<Counters>);
+pub(super) type Counted = (Instant, Option<Counters>);
 
 impl Command<'_> {
     async fn run(&self) -> Result<u8, Failed> {
-        let host = self.scope.connect().await?;
+        let host = self.looker.scope.connect().await?;
         let mut before = count();
         let Some(pause) = self.args.watch else {
-            let status = self.look(&host, &mut before).await.map_err(stopped)?;
+            let status = self
+                .looker
+                .look(&host, &mut before)
+                .await
+                .map_err(stopped)?;
             print(&self.shown(&status))?;
             return Ok(exit_code::DONE);
         };
@@ -74,7 +90,7 @@ impl Command<'_> {
                 _ = tokio::signal::ctrl_c() => return Ok(exit_code::DONE),
                 status = async {
                     next.tick().await;
-                    self.look(&host, &mut before).await
+                    self.looker.look(&host, &mut before).await
                 } => status.map_err(stopped)?,
             };
             let shown = self.shown(&status);
@@ -87,6 +103,9 @@ impl Command<'_> {
     }
 
     fn shown(&self, status: &Status) -> String {
+        if self.args.metrics {
+            return metrics::now::text(status);
+        }
         match self.args.json {
             true => {
                 let json = serde_json::to_string(status);
@@ -95,8 +114,15 @@ impl Command<'_> {
             false => text(status, look()),
         }
     }
+}
 
-    async fn look(&self, host: &AnyHost, before: &mut Counted) -> Result<Status, Failure> {
+impl Looker<'_> {
+    /// `before` is when the last look was, for what is counted in between.
+    pub(super) async fn look(
+        &self,
+        host: &AnyHost,
+        before: &mut Counted,
+    ) -> Result<Status, Failure> {
         let looking = Looking::start(host);
         let (state, runtime) = (self.scope.state(), self.scope.runtime());
         let records = Records {
@@ -108,7 +134,7 @@ impl Command<'_> {
         let unread = recorded.as_ref().err().map(Failure::to_string);
         let recorded = recorded.ok().flatten().unwrap_or_default();
         let wanted = |name: &str| {
-            self.args.services.is_empty() || self.args.services.iter().any(|known| known == name)
+            self.services.is_empty() || self.services.iter().any(|known| known == name)
         };
         let reports = match host {
             AnyHost::Launcher(launcher) => launcher.units(&[]).await?,
@@ -124,8 +150,13 @@ impl Command<'_> {
                     tool: host.tool(),
                     units: units_of(&reports, &service.name),
                     release: link.and_then(|release| current_release(&release.root)),
+                    memory_warn_bytes: service
+                        .memory
+                        .map(|memory| memory.warn.unwrap_or(memory.limit)),
+                    breaker_open: self.breaker_is_open(&service.name),
                     ..Beside::default()
                 };
+                beside.memory_bytes = memory_of(&subject, &beside.units);
                 if let Some(answered) = answered {
                     beside.release = answered.claim.release.or(beside.release);
                     beside.generation = answered.claim.generation;
@@ -189,14 +220,39 @@ impl Command<'_> {
         })
     }
 
+    /// What cannot be read stands in nobody's way here; an operation says so.
+    fn breaker_is_open(&self, service: &Name) -> bool {
+        let history = state::history(&self.scope.state(), service).unwrap_or_default();
+        matches!(
+            history.permit(&self.model.breaker, SystemTime::now()),
+            Permit::Open { .. }
+        )
+    }
+
     async fn manager(&self, looking: &Looking<'_>) -> String {
-        let whose = match &self.scope {
+        let whose = match self.scope {
             Scope::User { .. } => "services of this user",
             Scope::System | Scope::Image(_) => "services of this machine",
             Scope::Launcher(_) => "services of a launcher",
         };
         format!("{whose}: {}", looking.manager().await)
     }
+}
+
+/// By the launcher's own count, else by the kernel's.
+fn memory_of(subject: &Subject, units: &[UnitStatus]) -> Option<u64> {
+    let counted = units
+        .iter()
+        .filter_map(|unit| Some(unit.memory.as_ref()?.bytes));
+    let runs = subject
+        .services
+        .iter()
+        .filter_map(|unit| unit.state.instance.as_ref());
+    let all: Vec<u64> = match units {
+        [] => runs.filter_map(|run| memory(run.pid)).collect(),
+        _ => counted.collect(),
+    };
+    (!all.is_empty()).then(|| all.iter().sum())
 }
 
 /// Those of a service, without its sockets and without what rests.
@@ -208,7 +264,7 @@ fn units_of(reports: &[UnitReport], service: &Name) -> Vec<UnitStatus> {
     own.map(UnitStatus::of).collect()
 }
 
-fn count() -> Counted {
+pub(super) fn count() -> Counted {
     (Instant::now(), diag::counters())
 }
 

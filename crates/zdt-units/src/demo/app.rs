@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Query;
-use axum::routing::get;
+use axum::routing::any;
 use listenfd::ListenFd;
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::sleep;
+use zdt::Health;
 
 /// Why the app does not serve.
 #[derive(Debug, thiserror::Error)]
@@ -30,8 +31,8 @@ pub(crate) enum AppError {
 
 fn router() -> Router {
     Router::new()
-        .route("/", get(|| async { "hello\n" }))
-        .route("/slow", get(slow))
+        .route("/", any(|| async { "hello\n" }))
+        .route("/slow", any(slow))
 }
 
 #[derive(Deserialize)]
@@ -45,8 +46,19 @@ async fn slow(Query(Pause { ms }): Query<Pause>) -> &'static str {
 }
 
 /// Serves with zdt: the whole program of an app.
+///
+/// Health is answered where a socket for it was passed.
 pub(crate) async fn zdt() -> Result<(), AppError> {
-    zdt::serve(zdt::listener()?, router()).await?;
+    let passed = zdt::listeners()?;
+    if !passed.names().iter().any(|name| name == "health") {
+        zdt::serve(zdt::listener()?, router()).await?;
+        return Ok(());
+    }
+    let health = Health::new().listen(passed.take("health")?);
+    health.ready();
+    zdt::serve(passed.take("http")?, router())
+        .health(health)
+        .await?;
     Ok(())
 }
 

@@ -255,6 +255,16 @@ pub const CODES: &[Code] = &[
         "what was half done is still half done, and the next operation is refused",
     ),
     warning(
+        "ZDT-D067",
+        "The balancer sends no requests here",
+        "the service is well and serves nobody; the other hosts carry its load, and nobody notices until the next one goes down",
+    ),
+    warning(
+        "ZDT-D068",
+        "The balancer cannot be asked",
+        "whether requests come here is not known, and the next restart ends before it begins",
+    ),
+    warning(
         "ZDT-D070",
         "A disk is almost full",
         "releases, records and the program's own data need room",

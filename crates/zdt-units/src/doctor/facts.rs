@@ -4,6 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::balancer::State;
 use crate::install::Drift;
 use crate::model::{Address, UnitName};
 use crate::observe::UnitState;
@@ -48,6 +49,23 @@ pub struct Wished {
     pub broken_off: Option<String>,
     /// An operation is going on.
     pub busy: bool,
+    /// How its balancer has it; `None` where there is none, or one that says nothing.
+    pub rotation: Option<RotationSeen>,
+}
+
+/// What a balancer said of the server that this service is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RotationSeen {
+    Told {
+        /// `BACKEND/SERVER`.
+        server: String,
+        balancer: String,
+        state: State,
+        /// In the balancer's words.
+        says: String,
+    },
+    /// It could not be asked.
+    Untold { why: String, fix: String },
 }
 
 /// Where `current` points.

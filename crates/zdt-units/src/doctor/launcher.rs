@@ -6,7 +6,7 @@ use super::Finding;
 const COUNT: &[&str] = &[
     "ZDT-D006", "ZDT-D007", "ZDT-D008", "ZDT-D010", "ZDT-D011", "ZDT-D012", "ZDT-D022", "ZDT-D032",
     "ZDT-D040", "ZDT-D041", "ZDT-D042", "ZDT-D045", "ZDT-D046", "ZDT-D061", "ZDT-D062", "ZDT-D063",
-    "ZDT-D064", "ZDT-D065", "ZDT-D066", "ZDT-D070", "ZDT-D080",
+    "ZDT-D064", "ZDT-D065", "ZDT-D066", "ZDT-D067", "ZDT-D068", "ZDT-D070", "ZDT-D080",
 ];
 
 /// Those of `found` that count, each with its command.

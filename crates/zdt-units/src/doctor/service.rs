@@ -1,7 +1,8 @@
 //! What a service unit does to its port and to its requests.
 
 use super::socket::{is_basic, not_loaded};
-use super::{Findings, ServiceUnit, SocketUnit, Subject, drop_in};
+use super::{Findings, RotationSeen, ServiceUnit, SocketUnit, Subject, drop_in};
+use crate::balancer::State;
 use crate::model::span;
 use crate::observe::{Active, Load};
 
@@ -293,26 +294,36 @@ pub(super) fn examine_wished(subject: &Subject, found: &mut Findings) {
     }
     if let Some(release) = &wished.release {
         let link = release.link.display();
-        let what = match &release.target {
-            None => Some(format!("there is no `{link}`")),
-            Some(target) if !release.exists => Some(format!(
-                "`{link}` points to `{}`, which is not there",
-                target.display()
+        let back = format!("`zdt-units rollback {name}`");
+        let wrong = match &release.target {
+            None => Some((
+                format!("there is no `{link}`"),
+                format!(
+                    "`zdt-units deploy {name} --from PATH`; until then clients wait, and each start is in vain"
+                ),
             )),
-            Some(target) if !release.is_release => Some(format!(
-                "`{link}` points to `{}`, which is no release",
-                target.display()
+            Some(target) if !release.exists => Some((
+                format!(
+                    "`{link}` points to `{}`, which is not there",
+                    target.display()
+                ),
+                back,
+            )),
+            Some(target) if !release.is_release => Some((
+                format!(
+                    "`{link}` points to `{}`, which is no release",
+                    target.display()
+                ),
+                back,
             )),
             Some(_) => None,
         };
-        if let Some(what) = what {
-            found.add(
-                "ZDT-D065",
-                name,
-                what,
-                format!("`zdt-units rollback {name}`"),
-            );
+        if let Some((what, fix)) = wrong {
+            found.add("ZDT-D065", name, what, fix);
         }
+    }
+    if let Some(rotation) = wished.rotation.as_ref().filter(|_| !wished.busy) {
+        in_rotation(name, rotation, wished.broken_off.is_some(), serving, found);
     }
     if let Some(what) = &wished.broken_off {
         found.add(
@@ -321,5 +332,51 @@ pub(super) fn examine_wished(subject: &Subject, found: &mut Findings) {
             format!("an operation on `{name}` broke off: {what}"),
             format!("`zdt-units recover {name}`"),
         );
+    }
+}
+
+fn in_rotation(
+    name: &str,
+    rotation: &RotationSeen,
+    broken_off: bool,
+    serving: usize,
+    found: &mut Findings,
+) {
+    match rotation {
+        // Who does not serve is rightly out.
+        RotationSeen::Told { .. } if serving == 0 => {}
+        RotationSeen::Told {
+            state: State::Up, ..
+        } => {}
+        RotationSeen::Told {
+            server,
+            balancer,
+            state,
+            says,
+        } => {
+            let (how, fix) = match state {
+                State::Out if broken_off => (
+                    "was taken out of rotation, and not put back",
+                    format!("`zdt-units recover {name}`"),
+                ),
+                State::Out => (
+                    "was taken out of rotation, and not put back",
+                    format!("`zdt-units balancer restore {name}`"),
+                ),
+                State::Down | State::Up => (
+                    "fails the balancer's check",
+                    format!(
+                        "see what the check asks, and what it is answered: `zdt-units balancer show {name}`"
+                    ),
+                ),
+            };
+            found.add(
+                "ZDT-D067",
+                name,
+                format!("`{server}` {how}: `{says}` at {balancer}"),
+                fix,
+            );
+        }
+        RotationSeen::Untold { why, fix } => found.add("ZDT-D068", name, why, fix),
     }
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::balancer::State;
 use crate::install::Drift;
 use crate::model::{Address, UnitName};
 use crate::observe::{Active, Instance, Load, UnitState};
@@ -292,6 +293,18 @@ const SPOILS: &[(&str, Spoil)] = &[
     ("066", |facts| {
         wished(facts).broken_off = Some("restart".to_owned())
     }),
+    ("067", |facts| {
+        wished(facts).rotation = Some(told(State::Out));
+    }),
+    ("067", |facts| {
+        wished(facts).rotation = Some(told(State::Down));
+    }),
+    ("068", |facts| {
+        wished(facts).rotation = Some(RotationSeen::Untold {
+            why: "no connection".to_owned(),
+            fix: "is it running?".to_owned(),
+        });
+    }),
     ("070", |facts| facts.disks[0].free_percent = 4),
     ("070", |facts| facts.disks[0].free_bytes = 99 << 20),
     ("070", |facts| facts.disks[0].free_inodes_percent = Some(4)),
@@ -303,6 +316,37 @@ const SPOILS: &[(&str, Spoil)] = &[
         });
     }),
 ];
+
+fn told(state: State) -> RotationSeen {
+    RotationSeen::Told {
+        server: "shop/web1".to_owned(),
+        balancer: "HAProxy at `/run/haproxy/admin.sock`".to_owned(),
+        state,
+        says: "DRAIN".to_owned(),
+    }
+}
+
+#[test]
+fn who_is_out_for_a_reason_is_not_told() {
+    let mut facts = healthy();
+    wished(&mut facts).rotation = Some(told(State::Up));
+    assert_eq!(examine(&facts), []);
+    wished(&mut facts).rotation = Some(told(State::Out));
+    assert_eq!(examine(&facts)[0].fix, "`zdt-units balancer restore shop`");
+    wished(&mut facts).broken_off = Some("restart".to_owned());
+    assert!(
+        examine(&facts)
+            .iter()
+            .all(|finding| finding.fix == "`zdt-units recover shop`")
+    );
+    wished(&mut facts).broken_off = None;
+    wished(&mut facts).busy = true;
+    assert_eq!(examine(&facts), []);
+    let mut stopped = healthy();
+    wished(&mut stopped).rotation = Some(told(State::Out));
+    main_unit(&mut stopped).state.active = Active::Inactive;
+    assert!(!found(&stopped).contains(&"ZDT-D067"));
+}
 
 fn found(facts: &Facts) -> Vec<&'static str> {
     let mut found: Vec<_> = examine(facts).iter().map(|finding| finding.code).collect();

@@ -95,6 +95,7 @@ fn observed(watched: &Watched, active: Active) -> Observed {
     };
     Observed {
         releases: None,
+        rotation: None,
         service: state(&watched.service, active),
         beside: watched
             .beside

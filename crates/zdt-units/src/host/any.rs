@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::balancer;
 use super::facts::processes;
 use super::launcher::Launcher;
 use super::systemd::Systemd;
@@ -29,10 +30,12 @@ impl Host for AnyHost {
     }
 
     async fn observe(&mut self, watched: &Watched) -> Result<Observed, Failure> {
-        match self {
+        let mut observed = match self {
             Self::Systemd(systemd) => systemd.observe(watched).await,
             Self::Launcher(launcher) => launcher.observe(watched).await,
-        }
+        }?;
+        balancer::observe(watched, &mut observed).await?;
+        Ok(observed)
     }
 
     async fn words(&mut self, action: &Action) -> String {

@@ -155,6 +155,7 @@ impl<'a> Looking<'a> {
                 false => broken_off(records.state, &service.name),
             },
             busy,
+            rotation: None,
         };
         let subject = Subject {
             name: name.to_owned(),
@@ -283,6 +284,14 @@ pub(super) fn processes(group: &str) -> BTreeSet<u32> {
         false => fs::read_to_string(path).unwrap_or_default(),
     };
     text.lines().filter_map(|pid| pid.parse().ok()).collect()
+}
+
+/// Of the unit of process `pid`, as the kernel counts it.
+pub fn memory(pid: u32) -> Option<u64> {
+    let text = fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
+    let group = text.lines().find_map(|line| line.strip_prefix("0::"))?;
+    let bytes = fs::read_to_string(format!("/sys/fs/cgroup{group}/memory.current")).ok()?;
+    bytes.trim_end().parse().ok()
 }
 
 /// `None` where that may not be seen.

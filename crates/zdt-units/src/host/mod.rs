@@ -2,6 +2,7 @@
 
 pub mod any;
 mod ask;
+pub mod balancer;
 mod beside;
 mod check;
 pub mod diag;

@@ -223,6 +223,7 @@ impl Systemd {
             program_is_newer,
             sockets,
             files,
+            rotation: None,
             companions: Vec::new(),
             at: SystemTime::now(),
         })
@@ -247,6 +248,9 @@ impl Host for Systemd {
         match action {
             Action::Install(act) => self.install(act, tell).await,
             Action::Release(act) => super::releases::perform(act).await,
+            Action::TakeOut { .. } | Action::PutBack { .. } => {
+                super::balancer::perform(action, tell).await
+            }
             Action::KeepUnits { place, files } => super::kept::keep(place, files),
             Action::RestoreUnits { files, added, .. } => super::kept::restore(files, added),
             Action::StartUnit { unit } => self.job("StartUnit", unit, tell).await,

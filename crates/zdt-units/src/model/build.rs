@@ -1,5 +1,6 @@
 //! Turns what was written into what was meant, one service at a time, past every mistake.
 
+mod balancer;
 mod deploy;
 mod events;
 mod health;
@@ -8,6 +9,7 @@ mod launcher;
 mod lifecycle;
 mod ports;
 mod process;
+mod proxy;
 mod sockets;
 mod task;
 mod text;
@@ -22,8 +24,8 @@ use self::sockets::{Unnamed, name_health, name_units};
 use self::task::{CHECK_TIMEOUT, WARM_TIMEOUT};
 use self::text::{AtHand, all_or_nothing};
 use super::{
-    AbsolutePath, Address, DocUri, Foreign, Model, Name, Reach, Sandbox, Service, Socket, Strategy,
-    UnitName, User, UserName, cross,
+    AbsolutePath, Address, DocUri, Domain, Foreign, Model, Name, Reach, Sandbox, Service, Socket,
+    Strategy, UnitName, User, UserName, cross,
 };
 use crate::config::{At, Config, ForeignConfig, Problem, ServiceConfig, nearest};
 
@@ -37,6 +39,7 @@ pub(super) fn model(config: Config) -> (Result<Model, Vec<Problem>>, Vec<Problem
         offers: offers(&config.services),
         only_with_launcher: Vec::new(),
         roots: HashMap::new(),
+        domains: HashMap::new(),
         heads: kind::heads(&config.services),
         at_hand: None,
     };
@@ -135,6 +138,8 @@ pub(super) struct Build {
     only_with_launcher: Vec<Problem>,
     /// Where each service with releases keeps them.
     roots: HashMap<String, AbsolutePath>,
+    /// Of each domain: where it was first named, and by which service.
+    domains: HashMap<Domain, At<String>>,
     /// Of each service that says so: with whose releases it runs.
     heads: HashMap<String, String>,
     at_hand: Option<AtHand>,
@@ -202,6 +207,11 @@ impl Build {
         let migrate = config.migrate.as_ref().map(|migrate| self.migrate(migrate));
         let warm = self.errand(config.warm.as_ref(), WARM_TIMEOUT);
         let bake = self.duration(config.bake.as_ref(), Duration::ZERO, Duration::ZERO);
+        let proxy = config.proxy.as_ref();
+        let proxy = proxy.map(|proxy| self.proxy(config, proxy, sockets.as_deref()));
+
+        let balancer = config.balancer.as_ref();
+        let rotation = balancer.map(|balancer| self.rotation(balancer, &config.name));
 
         let name = name?;
         let mut sockets = name_units(&name, sockets?);
@@ -227,6 +237,7 @@ impl Build {
             user,
             working_directory: given.working_directory,
             sandbox: sandbox?,
+            rotation: all_or_nothing(rotation)?,
             start_timeout: start_timeout?,
             kind: kind?,
             ready: ready?,
@@ -244,6 +255,7 @@ impl Build {
             warm: all_or_nothing(warm)?,
             given_next,
             bake: bake?,
+            proxy: all_or_nothing(proxy)?,
             name,
         })
     }

@@ -56,6 +56,31 @@ pub enum Format {
     Json,
     Slack,
     Discord,
+    Sentry,
+}
+
+/// Where a project of Sentry takes events, by its DSN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dsn {
+    pub endpoint: String,
+    /// Its public key.
+    pub key: String,
+}
+
+impl Dsn {
+    /// `https://KEY@HOST/PROJECT`; there may be a path before the project.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (scheme, rest) = text.trim().split_once("://")?;
+        let (key, place) = rest.split_once('@')?;
+        // Old ones have a secret behind it, which nobody asks for any more.
+        let key = key.split(':').next().filter(|key| !key.is_empty())?;
+        let (place, project) = place.trim_end_matches('/').rsplit_once('/')?;
+        let is_id = !project.is_empty() && project.bytes().all(|byte| byte.is_ascii_digit());
+        is_id.then(|| Self {
+            endpoint: format!("{scheme}://{place}/api/{project}/envelope/"),
+            key: key.to_owned(),
+        })
+    }
 }
 
 /// A program that is told.

@@ -110,7 +110,7 @@ impl Probe {
                     shown.trim_start_matches("http://").to_owned()
                 }
             },
-            Self::Active => "systemctl is-active".to_owned(),
+            Self::Active => "active".to_owned(),
         }
     }
 }
@@ -135,7 +135,7 @@ impl fmt::Display for Probe {
             }
             Self::Command { .. } => write!(f, "`{target}` succeeds"),
             Self::Tcp { .. } => write!(f, "`{target}` accepts connections"),
-            Self::Active => f.write_str("systemd says that it is active"),
+            Self::Active => f.write_str("its manager says that it is active"),
         }
     }
 }

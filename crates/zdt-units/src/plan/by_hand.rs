@@ -45,6 +45,7 @@ impl Action {
                     .collect();
                 format!("cp -rT {} /{}", place.display(), removed.concat())
             }
+            Self::PutBack { service, .. } => format!("zdt-units balancer restore {service}"),
             Self::Install(Act::Reload) => format!("{systemctl} daemon-reload"),
             Self::Release(ReleaseAct::Point {
                 root,
@@ -58,6 +59,7 @@ impl Action {
             | Self::CheckHealth { .. }
             | Self::StayUp { .. }
             | Self::CloseUntaken { .. }
+            | Self::TakeOut { .. }
             | Self::KeepUnits { .. }
             | Self::Install(_)
             | Self::Release(_) => return None,

@@ -121,11 +121,17 @@ impl Change {
             files: kept.clone(),
             added: added.map(|copy| copy.path.clone()).collect(),
         };
-        let read = Action::Install(super::Act::Reload);
-        let back = [step(DISK_LIMIT, restore), step(CONFIRM_LIMIT, read)];
-        self.undo.first.extend(back);
+        self.undo.first.push(step(DISK_LIMIT, restore));
+        if files.need_reload {
+            let read = Action::Install(super::Act::Reload);
+            self.undo.first.push(step(CONFIRM_LIMIT, read));
+        }
+        let changed = match &files.now[..] {
+            [one] => format!("`{}` has changed since it was", one.path.display()),
+            _ => "the unit files have changed since they were".to_owned(),
+        };
         self.notes.push(format!(
-            "the unit files have changed since they were last good; on failure those are put back from `{}`",
+            "{changed} last good; on failure what was good is taken from `{}`",
             files.place.display()
         ));
     }

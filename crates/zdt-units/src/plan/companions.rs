@@ -62,6 +62,7 @@ pub(super) fn replace(request: &Request<'_>, observed: &Observed, undo: &Undo) -
     let services: Vec<&Service> = std::iter::once(request.service)
         .chain(request.companions.iter().copied())
         .collect();
+    let proved = all.steps.len();
     all.take(bake_all(&services));
     let rollback = all.way_back();
     if !rollback.is_empty() {
@@ -75,6 +76,7 @@ pub(super) fn replace(request: &Request<'_>, observed: &Observed, undo: &Undo) -
     Whole {
         notes: all.notes,
         steps: all.steps,
+        proved,
         rollback,
     }
 }
@@ -115,7 +117,7 @@ impl All<'_> {
         let back = self.way_back();
         self.steps
             .extend(steps.into_iter().map(|step| match step.on_failure {
-                OnFailure::GoOn | OnFailure::Stop => step,
+                OnFailure::GoOn | OnFailure::LookAfter | OnFailure::Stop => step,
                 _ if back.is_empty() => step,
                 _ => Step {
                     on_failure: OnFailure::TakeBack(back.clone()),

@@ -5,8 +5,8 @@ use std::fmt;
 
 use super::change::crossed;
 use super::{Operation, Request};
-use crate::model::{AbsolutePath, Name, Reach, ReleaseName, Strategy, Task, UnitName};
-use crate::observe::{Active, Load, Observed, UnitState};
+use crate::model::{AbsolutePath, Member, Name, Reach, ReleaseName, Strategy, Task, UnitName};
+use crate::observe::{Active, Load, Observed, Standing, UnitState};
 use crate::tool::Tool;
 
 /// Why there is no plan; never empty.
@@ -74,6 +74,10 @@ pub enum Refusal {
         service: Name,
         strategy: Strategy,
     },
+    /// Without it nobody would answer.
+    LastUp {
+        server: Member,
+    },
     /// Nobody would look at the canary.
     NoBake {
         service: Name,
@@ -83,7 +87,7 @@ pub enum Refusal {
 pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Refused> {
     let all = || std::iter::once(observed).chain(&observed.companions);
     match request.operation {
-        Operation::Stop => return Ok(()),
+        Operation::Stop => return all_of(of_rotation(request, observed)),
         Operation::Start => {
             let reasons = all().flat_map(of_units).filter(|reason| !is_opened(reason));
             let deployed = of_releases(request, observed);
@@ -94,6 +98,7 @@ pub(super) fn check(request: &Request<'_>, observed: &Observed) -> Result<(), Re
     let mut reasons: Vec<Refusal> = all().flat_map(of_units).collect();
     reasons.extend(of_releases(request, observed));
     reasons.extend(of_canary(request));
+    reasons.extend(of_rotation(request, observed));
     all_of(reasons)
 }
 
@@ -224,6 +229,22 @@ fn of_canary(request: &Request<'_>) -> Option<Refusal> {
     }
 }
 
+/// Whoever goes back has no time to lose, and stays in rotation where nobody else is up.
+fn of_rotation(request: &Request<'_>, observed: &Observed) -> Vec<Refusal> {
+    if request.options.last || matches!(request.operation, Operation::RollBack { .. }) {
+        return Vec::new();
+    }
+    let services = std::iter::once(&request.service).chain(&request.companions);
+    let seen = std::iter::once(observed).chain(&observed.companions);
+    let last = services.zip(seen).filter_map(|(service, seen)| {
+        let rotation = service.rotation.as_ref()?;
+        (seen.rotation == Some(Standing::LastUp)).then(|| Refusal::LastUp {
+            server: rotation.server.clone(),
+        })
+    });
+    last.collect()
+}
+
 /// A socket unit that is new: systemd opens it while the running service is stopped.
 fn opens_at_restart(socket: &UnitState, service: &UnitState) -> bool {
     let is_new = !socket.was_active && socket.active == Active::Inactive;
@@ -299,6 +320,11 @@ impl Refusal {
                  `zdt-units rollback {service} {to} --force`"
             ),
             Self::NoCanary { .. } => "`standby` and `rolling` have one".to_owned(),
+            Self::LastUp { .. } => {
+                "put another one back first; or leave it in rotation with `--keep-in-rotation`, which loses nothing; \
+                 or take the outage with `--last`"
+                    .to_owned()
+            }
             Self::NoBake { .. } => {
                 "add `bake = \"30s\"` to the service: so long it has to stay up".to_owned()
             }
@@ -383,6 +409,11 @@ impl fmt::Display for Refusal {
             Self::NoCanary { service, strategy } => write!(
                 f,
                 "`{service}` is restarted by `{strategy}`, which replaces all there is at once"
+            ),
+            Self::LastUp { server } => write!(
+                f,
+                "`{server}` is the last server that is up in `{}`: out of rotation nobody would answer",
+                server.backend
             ),
             Self::NoBake { service } => {
                 write!(

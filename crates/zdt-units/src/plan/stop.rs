@@ -45,6 +45,7 @@ pub(super) fn stop(request: &Request<'_>, observed: &Observed) -> Whole {
     };
     Whole {
         notes,
+        proved: steps.len(),
         steps,
         rollback: Vec::new(),
     }
@@ -88,6 +89,7 @@ pub(super) fn start(request: &Request<'_>, observed: &Observed) -> Whole {
     };
     Whole {
         notes,
+        proved: steps.len(),
         steps,
         rollback: Vec::new(),
     }

@@ -1,6 +1,7 @@
 mod change;
 mod companions;
 mod overlap;
+mod rotation;
 
 use std::time::SystemTime;
 
@@ -44,6 +45,7 @@ fn healthy(service: &Service) -> Observed {
     let watched = Watched::of(service);
     Observed {
         releases: None,
+        rotation: None,
         service: state(&watched.service),
         beside: watched.beside.iter().map(state).collect(),
         newer: Vec::new(),
@@ -240,6 +242,7 @@ fn nothing_is_said_of_the_sockets_of_others() {
     let watched = Watched::foreign(&model.foreign[0]);
     let observed = Observed {
         releases: None,
+        rotation: None,
         service: state(&watched.service),
         beside: Vec::new(),
         newer: Vec::new(),

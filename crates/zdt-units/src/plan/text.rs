@@ -24,16 +24,28 @@ impl fmt::Display for Action {
             Self::Install(act) => act.fmt(f),
             Self::Release(act) => act.fmt(f),
             Self::RunTask { unit, .. } => write!(f, "run `{unit}` to its end"),
-            Self::KeepUnits { place, .. } => {
-                write!(
+            Self::KeepUnits { place, files } => match &files[..] {
+                [one] => write!(
+                    f,
+                    "keep `{}`, which works, in `{}`",
+                    one.path.display(),
+                    place.display()
+                ),
+                _ => write!(
                     f,
                     "keep the unit files, which work, in `{}`",
                     place.display()
-                )
-            }
-            Self::RestoreUnits { place, .. } => {
-                write!(f, "put the unit files of `{}` back", place.display())
-            }
+                ),
+            },
+            Self::RestoreUnits { place, files, .. } => match &files[..] {
+                [one] => write!(
+                    f,
+                    "go back to `{}` as kept in `{}`",
+                    one.path.display(),
+                    place.display()
+                ),
+                _ => write!(f, "put the unit files of `{}` back", place.display()),
+            },
             Self::StartUnit { unit } => write!(f, "start `{unit}` and wait until it is ready"),
             Self::RestartUnit { unit } => write!(f, "restart `{unit}` and wait until it is ready"),
             Self::RestartUnits { units } => write!(
@@ -86,6 +98,16 @@ impl fmt::Display for Action {
                 f,
                 "close connections that the process of `{unit}` was handed and did not take"
             ),
+            Self::TakeOut { rotation, .. } => write!(
+                f,
+                "take `{}` out of rotation at {}",
+                rotation.server, rotation.balancer
+            ),
+            Self::PutBack { rotation, .. } => write!(
+                f,
+                "put `{}` back into rotation at {}",
+                rotation.server, rotation.balancer
+            ),
             Self::AwaitReady { unit, health, .. } => {
                 write!(f, "wait until {}", seen(unit, health))?;
                 match health.successes {
@@ -109,7 +131,7 @@ fn seen(unit: &UnitName, health: &Health) -> String {
     let probe = &health.probe;
     match probe {
         Probe::Ready { .. } => format!("{probe} from the process of `{unit}`"),
-        Probe::Active => format!("systemd says that `{unit}` is active"),
+        Probe::Active => format!("the manager of `{unit}` says that it is active"),
         Probe::Http(_) | Probe::Command { .. } | Probe::Tcp { .. } => probe.to_string(),
     }
 }
@@ -197,8 +219,12 @@ impl Plan {
             match way {
                 OnFailure::Stop => lines.push(format!("{when} it ends there, nothing was touched")),
                 OnFailure::GoOn => lines.push(format!("{when} that is told, and it goes on")),
+                OnFailure::LookAfter => lines.push(format!(
+                    "{when} that is told, it goes on, and a person has to look"
+                )),
                 OnFailure::TakeBack(steps) => {
-                    taken_back = true;
+                    let puts_back = |step: &Step| matches!(step.action, Action::PutBack { .. });
+                    taken_back |= !steps.iter().all(puts_back);
                     lines.extend(listed(when, steps));
                 }
                 OnFailure::RollBack => others = true,
@@ -219,7 +245,14 @@ impl Plan {
                 false if self.strategy.is_none() || self.watched.sockets.is_empty() => THEIRS,
                 false => NOWHERE,
             };
-            lines.push(format!("{when} {what}"));
+            let out = self.steps.iter().find_map(|step| match &step.action {
+                Action::TakeOut { rotation, .. } => Some(&rotation.server),
+                _ => None,
+            });
+            let out = out.map_or_else(String::new, |out| {
+                format!("; `{out}` stays out of rotation")
+            });
+            lines.push(format!("{when} {what}{out}"));
         }
         lines
     }

@@ -189,6 +189,11 @@ impl Outcomes {
             + self.client
     }
 
+    /// Those of [`Self::lost`] that were on their way when a connection was closed that had answered before.
+    pub fn lost_on_kept(&self) -> u64 {
+        self.reset_reused + self.eof_reused
+    }
+
     pub(crate) fn record(&mut self, outcome: Outcome) {
         self.scheduled += 1;
         *match outcome {

@@ -49,6 +49,7 @@ fn healthy(service: &Service) -> Observed {
         at: SystemTime::UNIX_EPOCH,
         files: None,
         releases: None,
+        rotation: None,
         sockets: watched
             .sockets
             .iter()

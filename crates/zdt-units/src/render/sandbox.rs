@@ -9,7 +9,12 @@ pub(super) fn write(service: &Service, manager: Manager, section: &mut Section) 
     if manager == Manager::User {
         return of_user(service, section);
     }
-    let Sandbox::On { network, state } = &service.sandbox else {
+    let Sandbox::On {
+        network,
+        state,
+        jit,
+    } = &service.sandbox
+    else {
         match &service.user {
             User::Named(user) | User::Dynamic(user) => section.set("User", user),
             User::Root => {
@@ -29,9 +34,10 @@ pub(super) fn write(service: &Service, manager: Manager, section: &mut Section) 
         User::Root => {}
     }
     state_directory(state.as_ref(), section);
-    for (key, value) in FENCE_OF_ROOT.iter().chain(FENCE) {
+    for (key, value) in FENCE_OF_ROOT {
         section.set(key, *value);
     }
+    fence(*jit, section);
     match network {
         Network::Outbound => {
             section.set("RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6");
@@ -49,13 +55,22 @@ pub(super) fn write(service: &Service, manager: Manager, section: &mut Section) 
 
 /// A user's own manager has no rights to give up and few to take away.
 fn of_user(service: &Service, section: &mut Section) {
-    let Sandbox::On { state, .. } = &service.sandbox else {
+    let Sandbox::On { state, jit, .. } = &service.sandbox else {
         return;
     };
     section.comment("--- sandbox, as far as a user's own manager can ---");
     state_directory(state.as_ref(), section);
+    fence(*jit, section);
+}
+
+fn fence(jit: bool, section: &mut Section) {
     for (key, value) in FENCE {
-        section.set(key, *value);
+        match (*key, jit) {
+            ("MemoryDenyWriteExecute", true) => {
+                section.comment("it compiles while it runs").set(key, "no")
+            }
+            _ => section.set(key, *value),
+        };
     }
 }
 

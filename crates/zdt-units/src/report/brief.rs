@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::human;
+use super::{human, sentry};
 use crate::event::{Context, EventKind, Level, Outcome, Phase, Record};
 use crate::model::Format;
 
@@ -77,7 +77,7 @@ fn seconds(elapsed: Duration) -> String {
     format!("{:.1} s", elapsed.as_secs_f64())
 }
 
-/// What a chat is sent; `line` is the event as JSON, for everybody else.
+/// What is sent in each format; `line` is the event as JSON.
 pub fn message(record: &Record, format: Format, line: &str) -> String {
     let text = || {
         let mark = match record.event.kind.level() {
@@ -91,6 +91,7 @@ pub fn message(record: &Record, format: Format, line: &str) -> String {
     };
     let message: Value = match format {
         Format::Json => return line.trim_end().to_owned(),
+        Format::Sentry => return sentry::envelope(record, line),
         Format::Slack => json!({ "text": escaped(&text()) }),
         // Nobody is called by what a program said.
         Format::Discord => json!({ "content": cut(&text()), "allowed_mentions": { "parse": [] } }),

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use crate::model::{
-    Errand, Exec, Foreign, HOOK_LIMIT, Model, Probe, Ready, Service, Stop, Strategy, Task,
+    Errand, Exec, Foreign, HOOK_LIMIT, Model, Probe, Proxy, Ready, Service, Stop, Strategy, Task,
     UnitName, span,
 };
 use crate::render::{Directive, Rendered};
@@ -88,9 +88,29 @@ fn of_service(service: &Service, rendered: &Rendered, out: &mut String) {
             },
         );
     }
+    if let Some(proxy) = &service.proxy {
+        tell("proxy", proxied(proxy));
+    }
     for unit in units_of(service, rendered) {
         of_unit(unit, out);
     }
+}
+
+fn proxied(proxy: &Proxy) -> String {
+    let domains = proxy.domains.iter().map(|domain| format!("`{domain}`"));
+    let domains: Vec<String> = domains.collect();
+    let hosts = match domains.is_empty() {
+        true => "every host".to_owned(),
+        false => domains.join(", "),
+    };
+    let servers = proxy.servers.iter();
+    let servers = servers.map(|server| {
+        let address = server.address.to_string();
+        let address = address.trim_start_matches("http://").trim_end_matches(':');
+        format!("`{}` at `{address}`", server.name)
+    });
+    let servers: Vec<String> = servers.collect();
+    format!("{hosts} to {}", servers.join(", "))
 }
 
 fn task(service: &Service, task: Task, errand: &Errand) -> String {

@@ -166,6 +166,27 @@ fn lines_at(event: &Event, at: &str) -> String {
             Outcome::LookNow => format!("{at}  failed and not taken back: look now\n"),
         },
         // Said by the next step, by the end, or before the beginning.
+        EventKind::OutOfRotation {
+            server,
+            says,
+            changed,
+            in_flight,
+            warning,
+            ..
+        } => {
+            let out = rotation(server, "out of rotation", *changed, says.as_deref());
+            let left = in_flight.filter(|left| *left > 0);
+            let left = left.map(|left| format!("not all that was there has ended: {left} left"));
+            let warnings = left.iter().chain(warning);
+            let warnings = warnings.map(|warning| note(format!("warning: {warning}")));
+            note(out) + &warnings.collect::<String>()
+        }
+        EventKind::InRotation {
+            server,
+            says,
+            changed,
+            ..
+        } => note(rotation(server, "in rotation", *changed, says.as_deref())),
         EventKind::StepCompleted { .. }
         | EventKind::InstallPlanned { .. }
         | EventKind::UninstallPlanned { .. } => String::new(),
@@ -306,6 +327,15 @@ fn by_instances(first: &Left, others: &[Left], tool: Tool) -> String {
             Tool::Systemctl | Tool::UserSystemctl => tool.logs(format_args!("'{name}@*'")),
         }
     )
+}
+
+fn rotation(server: &str, how: &str, changed: bool, says: Option<&str>) -> String {
+    let before = match changed {
+        true => "",
+        false => ", as before",
+    };
+    let says = says.map_or_else(String::new, |says| format!(" ({})", printable(says)));
+    format!("`{server}` is {how}{before}{says}")
 }
 
 /// A program's words go to a terminal, so control characters stay out.

@@ -1,5 +1,7 @@
 //! Counts operations, and writes the counts as node_exporter reads them. Pure.
 
+pub mod now;
+
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::SystemTime;
@@ -47,6 +49,11 @@ struct Histogram {
 struct Last {
     unix_seconds: u64,
     success: bool,
+    /// Both were not kept at first.
+    #[serde(default)]
+    operation: String,
+    #[serde(default)]
+    outcome: String,
 }
 
 impl Totals {
@@ -78,6 +85,8 @@ impl Totals {
         service.last = Some(Last {
             unix_seconds: since.unwrap_or_default().as_secs(),
             success,
+            operation: context.operation.clone(),
+            outcome: name.to_owned(),
         });
         if success && context.release.is_some() {
             service.release.clone_from(&context.release);
@@ -134,6 +143,16 @@ impl Totals {
             let labels = [("service", name)];
             let success = u64::from(last.success);
             sample(&mut out, "zdt_last_restart_success", &labels, success);
+        }
+        let text = "What the last operation was, and how it ended.";
+        family(&mut out, "zdt_last_restart_info", "gauge", text);
+        for (name, last) in self.last().filter(|(_, last)| !last.outcome.is_empty()) {
+            let labels = [
+                ("service", name),
+                ("operation", &last.operation),
+                ("outcome", &last.outcome),
+            ];
+            sample(&mut out, "zdt_last_restart_info", &labels, 1);
         }
         let text = "The release that was deployed last and serves.";
         family(&mut out, "zdt_release_info", "gauge", text);

@@ -11,5 +11,6 @@ pub mod json;
 pub mod metrics;
 pub mod progress;
 pub(crate) mod releases;
+mod sentry;
 pub mod status;
 pub(crate) mod timeline;

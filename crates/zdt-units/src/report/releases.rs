@@ -18,7 +18,7 @@ pub(crate) struct Listed<'a> {
 
 impl Listed<'_> {
     /// As they came to serve, the last one first; what is not ours comes last.
-    fn each(&self) -> Vec<(&Found, Option<&str>)> {
+    pub(super) fn each(&self) -> Vec<(&Found, Option<&str>)> {
         let checksums = self.checksums.iter().map(Option::as_deref);
         let mut each: Vec<_> = self.releases.all.iter().zip(checksums).collect();
         each.sort_by_key(|(found, _)| std::cmp::Reverse(record(found).map(Record::last_use)));
@@ -43,7 +43,7 @@ impl Listed<'_> {
             .map(|found| &found.name)
     }
 
-    fn states(&self, found: &Found, checksum: Option<&str>) -> Vec<&'static str> {
+    pub(super) fn states(&self, found: &Found, checksum: Option<&str>) -> Vec<&'static str> {
         let releases = self.releases;
         let is = |name: Option<&ReleaseName>| name == Some(&found.name);
         let current = is(releases.current.as_ref());
@@ -73,7 +73,7 @@ impl Listed<'_> {
     }
 }
 
-fn record(found: &Found) -> Option<&Record> {
+pub(super) fn record(found: &Found) -> Option<&Record> {
     match &found.kind {
         Kind::Ours(record) => Some(record),
         Kind::Foreign | Kind::Damaged(_) => None,

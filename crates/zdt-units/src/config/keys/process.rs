@@ -113,7 +113,7 @@ pub const MEMORY: Shape = Shape {
             "warn",
             Kind::Text,
             "none",
-            "`zdt-units run`: above it an event tells so, once until it was below again; less than `limit`",
+            "`zdt-units run`: above it a line on standard error tells so, once until it was a tenth below again; less than `limit`",
             "",
         ),
         key(

@@ -252,6 +252,9 @@ impl Host for Launcher {
                 self.follow(&Question::Stop { units, held }, tell).await?;
                 Question::CloseSockets { service }
             }
+            Action::TakeOut { .. } | Action::PutBack { .. } => {
+                return super::balancer::perform(action, tell).await;
+            }
             Action::KeepUnits { place, files } => return kept::keep(&place, &files),
             // The file is the person's, who may be about to mend it.
             Action::RestoreUnits { files, .. } => match files.into_iter().next() {

@@ -58,6 +58,7 @@ impl Launcher {
                 None => None,
             },
             releases: releases.transpose()?,
+            rotation: None,
             companions: Vec::new(),
             at: SystemTime::now(),
         })
@@ -95,6 +96,8 @@ impl Launcher {
             now: vec![copy(path, self.text.clone())],
             kept: kept::read(place)?.or_else(|| self.is_behind().then(loaded)),
             are_newer: self.is_behind() || after_start,
+            // It goes on with what it is given back.
+            need_reload: false,
         }))
     }
 }

@@ -345,7 +345,7 @@ environment_files = ["ENVIRONMENT"]
     let files = observed.files.unwrap();
     assert_eq!(files.now[0].text, text);
     assert_eq!(files.kept.unwrap()[0].text, TEXT);
-    assert!(files.are_newer);
+    assert!(files.are_newer && !files.need_reload);
 }
 
 #[tokio::test]

@@ -44,6 +44,7 @@ fn planned(text: &str, active: Active, beside: Active, pid: u32) -> Plan {
         at: SystemTime::UNIX_EPOCH,
         files: None,
         releases: None,
+        rotation: None,
         sockets: sockets
             .map(|socket| state_of(socket.unit, Active::Active, 0))
             .collect(),

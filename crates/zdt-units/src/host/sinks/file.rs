@@ -159,11 +159,9 @@ fn aside(path: &Path, number: u32) -> PathBuf {
 
 fn ends_in_a_line(file: &File) -> io::Result<bool> {
     let mut last = [b'\n'];
-    match file.metadata()?.len() {
-        0 => Ok(true),
-        length => {
-            file.read_exact_at(&mut last, length - 1)?;
-            Ok(last == [b'\n'])
-        }
+    if let Some(end) = file.metadata()?.len().checked_sub(1) {
+        // Nothing is read where somebody has emptied the file meanwhile, as `copytruncate` of logrotate does.
+        file.read_at(&mut last, end)?;
     }
+    Ok(last == [b'\n'])
 }

@@ -115,6 +115,8 @@ const MESSAGE_IDS: &[(&str, &str)] = &[
     ("untaken", "f295fbf97e280c64544b04287c40f644"),
     ("not_ready", "25cde70971e51a906011483d2d32dd8f"),
     ("unidentified", "4764d3a55248293b662220c163a9c54d"),
+    ("out_of_rotation", "0f8c1f6be9d24d3f9c07a1d5e2b6a4c1"),
+    ("in_rotation", "5d2a9e7c41b04f6e8a3bd90c7f15e862"),
     ("step_completed", "519d33e75aea61a82c9a6447d83ea513"),
     ("step_failed", "77515613ca63d2db9e0c79f821752e99"),
     ("left_as", "88dfb372ae0f900b1a00c3c23423b5bf"),

@@ -11,6 +11,9 @@ pub struct EventReader {
     path: PathBuf,
     /// The youngest file so far, read to its end.
     open: Option<(u64, File)>,
+    /// The one before. A program that puts files aside without our lock, such as logrotate, may do so while somebody
+    /// writes.
+    before: Option<File>,
     unfinished: Vec<u8>,
 }
 
@@ -19,6 +22,7 @@ impl EventReader {
         Self {
             path,
             open: None,
+            before: None,
             unfinished: Vec::new(),
         }
     }
@@ -27,6 +31,11 @@ impl EventReader {
     pub fn read(&mut self) -> io::Result<Vec<String>> {
         let mut lines = Vec::new();
         let files = self.files()?;
+        if let Some(before) = &self.before {
+            let mut late = Vec::new();
+            (&*before).read_to_end(&mut late)?;
+            lines.extend(told(&String::from_utf8_lossy(&late)));
+        }
         let known = self.open.take();
         if let Some((_, file)) = &known {
             (&*file).read_to_end(&mut self.unfinished)?;
@@ -46,7 +55,8 @@ impl EventReader {
             }
             file.read_to_end(&mut self.unfinished)?;
             self.take_lines(&mut lines);
-            self.open = Some((inode, file));
+            let before = self.open.replace((inode, file));
+            self.before = before.map(|(_, file)| file);
         }
         Ok(lines)
     }
@@ -109,7 +119,11 @@ impl EventReader {
         let rest = self.unfinished.split_off(end + 1);
         let whole = std::mem::replace(&mut self.unfinished, rest);
         let whole = String::from_utf8_lossy(&whole);
-        let told = whole.lines().filter(|line| !line.is_empty());
-        lines.extend(told.map(str::to_owned));
+        lines.extend(told(&whole));
     }
+}
+
+fn told(text: &str) -> impl Iterator<Item = String> {
+    let lines = text.lines().filter(|line| !line.is_empty());
+    lines.map(str::to_owned)
 }

@@ -9,7 +9,7 @@ use ureq::Agent;
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 
 use super::tally::Tally;
-use crate::model::{AbsolutePath, Format, Url, Wanted, Webhook};
+use crate::model::{AbsolutePath, Dsn, Format, Url, Wanted, Webhook};
 
 /// Events that may wait; what comes while so many do is not delivered.
 const QUEUE: usize = 64;
@@ -32,6 +32,7 @@ pub(super) struct WebhookThread {
 struct Poster {
     agent: Agent,
     url: String,
+    content: &'static str,
     headers: Vec<(String, String)>,
     retries: u32,
 }
@@ -46,13 +47,23 @@ impl WebhookThread {
         let uri = url.parse::<http::Uri>().ok();
         let host = uri.as_ref().and_then(http::Uri::host).unwrap_or("?");
         let name = format!("the webhook at `{host}`");
-        let headers = match &webhook.headers_file {
+        let mut headers = match &webhook.headers_file {
             Some(path) => headers(path)?,
             None => Vec::new(),
         };
+        let mut content = "application/json";
+        let mut endpoint = url;
+        if webhook.format == Format::Sentry {
+            let dsn = Dsn::parse(&endpoint)
+                .ok_or_else(|| format!("events do not reach {name}: its address is no DSN"))?;
+            content = "application/x-sentry-envelope";
+            headers.push(("X-Sentry-Auth".to_owned(), authentication(&dsn.key)));
+            endpoint = dsn.endpoint;
+        }
         let poster = Poster {
             agent: agent(webhook.timeout),
-            url,
+            url: endpoint,
+            content,
             headers,
             retries: webhook.retries,
         };
@@ -117,7 +128,7 @@ impl Poster {
     }
 
     fn post(&self, message: &str) -> Answer {
-        let mut request = self.agent.post(&self.url).content_type("application/json");
+        let mut request = self.agent.post(&self.url).content_type(self.content);
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
@@ -184,6 +195,11 @@ fn agent(timeout: Duration) -> Agent {
         .user_agent(concat!("zdt-units/", env!("CARGO_PKG_VERSION")))
         .build()
         .new_agent()
+}
+
+fn authentication(key: &str) -> String {
+    let client = concat!("zdt-units/", env!("CARGO_PKG_VERSION"));
+    format!("Sentry sentry_version=7, sentry_key={key}, sentry_client={client}")
 }
 
 fn read(path: &AbsolutePath) -> Result<String, String> {

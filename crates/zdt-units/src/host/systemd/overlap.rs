@@ -87,6 +87,7 @@ impl Systemd {
             now,
             kept: kept::read(place)?,
             are_newer,
+            need_reload: true,
         })
     }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::super::mistake::Mistake;
-use super::super::{AbsolutePath, EventFile, Events, Format, Hook, Url, Wanted, Webhook};
+use super::super::{AbsolutePath, Dsn, EventFile, Events, Format, Hook, Url, Wanted, Webhook};
 use super::Build;
 use super::text::{all_or_nothing, unknown_word};
 use crate::config::{At, EventsConfig, HookConfig, Problem, WebhookConfig};
@@ -69,9 +69,22 @@ impl Build {
                 "json" => Ok(Format::Json),
                 "slack" => Ok(Format::Slack),
                 "discord" => Ok(Format::Discord),
-                _ => Err(unknown_word("format", text, &["json", "slack", "discord"])),
+                "sentry" => Ok(Format::Sentry),
+                _ => {
+                    let known = ["json", "slack", "discord", "sentry"];
+                    Err(unknown_word("format", text, &known))
+                }
             }),
         };
+        if let (Some(Url::Written(dsn)), Some(Format::Sentry), Some(written)) =
+            (&url, format, &config.url)
+            && Dsn::parse(dsn).is_none()
+        {
+            let problem = Problem::new(&written.at, "this is not a DSN of Sentry");
+            self.problems.push(problem.hint(
+                "it is `https://KEY@HOST/PROJECT`; in Sentry: Settings, Projects, Client Keys",
+            ));
+        }
         let on = self.wanted(config.on.as_ref());
         let least = Duration::from_millis(1);
         let timeout = self.duration(config.timeout.as_ref(), Duration::from_secs(5), least);

@@ -80,6 +80,7 @@ impl Build {
         let on = Sandbox::On {
             network: Network::Outbound,
             state: None,
+            jit: false,
         };
         match config {
             SandboxConfig::Absent => Some(on),
@@ -88,7 +89,11 @@ impl Build {
                 "none" => Ok(Sandbox::Off),
                 _ => Err(unknown_word("sandbox", text, &["default", "none"])),
             }),
-            SandboxConfig::Table { network, state } => {
+            SandboxConfig::Table {
+                network,
+                state,
+                jit,
+            } => {
                 let network = match network {
                     None => Some(Network::Outbound),
                     Some(word) => self.parse(word, |text| match text {
@@ -104,6 +109,7 @@ impl Build {
                 Some(Sandbox::On {
                     network: network?,
                     state,
+                    jit: jit.as_ref().is_some_and(|jit| jit.value),
                 })
             }
         }

@@ -80,6 +80,7 @@ fn files(kept: Option<&str>, now: &str, are_newer: bool) -> Option<UnitFiles> {
         now: copy(now),
         kept: kept.map(copy),
         are_newer,
+        need_reload: true,
     })
 }
 
@@ -246,7 +247,7 @@ fn unit_files_are_kept_while_a_process_runs_with_them_and_put_back_when_none_sta
     let first = planned(text, |observed| observed.files = files(None, "1", false));
     insta::assert_snapshot!(first, @"
     restart `shop` (strategy `queue`)
-    1. keep the unit files, which work, in `/var/lib/zdt/shop/units` (limit 60s)
+    1. keep `/etc/systemd/system/shop.service`, which works, in `/var/lib/zdt/shop/units` (limit 60s)
     2. restart `shop.service` and wait until it is ready (limit 111s)
     3. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
     on failure of 1: it ends there, nothing was touched
@@ -257,13 +258,13 @@ fn unit_files_are_kept_while_a_process_runs_with_them_and_put_back_when_none_sta
     });
     insta::assert_snapshot!(changed, @"
     restart `shop` (strategy `queue`)
-    note: the unit files have changed since they were last good; on failure those are put back from `/var/lib/zdt/shop/units`
+    note: `/etc/systemd/system/shop.service` has changed since it was last good; on failure what was good is taken from `/var/lib/zdt/shop/units`
     1. restart `shop.service` and wait until it is ready (limit 111s)
     2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
-    3. keep the unit files, which work, in `/var/lib/zdt/shop/units` (limit 60s)
+    3. keep `/etc/systemd/system/shop.service`, which works, in `/var/lib/zdt/shop/units` (limit 60s)
     on failure of 3: that is told, and it goes on
     on another failure:
-       1. put the unit files of `/var/lib/zdt/shop/units` back (limit 60s)
+       1. go back to `/etc/systemd/system/shop.service` as kept in `/var/lib/zdt/shop/units` (limit 60s)
        2. let systemd read the units again (limit 10s)
        3. restart `shop.service` and wait until it is ready (limit 111s)
        4. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
@@ -272,6 +273,32 @@ fn unit_files_are_kept_while_a_process_runs_with_them_and_put_back_when_none_sta
         observed.files = files(Some("1"), "1", false)
     });
     assert_eq!(same, planned(text, |_| {}));
+}
+
+#[test]
+fn where_a_launcher_goes_back_to_its_zdt_toml_no_unit_is_spoken_of() {
+    let text = "[service.shop]\nexec = [\"/srv/shop\"]\nlisten = \":80\"\n";
+    let planned = planned(text, |observed| {
+        let mut changed = files(Some("1"), "2", true).unwrap();
+        changed.need_reload = false;
+        let kept = changed.kept.iter_mut().flatten();
+        for copy in kept.chain(&mut changed.now) {
+            copy.path = "/etc/zdt/zdt.toml".into();
+        }
+        observed.files = Some(changed);
+    });
+    insta::assert_snapshot!(planned, @"
+    restart `shop` (strategy `queue`)
+    note: `/etc/zdt/zdt.toml` has changed since it was last good; on failure what was good is taken from `/var/lib/zdt/shop/units`
+    1. restart `shop.service` and wait until it is ready (limit 111s)
+    2. confirm that `shop.service` runs a new process and that `shop.socket` stayed open (limit 10s)
+    3. keep `/etc/zdt/zdt.toml`, which works, in `/var/lib/zdt/shop/units` (limit 60s)
+    on failure of 3: that is told, and it goes on
+    on another failure:
+       1. go back to `/etc/zdt/zdt.toml` as kept in `/var/lib/zdt/shop/units` (limit 60s)
+       2. restart `shop.service` and wait until it is ready (limit 111s)
+       3. confirm that `shop.service` runs a process and that `shop.socket` stayed open (limit 10s)
+    ");
 }
 
 #[test]

@@ -114,12 +114,19 @@ async fn whatever_ends_a_connection_is_its_loss_and_counted_once() {
             timeout: patience,
             ..hold(10)
         };
-        let rate = match worst {
-            // What follows an answer comes before the next request, which is half a second away.
-            "surplus" | "closed_idle" | "reset_idle" => 20,
-            _ => 100,
+        let report = match worst {
+            // What follows an answer comes before the next request, which is a quarter of a second away.
+            "surplus" | "closed_idle" | "reset_idle" => {
+                let streams = vec![Stream {
+                    rate: 40.0,
+                    requests: Some(20),
+                    ..stream
+                }];
+                let target = Target::new(address);
+                run(&Load { target, streams }, pending()).await
+            }
+            _ => at_rate(100, address, stream).await,
         };
-        let report = at_rate(rate, address, stream).await;
         assert_eq!(held(&report), all_ended(10, worst), "for {worst}");
         assert_eq!(
             (report.total.outcomes.ok, report.lost()),
