@@ -19,7 +19,7 @@ pub use change::{
 };
 pub use launcher::{LogsArgs, ShutdownArgs, UnitArgs, UpgradeArgs, Verb};
 pub use load::{DemoAppArgs, DemoArgs, ExecArgs, ProbeArgs, ResumeArgs, RunArgs, VerifyArgs};
-pub use look::{DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
+pub use look::{DashboardArgs, DoctorArgs, EventsArgs, HistoryArgs, Since, StatusArgs};
 pub use units::{ExplainArgs, GenerateArgs, InstallArgs, UninstallArgs};
 
 use crate::render::{DEFAULT_SYSTEMD, Manager, OLDEST_SYSTEMD, Target};
@@ -65,6 +65,7 @@ pub enum Command {
     Hold(HoldArgs),
     Events(EventsArgs),
     History(HistoryArgs),
+    Dashboard(DashboardArgs),
     Probe(Box<ProbeArgs>),
     Logs(LogsArgs),
     Run(RunArgs),

@@ -142,6 +142,39 @@ pub struct HistoryArgs {
     pub json: bool,
 }
 
+/// Serve a page that follows services, a running restart step by step, and the last ones
+///
+/// It only reads. `/status.json` is what `zdt-units status --json` prints, `/events` the changes as
+/// server-sent events, `/livez` and `/readyz` are for probes. A socket that is passed (systemd,
+/// `zdt-units run`) is taken instead of `--listen`.
+///
+/// Who reaches the address sees everything: there is no password. Others than this machine get in
+/// through a reverse proxy that asks for one, or with `--allow-remote`.
+#[derive(Clone, Debug, Args)]
+pub struct DashboardArgs {
+    #[command(flatten)]
+    pub config: ConfigArgs,
+
+    #[command(flatten)]
+    pub control: ControlArgs,
+
+    /// Services of `systemd --user`
+    #[arg(long)]
+    pub user: bool,
+
+    /// Where to listen, if no socket is passed: an address with a port, or a path
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:7077")]
+    pub listen: String,
+
+    /// Answer to this name in `Host` too, as a reverse proxy passes it on; repeatable
+    #[arg(long, value_name = "NAME")]
+    pub host: Vec<String>,
+
+    /// Listen also where other machines reach it, with no password
+    #[arg(long)]
+    pub allow_remote: bool,
+}
+
 /// A moment, by itself or before now.
 #[derive(Clone, Copy, Debug)]
 pub enum Since {

@@ -3,6 +3,7 @@
 mod balancer;
 mod carry_out;
 mod config_file;
+mod dashboard;
 mod demo;
 mod demo_app;
 mod deploy;
@@ -86,6 +87,7 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => doctor::run(args),
         Command::Events(args) => events::run(args),
         Command::History(args) => events::history(args),
+        Command::Dashboard(args) => dashboard::run(args),
         Command::Run(args) => run::run(args),
         Command::Resume(args) => run::resume(args),
         Command::Exec(args) => return exec::run(args),

@@ -1,6 +1,7 @@
 //! Turns values into lines for people and programs.
 
 pub mod brief;
+pub mod dashboard;
 pub(crate) mod diff;
 pub(crate) mod doctor;
 pub(crate) mod explain;

@@ -30,6 +30,7 @@ fn help_names_every_command() {
       hold         Run a command while a service is down and its connections wait
       events       Show what operations did, and follow what they do
       history      Show how often services were restarted, how long it took, and how it ended
+      dashboard    Serve a page that follows services, a running restart step by step, and the last ones
       probe        Send requests at a fixed rate and count every one that is lost
       logs         Show what services printed
       run          Run services without systemd, and restart them without losing a connection

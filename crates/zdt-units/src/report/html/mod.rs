@@ -9,7 +9,7 @@ mod restarts;
 mod scale;
 mod tables;
 mod timeline;
-mod words;
+pub(in crate::report) mod words;
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -23,10 +23,13 @@ const META: &str = r#"<meta charset="utf-8"/>
 <meta name="robots" content="noindex"/>
 "#;
 
+/// Of the dashboard too.
+pub(in crate::report) const PALETTE: &str = include_str!("palette.css");
+
 const STYLE: &str = include_str!("style.css");
 
 /// The marks that stand beside words, and the hatching of the plots.
-const SHAPES: &str = include_str!("shapes.svg");
+pub(in crate::report) const SHAPES: &str = include_str!("shapes.svg");
 
 /// The page that shows `verified`.
 pub fn page(verified: &Verified) -> String {
@@ -37,7 +40,7 @@ pub fn page(verified: &Verified) -> String {
             head {
                 (PreEscaped(META))
                 title { (head::title(verified)) }
-                style { (PreEscaped(STYLE)) }
+                style { (PreEscaped(PALETTE)) (PreEscaped(STYLE)) }
             }
             body {
                 (PreEscaped(SHAPES))
@@ -117,7 +120,7 @@ fn legend(verified: &Verified) -> Markup {
 }
 
 /// One of the shapes; the words beside it say the same.
-fn mark(shape: &str) -> Markup {
+pub(in crate::report) fn mark(shape: &str) -> Markup {
     html! {
         svg class={ "mark " (shape) } viewBox="0 0 16 16" aria-hidden="true" {
             use href={ "#" (shape) } {}

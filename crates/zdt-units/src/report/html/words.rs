@@ -8,13 +8,13 @@ use maud::{Markup, html};
 const NBSP: char = '\u{a0}';
 
 /// `1 restart`, `3 restarts`.
-pub(super) fn count(n: u64, what: &str) -> String {
+pub(in crate::report) fn count(n: u64, what: &str) -> String {
     let s = if n == 1 { "" } else { "s" };
     format!("{}{NBSP}{what}{s}", number(n))
 }
 
 /// With a comma at each thousand.
-pub(super) fn number(n: u64) -> String {
+pub(in crate::report) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (at, digit) in digits.chars().enumerate() {
@@ -26,7 +26,7 @@ pub(super) fn number(n: u64) -> String {
     out
 }
 
-pub(super) fn millis(ms: u64) -> String {
+pub(in crate::report) fn millis(ms: u64) -> String {
     match ms {
         0..1000 => format!("{ms}{NBSP}ms"),
         _ => micros(ms.saturating_mul(1000)),
@@ -34,7 +34,7 @@ pub(super) fn millis(ms: u64) -> String {
 }
 
 /// About three digits, in the unit that needs the fewest.
-pub(super) fn micros(us: u64) -> String {
+pub(in crate::report) fn micros(us: u64) -> String {
     let of = |unit: f64| us as f64 / unit;
     match us {
         0..950 => format!("{:.2}{NBSP}ms", of(1e3)),
@@ -47,7 +47,7 @@ pub(super) fn micros(us: u64) -> String {
 }
 
 /// The moment in RFC 3339, and for people.
-pub(super) fn moment(unix_ms: u64) -> (String, String) {
+pub(in crate::report) fn moment(unix_ms: u64) -> (String, String) {
     let at = UNIX_EPOCH + Duration::from_millis(unix_ms);
     let exact = humantime::format_rfc3339_seconds(at).to_string();
     let shown = exact.replace('T', " ").replace('Z', " UTC");
@@ -55,7 +55,7 @@ pub(super) fn moment(unix_ms: u64) -> (String, String) {
 }
 
 /// What was in backticks is code.
-pub(super) fn prose(text: &str) -> Markup {
+pub(in crate::report) fn prose(text: &str) -> Markup {
     let text = printable(text);
     html! {
         @for (at, part) in text.split('`').enumerate() {
@@ -65,7 +65,7 @@ pub(super) fn prose(text: &str) -> Markup {
 }
 
 /// With a capital and a full stop.
-pub(super) fn sentence(fragment: &str) -> String {
+pub(in crate::report) fn sentence(fragment: &str) -> String {
     let mut chars = fragment.chars();
     let first = chars.next().map(|first| first.to_uppercase().to_string());
     let end = if fragment.ends_with(['.', '!', '?']) {
@@ -77,13 +77,13 @@ pub(super) fn sentence(fragment: &str) -> String {
 }
 
 /// A program's words go to a page, so control characters stay out.
-pub(super) fn printable(text: &str) -> String {
+pub(in crate::report) fn printable(text: &str) -> String {
     let shown = |char: char| if char.is_control() { ' ' } else { char };
     text.chars().map(shown).collect()
 }
 
 /// A command line that a shell reads as these words.
-pub(super) fn command_line(words: &[String]) -> String {
+pub(in crate::report) fn command_line(words: &[String]) -> String {
     let words: Vec<String> = words.iter().map(|word| quoted(&printable(word))).collect();
     words.join(" ")
 }
