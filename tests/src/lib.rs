@@ -7,6 +7,7 @@ pub mod fault;
 pub mod idle;
 pub mod load;
 pub mod machine;
+pub mod network;
 pub mod router;
 pub mod stamps;
 pub mod startup;

@@ -31,7 +31,8 @@ const KEEP: &str = include_str!("machine/keep.sh");
 const BOOT: &str = include_str!("machine/boot.sh");
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Where the machine shows the programs given to [`Builder::program`].
+/// Where the machine shows what was given to [`Builder::program`] and
+/// [`Builder::directory`].
 pub const PROGRAMS: &str = "/opt/zdt/bin";
 
 /// A booted systemd.
@@ -136,6 +137,11 @@ impl Machine {
             .stderr(Stdio::piped());
         let child = command.spawn().map_err(|e| Error::start(&command, e))?;
         Ok(Running(child))
+    }
+
+    /// Runs a command of the host in the machine's network, to its end.
+    pub fn run_in_net(&self, argv: &[&str]) -> Result<Output, Error> {
+        finish(&mut self.net_command(argv))
     }
 
     /// Runs a command inside the machine, to its end.
@@ -288,6 +294,12 @@ impl Builder {
     /// Whether this host can boot it, or what is lacking.
     pub fn available(&self) -> Result<(), Reason> {
         available::check(&self.root)
+    }
+
+    /// Shows a directory of the host in the machine, in [`PROGRAMS`], under its
+    /// own name. Nobody in the machine can write to it.
+    pub fn directory(self, path: impl Into<PathBuf>) -> Self {
+        self.program(path)
     }
 
     pub fn boot(self) -> Result<Machine, Error> {

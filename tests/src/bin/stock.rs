@@ -36,10 +36,16 @@ async fn main() -> Result<ExitCode, Box<dyn Error>> {
             .with_graceful_shutdown(stop)
             .await?;
     } else {
-        let listener = TcpListener::bind("127.0.0.1:8080").await?;
+        let listener = TcpListener::bind(address()).await?;
         axum::serve(listener, router())
             .with_graceful_shutdown(stop)
             .await?;
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Where it binds when it was passed nothing.
+#[expect(clippy::disallowed_methods, reason = "the edge: reads the environment")]
+fn address() -> String {
+    std::env::var("BIND").unwrap_or_else(|_| "127.0.0.1:8080".to_owned())
 }

@@ -103,24 +103,40 @@ pub(crate) fn install(machine: &Machine, name: &str) -> Result<(), Box<dyn Error
     Ok(())
 }
 
-fn directory(name: &str) -> PathBuf {
+pub(crate) fn directory(name: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../examples")).join(name)
 }
 
 /// Builds an example, because `cargo test -p zdt-e2e` does not; the paths of
-/// its programs.
-fn programs(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
-    let output = Command::new(env!("CARGO"))
-        .args(["build", "--message-format=json", "--manifest-path"])
-        .arg(directory.join("Cargo.toml"))
-        .output()?;
+/// its programs. Where the whole workspace is built, as `ZDT_E2E_BUILT=workspace`
+/// says, the same build is asked: for an example alone its crates would be
+/// compiled again, with less features.
+pub(crate) fn programs(directory: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
+    let manifest = directory.canonicalize()?.join("Cargo.toml");
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args(["build", "--message-format=json"]);
+    // Of the package of this test, which `ring` takes for its own that have changed, and all above it is built again.
+    for (name, _) in std::env::vars_os() {
+        let bytes = name.as_encoded_bytes();
+        if bytes.starts_with(b"CARGO_PKG_") || bytes.starts_with(b"CARGO_MANIFEST_") {
+            cargo.env_remove(name);
+        }
+    }
+    match std::env::var("ZDT_E2E_BUILT").as_deref() {
+        Ok("workspace") => cargo.args(["--workspace", "--all-targets"]),
+        _ => cargo.arg("--manifest-path").arg(&manifest),
+    };
+    let output = cargo.output()?;
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned().into());
     }
     let mut programs = Vec::new();
     for line in String::from_utf8(output.stdout)?.lines() {
         let message: serde_json::Value = serde_json::from_str(line)?;
-        programs.extend(message["executable"].as_str().map(PathBuf::from));
+        let of_it = message["manifest_path"].as_str().map(Path::new) == Some(&manifest);
+        if of_it && message["profile"]["test"] == false {
+            programs.extend(message["executable"].as_str().map(PathBuf::from));
+        }
     }
     Ok(programs)
 }
@@ -159,7 +175,7 @@ fn count<N: FromStr>(line: &str, what: &str) -> Result<N, Box<dyn Error>> {
     count.ok_or_else(|| format!("`{line}` tells of no{what}").into())
 }
 
-fn assert_lossless(name: &str, report: &Report) {
+pub(crate) fn assert_lossless(name: &str, report: &Report) {
     println!("{name}: {}", crate::restart::summary(report));
     assert!(report.valid, "{report}");
     assert_eq!(report.lost(), 0, "{report}");

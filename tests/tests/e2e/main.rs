@@ -10,14 +10,25 @@
     reason = "the edge: reads the environment, prints what it measured"
 )]
 
+/// In all modules below, in the place of the one of `std`: what a test prints is kept until it ends, as several run at
+/// once.
+macro_rules! println {
+    ($($what:tt)*) => { crate::lanes::print(format_args!($($what)*)) };
+}
+
+mod lanes;
+
+mod ansible;
 mod bad;
 mod boot;
 mod chain;
 mod companions;
 mod crash;
+mod dashboard;
 mod drain;
 mod events;
 mod examples;
+mod fleet;
 mod gates;
 mod guard;
 mod handover;
@@ -29,6 +40,7 @@ mod install;
 mod look;
 mod orchestrate;
 mod overlap;
+mod pages;
 mod power;
 mod programs;
 mod releases;
@@ -40,7 +52,6 @@ mod verify;
 
 use std::any::Any;
 use std::error::Error;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 
@@ -206,21 +217,24 @@ const TESTS: &[(&str, Test)] = &[
 
 fn main() -> ExitCode {
     let mut arguments = Arguments::from_args();
-    // Each test measures; two at a time would measure each other.
-    arguments.test_threads = Some(1);
+    arguments.test_threads.get_or_insert(lanes::COUNT);
 
     let missing = builder().available().err();
     let required = std::env::var("ZDT_E2E").is_ok_and(|wanted| wanted == "required");
     // A runner that lists first, such as nextest, learns from the list what is
     // ignored. One that runs at once is told the reason by each test.
     let ignored = arguments.list && missing.is_some() && !required;
-    let trials = TESTS
+    let tests: Vec<_> = TESTS
         .iter()
+        .chain(ansible::TESTS)
         .chain(chain::tests())
         .chain(companions::TESTS)
+        .chain(dashboard::TESTS)
         .chain(events::TESTS)
+        .chain(fleet::TESTS)
         .chain(gates::TESTS)
         .chain(look::TESTS)
+        .chain(pages::TESTS)
         .chain(held::TESTS)
         .chain(releases::TESTS)
         .chain(strategies::TESTS)
@@ -231,10 +245,13 @@ fn main() -> ExitCode {
         .chain(overlap::tests())
         .chain(bad::tests())
         .chain(power::tests())
-        .map(|&(name, test)| {
+        .copied()
+        .collect();
+    let trials = lanes::order(tests)
+        .map(|(name, test)| {
             let missing = missing.clone();
             let runner = move || match missing {
-                None => run(test, required),
+                None => lanes::run(name, || run(test, required)),
                 Some(reason) if required => Err(reason.into()),
                 Some(reason) => Ok(Completion::ignored_with(reason)),
             };
@@ -245,10 +262,6 @@ fn main() -> ExitCode {
 }
 
 fn run(test: Test, required: bool) -> Result<Completion, Failed> {
-    // Also alone among processes: nextest starts one for each test.
-    let lock = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/e2e.lock"))?;
-    lock.lock()?;
-
     let machine = builder().boot().map_err(|e| chain(&e))?;
     let failure = match catch_unwind(AssertUnwindSafe(|| test(&machine))) {
         Ok(Ok(())) => return Ok(Completion::Completed),

@@ -32,7 +32,7 @@ pub(crate) fn restarts_are_planned_proved_and_lossless(
         "\
 restart `app` (strategy `queue`)
 1. see that `app.service` is well before anything is touched: `http://127.0.0.1:19081/readyz` answers 200 from the process of `app.service` (limit 30s)
-2. keep the unit files, which work, in `/var/lib/zdt/app/units` (limit 60s)
+2. keep `/etc/systemd/system/app.service`, which works, in `/var/lib/zdt/app/units` (limit 60s)
 3. restart `app.service` and wait until it is ready (limit 111s)
 4. confirm that `app.service` runs a new process and that `app.socket` and `app-health.socket` stayed open (limit 10s)
 5. wait until `http://127.0.0.1:19081/readyz` answers 200 from the process of `app.service` 3 times in a row (limit 30s)

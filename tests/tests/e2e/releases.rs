@@ -3,6 +3,8 @@
 
 use std::error::Error;
 use std::path::Path;
+use std::thread;
+use std::time::Duration;
 
 use zdt_e2e::client::Client;
 use zdt_e2e::machine::{Machine, Output};
@@ -43,18 +45,7 @@ fn a_broken_one_is_taken_back_and_nobody_is_refused(
         machine.install(&[(&name, &text)])?;
     }
     machine.systemctl(&["start", "app.socket"])?.ok()?;
-    zdt(
-        machine,
-        &[
-            "deploy",
-            "app",
-            "--from",
-            "/opt/zdt/bin/app",
-            "--release",
-            "v1",
-        ],
-    )?
-    .ok()?;
+    who_comes_before_the_first_one_is_answered_by_it(machine)?;
     let shell = "mkdir -p /tmp/v2/bin && cp /opt/zdt/bin/app /tmp/v2/bin && tar czf /tmp/v2.tar.gz -C /tmp/v2 . \
                  && mkdir -p /tmp/v3/bin && cp /bin/false /tmp/v3/bin/app";
     machine.run(&["sh", "-ec", shell])?.ok()?;
@@ -128,6 +119,42 @@ fn a_broken_one_is_taken_back_and_nobody_is_refused(
     assert_eq!(changed.code, Some(8), "{}", changed.stdout);
     Client::tcp(machine, "127.0.0.1:8080")?.get("/")?;
     Ok(())
+}
+
+/// Until there is one, systemd starts the service again and again, in vain. Nobody is refused: who came waits.
+fn who_comes_before_the_first_one_is_answered_by_it(
+    machine: &Machine,
+) -> Result<(), Box<dyn Error>> {
+    let starts = || -> Result<u32, Box<dyn Error>> {
+        Ok(machine.show("app.service", "NRestarts")?.parse()?)
+    };
+    thread::scope(|scope| {
+        let came = scope.spawn(|| {
+            let mut client = Client::tcp(machine, units::ADDRESS).map_err(|it| it.to_string())?;
+            let limit = Duration::from_secs(60);
+            client.set_limit(limit).map_err(|it| it.to_string())?;
+            let answer = client.get("/").map_err(|it| it.to_string())?;
+            Ok::<_, String>(answer.status)
+        });
+        machine.wait_until(Duration::from_secs(20), "starts in vain", |_| {
+            starts().is_ok_and(|starts| starts >= 2)
+        })?;
+        let looked = machine.run(&[UNITS, "doctor", "app", "--rate", "1"])?;
+        for told in [
+            "there is no `/srv/app/current`",
+            "zdt-units deploy app --from",
+        ] {
+            assert!(looked.stdout.contains(told), "{told}: {}", looked.stdout);
+        }
+        let from = ["--from", "/opt/zdt/bin/app", "--release", "v1"];
+        zdt(machine, &[&["deploy", "app"], &from[..]].concat())?.ok()?;
+        assert_eq!(came.join().map_err(|_| "it panicked")??, 200);
+        let last = starts()?;
+        // Longer than between two of them.
+        thread::sleep(Duration::from_secs(1));
+        assert_eq!(starts()?, last);
+        Ok(())
+    })
 }
 
 /// A release that is too large is refused with both figures. One that turns out to be is removed

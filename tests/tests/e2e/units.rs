@@ -18,7 +18,7 @@ ListenStream=127.0.0.1:8080
 WantedBy=sockets.target
 ";
 
-const STOCK_SERVICE: &str = "\
+pub(crate) const STOCK_SERVICE: &str = "\
 [Service]
 ExecStart=/opt/zdt/bin/stock
 EnvironmentFile=-/etc/app.env

@@ -21,9 +21,6 @@ if [ -e "/srv/$2/app.py" ]; then
   cp -r "$3" "/srv/$2/venv" && ln -sf /usr/bin/python3 "/srv/$2/venv/bin/python3" &&
   sed -i "1s|.*|#!/srv/$2/venv/bin/python3|" "/srv/$2/venv/bin/"*corn
 fi &&
-if [ -e "$1/jit.conf" ]; then
-  install -D -m 644 "$1/jit.conf" "/etc/systemd/system/$2@.service.d/jit.conf"
-fi &&
 mkdir -p "/srv/$2/html/downloads" && head -c 98304 /dev/zero > "/srv/$2/html/downloads/big"
 "#;
 
