@@ -78,6 +78,8 @@ impl Drop for Lock {
     fn drop(&mut self) {
         // What stays written was left by somebody who died.
         let _ = self.file.set_len(0);
+        // Closing is not enough: a process that is just being started has a copy until it becomes its program.
+        let _ = self.file.unlock();
     }
 }
 

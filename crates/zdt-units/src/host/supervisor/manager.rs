@@ -243,10 +243,10 @@ impl Manager {
         self.boot.config.as_deref()
     }
 
-    /// Answers those who still wait, after everything has ended.
+    /// Answers those who still wait, after everything has ended. Who sees the control socket go finds all lines written.
     pub async fn close(self) {
-        self.control.finish().await;
         self.sink.flush(LAST_WORDS);
+        self.control.finish().await;
     }
 
     /// Answers what is asked, until there is something to tell. Cancel-safe.
