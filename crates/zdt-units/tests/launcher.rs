@@ -49,15 +49,15 @@ impl Fake {
                     state: state.clone(),
                     upgrades: 0,
                 };
+                // Who asked may have ended, and been looked at, as soon as the answer is written.
+                if question != Question::Hello {
+                    let _ = sender.send(question.clone());
+                }
                 for answer in answers(&question, about) {
                     let line = serde_json::to_string(&answer).unwrap() + "\n";
                     let _ = stream.get_mut().write_all(line.as_bytes());
                 }
-                let ends = question == Question::Shutdown;
-                if question != Question::Hello {
-                    let _ = sender.send(question);
-                }
-                if ends {
+                if question == Question::Shutdown {
                     return;
                 }
             }

@@ -144,3 +144,14 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+/// Waits for what somebody else does, but not for ever. What was dropped here is open until no process that another test
+/// is just starting has its copy any more.
+#[cfg(test)]
+fn until(what: &str, mut found: impl FnMut() -> bool) {
+    let began = std::time::Instant::now();
+    while !found() {
+        assert!(began.elapsed().as_secs() < 60, "never: {what}");
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}

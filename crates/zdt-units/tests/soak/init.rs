@@ -5,11 +5,11 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::{Pid, geteuid};
-use tokio::time::sleep;
+use zdt_units::host::diag;
+use zdt_units::sockets::Local;
 
 use super::launcher::Launcher;
 use super::{LIMIT, PROGRAM, alone, proc, until};
@@ -100,7 +100,7 @@ async fn a_launcher_that_is_pid_1_collects_restarts_and_drains() {
     // Only for its `zdt.toml`: a hundred processes that lose their parents, and then the app.
     let prepared = Launcher::prepare(&[("shop", "handover = true")]);
     let address = prepared.services[0].address;
-    let script = format!("for i in $(seq 100); do (sleep 0.5 &); done; exec {PROGRAM} demo-app");
+    let script = format!("for i in $(seq 100); do (sleep 1000 &); done; exec {PROGRAM} demo-app");
     let text = fs::read_to_string(prepared.config()).unwrap();
     let text = text.replace(
         &format!("[{PROGRAM:?}, \"demo-app\"]"),
@@ -113,43 +113,47 @@ async fn a_launcher_that_is_pid_1_collects_restarts_and_drains() {
     };
     let pid = init.pid().await;
     until("an answer", || serves(address)).await;
-
     let app = app_of(&prepared).await;
-    let many = proc::children(pid).len();
-    until("the end of those that lost their parents", || {
-        proc::children(pid).len() == 1
-    })
-    .await;
-    println!("{many} children, then {:?}", proc::children(pid));
-    assert!(many > 50, "{many} children: nothing was left to PID 1");
+    end_those_without_parents(pid, app).await;
 
     // A process that is killed is started again.
     send(app, Signal::SIGKILL);
     until("another process", || {
-        serves(address) && proc::children(pid).first() != Some(&app)
-    })
-    .await;
-    until("the end of those of the second one", || {
-        proc::children(pid).len() == 1
+        serves(address) && !proc::is_alive(app)
     })
     .await;
     let second = app_of(&prepared).await;
-    assert_ne!(second, app);
+    end_those_without_parents(pid, second).await;
 
     send(pid, Signal::SIGHUP);
-    until("a restart", || {
-        !proc::is_alive(second) && proc::children(pid).len() == 1
-    })
-    .await;
-    until("an answer", || serves(address)).await;
+    until("a restart", || serves(address) && !proc::is_alive(second)).await;
+    end_those_without_parents(pid, app_of(&prepared).await).await;
 
     // What is in flight is answered, and then it ends.
     let slow = thread::spawn(move || get(address, "/slow?ms=1500"));
-    sleep(Duration::from_millis(300)).await;
+    until("a connection that is accepted", || {
+        let accepted = diag::sockets().connections;
+        accepted.contains(&Local::tcp(address))
+    })
+    .await;
     send(pid, Signal::SIGTERM);
     assert_eq!(init.ended().await, Some(0));
     let answer = slow.join().unwrap().unwrap();
     assert!(answer.ends_with("hello at last\n"), "{answer}");
+}
+
+/// All of them are left to PID 1, which collects them when they end.
+async fn end_those_without_parents(pid: u32, app: u32) {
+    until("a hundred that lost their parents", || {
+        proc::children(pid).len() == 101
+    })
+    .await;
+    for child in proc::children(pid) {
+        if child != app {
+            send(child, Signal::SIGKILL);
+        }
+    }
+    until("their end", || proc::children(pid) == [app]).await;
 }
 
 /// The process of the only service, by its number out here.

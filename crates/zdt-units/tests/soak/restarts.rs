@@ -36,7 +36,8 @@ async fn many_restarts_and_killed_processes_leave_nothing_behind() {
     let restarts = of(40, 200);
     let mut dice = Dice::new();
     let mut launcher = Launcher::start(&MIXED).await;
-    // What is made once is made by now.
+    // What is made once is made by now, also for a standby.
+    launcher.done(&["restart", "--all"]).await;
     let warm = soak(&launcher, &mut dice, 6).await;
     check(&warm.1, &warm.0.held);
     let (before, memory_before) = rest(&launcher).await;

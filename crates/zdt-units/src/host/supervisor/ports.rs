@@ -151,6 +151,7 @@ mod tests {
     use std::net::TcpListener;
 
     use super::*;
+    use crate::host::until;
 
     /// `count` listening sockets on ports in a row, the next one free. No two tests have the same: each has a `place` of
     /// its own, in this process.
@@ -170,14 +171,13 @@ mod tests {
             let ports = Ports { from, to: from + 1 };
             assert_eq!(free(ports, &BTreeSet::new()).unwrap(), from + 1, "{ip}");
             drop(listeners);
-            assert_eq!(free(ports, &BTreeSet::new()).unwrap(), from, "{ip}");
+            until(ip, || free(ports, &BTreeSet::new()).unwrap() == from);
         }
     }
 
     #[test]
     fn what_is_taken_is_not_tried() {
-        let (from, listeners) = row(1, 2, "127.0.0.1");
-        drop(listeners);
+        let (from, _none) = row(1, 0, "127.0.0.1");
         let ports = Ports { from, to: from + 1 };
         assert_eq!(free(ports, &BTreeSet::from([from])).unwrap(), from + 1);
         let failure = free(ports, &BTreeSet::from([from, from + 1])).unwrap_err();

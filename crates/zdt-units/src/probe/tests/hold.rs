@@ -2,10 +2,12 @@
 
 use std::collections::BTreeMap;
 use std::future::pending;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::io::AsyncReadExt as _;
 use tokio::net::TcpStream;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 
 use super::server::{OK, closed_port, read_head, reset, serve_all, server, write};
@@ -58,7 +60,7 @@ async fn connections_that_last_are_kept_and_never_opened_again() {
     assert_eq!((report.lost(), report.lost_connections()), (0, 0));
 }
 
-/// Each server answers once and then does its worst; every connection has ten
+/// Each server answers once and then does its worst, but for the one that never answers; every connection has ten
 /// requests to send.
 #[tokio::test]
 async fn whatever_ends_a_connection_is_its_loss_and_counted_once() {
@@ -68,7 +70,9 @@ async fn whatever_ends_a_connection_is_its_loss_and_counted_once() {
 
     async fn answer_then(mut stream: TcpStream, worst: &str) {
         read_head(&mut stream).await;
-        write(&mut stream, OK).await;
+        if worst != "timeout" {
+            write(&mut stream, OK).await;
+        }
         match worst {
             "closed_idle" => {}
             "reset_idle" => reset(stream),
@@ -103,7 +107,7 @@ async fn whatever_ends_a_connection_is_its_loss_and_counted_once() {
         ("wrong_status", 10, 10),
         ("truncated", 10, 10),
         ("garbled", 10, 10),
-        ("timeout", 10, 10),
+        ("timeout", 0, 10),
     ] {
         let address = server(move |_, stream| answer_then(stream, worst)).await;
         let patience = match worst {
@@ -172,13 +176,19 @@ async fn a_close_after_the_last_request_counts() {
 /// What was due while an answer was late is sent, and its lateness is latency.
 #[tokio::test]
 async fn a_late_answer_makes_the_requests_behind_it_late_not_fewer() {
-    let address = server(|_, mut stream| async move {
-        let mut first = true;
-        while read_head(&mut stream).await.is_some() {
-            if std::mem::take(&mut first) {
-                sleep(Duration::from_millis(200)).await;
+    let stopped = Arc::new(Notify::new());
+    let stopped_here = Arc::clone(&stopped);
+    let address = server(move |_, mut stream| {
+        let stopped = Arc::clone(&stopped_here);
+        async move {
+            let mut first = true;
+            while read_head(&mut stream).await.is_some() {
+                if std::mem::take(&mut first) {
+                    stopped.notified().await;
+                    sleep(Duration::from_millis(100)).await;
+                }
+                write(&mut stream, OK).await;
             }
-            write(&mut stream, OK).await;
         }
     })
     .await;
@@ -192,7 +202,11 @@ async fn a_late_answer_makes_the_requests_behind_it_late_not_fewer() {
     let live = Live::new();
     // While the first answer is still due.
     let stop = async {
+        while live.scheduled() == 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
         sleep(Duration::from_millis(100)).await;
+        stopped.notify_one();
     };
     let report = run_live(&load, &live, stop).await;
     assert!(report.total.outcomes.ok >= 10, "{report}");

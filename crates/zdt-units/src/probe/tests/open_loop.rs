@@ -219,7 +219,10 @@ async fn an_observer_is_told_each_end_once() {
         let load = Load {
             target: Target::new(address),
             streams: vec![
-                Stream::default(),
+                Stream {
+                    requests: Some(20),
+                    ..Stream::default()
+                },
                 Stream {
                     rate: 1000.0,
                     requests: Some(50),
@@ -228,8 +231,7 @@ async fn an_observer_is_told_each_end_once() {
             ],
         };
         let (observer, mut seen) = tokio::sync::mpsc::unbounded_channel();
-        let stop = tokio::time::sleep(Duration::from_millis(100));
-        let report = run_observed(&load, &Live::new(), Some(observer), stop).await;
+        let report = run_observed(&load, &Live::new(), Some(observer), pending()).await;
         let mut sums = [Outcomes::default(), Outcomes::default()];
         while let Ok(ended) = seen.try_recv() {
             assert_eq!(ended.outcome, outcome);
@@ -239,6 +241,13 @@ async fn an_observer_is_told_each_end_once() {
         for (sum, stream) in sums.iter().zip(&report.streams) {
             assert_eq!(sum, &stream.outcomes);
         }
-        assert_eq!(report.streams[1].outcomes.scheduled, 50);
+        let scheduled = [20, 50];
+        assert!(
+            report
+                .streams
+                .iter()
+                .map(|stream| stream.outcomes.scheduled)
+                .eq(scheduled)
+        );
     }
 }

@@ -248,10 +248,16 @@ async fn directories_are_as_open_as_the_socket() {
     }
 }
 
+/// Its file. Nobody ever listened: a listener would do so on in a process that is just being started by another test.
+fn left_by_a_killed_launcher(path: &Path) {
+    let socket = stream_socket().unwrap();
+    bind(socket.as_raw_fd(), &UnixAddr::new(path).unwrap()).unwrap();
+}
+
 #[tokio::test]
 async fn what_a_killed_launcher_left_is_replaced_and_a_live_one_is_not() {
     let (_directory, path) = place();
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    left_by_a_killed_launcher(&path);
     let control = Control::bind(&path, &OWN).unwrap();
     let failure = Control::bind(&path, &OWN).unwrap_err();
     assert_eq!(
@@ -303,8 +309,7 @@ async fn only_its_own_file_is_removed() {
 async fn of_launchers_that_start_at_once_one_is_at_work() {
     let (_directory, path) = place();
     for _ in 0..20 {
-        // As after a crash, which is when a file is removed.
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        left_by_a_killed_launcher(&path);
         let starts: Vec<_> = (0..8)
             .map(|_| {
                 let path = path.clone();

@@ -4,11 +4,12 @@ use std::time::Instant;
 
 use super::*;
 
-fn limits() -> Limits {
+const SHORT: Duration = Duration::from_millis(300);
+
+/// Of those who do not read.
+fn short_stall() -> Limits {
     Limits {
-        question: 1000,
-        asking: Duration::from_millis(300),
-        stall: Duration::from_millis(300),
+        stall: SHORT,
         ..Limits::default()
     }
 }
@@ -20,7 +21,11 @@ fn failed(reason: &str) -> String {
 #[tokio::test]
 async fn nonsense_is_answered_with_a_sentence() {
     let (_directory, path) = place();
-    tokio::spawn(serve(Control::bind_within(&path, &OWN, limits()).unwrap()));
+    let limits = Limits {
+        question: 1000,
+        ..Limits::default()
+    };
+    tokio::spawn(serve(Control::bind_within(&path, &OWN, limits).unwrap()));
     let not_understood = "the launcher does not understand the question: ";
     let long = vec![b'x'; 2000];
     let cases: [(&[u8], &str); 8] = [
@@ -68,7 +73,11 @@ async fn nonsense_is_answered_with_a_sentence() {
 #[tokio::test]
 async fn a_byte_now_and_then_is_too_slow() {
     let (_directory, path) = place();
-    tokio::spawn(serve(Control::bind_within(&path, &OWN, limits()).unwrap()));
+    let limits = Limits {
+        asking: SHORT,
+        ..Limits::default()
+    };
+    tokio::spawn(serve(Control::bind_within(&path, &OWN, limits).unwrap()));
     let answer = tokio::task::spawn_blocking(move || {
         let mut client = UnixStream::connect(path).unwrap();
         let mut slow = client.try_clone().unwrap();
@@ -94,7 +103,7 @@ async fn a_byte_now_and_then_is_too_slow() {
 #[tokio::test]
 async fn who_does_not_read_is_dropped_and_holds_up_nobody() {
     let (_directory, path) = place();
-    let mut control = Control::bind_within(&path, &OWN, limits()).unwrap();
+    let mut control = Control::bind_within(&path, &OWN, short_stall()).unwrap();
     let mut lazy = UnixStream::connect(&path).unwrap();
     serde_json::to_writer(&lazy, &logs(100_000, false)).unwrap();
     lazy.write_all(b"\n").unwrap();
@@ -128,7 +137,7 @@ async fn who_does_not_read_is_dropped_and_holds_up_nobody() {
 #[tokio::test]
 async fn who_reads_gets_all_lines_and_who_stops_reading_is_dropped() {
     let (_directory, path) = place();
-    let mut control = Control::bind_within(&path, &OWN, limits()).unwrap();
+    let mut control = Control::bind_within(&path, &OWN, short_stall()).unwrap();
     let lazy = UnixStream::connect(&path).unwrap();
     serde_json::to_writer(&lazy, &logs(100_000, false)).unwrap();
     (&lazy).write_all(b"\n").unwrap();
@@ -143,7 +152,9 @@ async fn who_reads_gets_all_lines_and_who_stops_reading_is_dropped() {
         "{fed} lines are kept for somebody who does not read"
     );
 
-    tokio::spawn(serve(control));
+    drop(control);
+    let (_directory, path) = place();
+    tokio::spawn(serve(Control::bind(&path, &OWN).unwrap()));
     let lines = ask(&path, &logs(100_000, false)).await.unwrap();
     assert!(
         lines
@@ -155,7 +166,7 @@ async fn who_reads_gets_all_lines_and_who_stops_reading_is_dropped() {
 #[tokio::test]
 async fn a_client_that_is_gone_is_noticed_without_a_word() {
     let (_directory, path) = place();
-    let mut control = Control::bind_within(&path, &OWN, limits()).unwrap();
+    let mut control = Control::bind(&path, &OWN).unwrap();
     for says_no_more in [false, true] {
         let mut client = UnixStream::connect(&path).unwrap();
         serde_json::to_writer(&client, &logs(0, true)).unwrap();
@@ -176,7 +187,7 @@ async fn those_who_follow_leave_place_for_others() {
     let (_directory, path) = place();
     let limits = Limits {
         connections: 4,
-        ..limits()
+        ..Limits::default()
     };
     tokio::spawn(serve(Control::bind_within(&path, &OWN, limits).unwrap()));
     let mut following = Vec::new();
@@ -199,30 +210,27 @@ async fn of_a_thousand_clients_at_once_the_good_ones_are_answered() {
     let launcher = Launcher::start(64, 200, 100, 4096).await;
     let before = (launcher.open_files(), launcher.peak());
     let began = tokio::time::Instant::now();
-    let mut bad = Vec::new();
-    let mut good = Vec::new();
-    for number in 0..1000 {
+    // All of them have said what they say before they come in.
+    let clients = (0..1000).map(|number| {
         let says: &[u8] = match number % 4 {
-            0 => {
-                let path = launcher.path.clone();
-                good.push(tokio::spawn(
-                    async move { ask(&path, &logs(2, false)).await },
-                ));
-                tokio::task::yield_now().await;
-                continue;
-            }
+            0 => b"{\"ask\":\"logs\",\"lines\":2,\"follow\":false}\n",
             1 => b"",
             2 => b"{\"ask\":\"log",
             _ => b"{\"ask\":\"logs\",\"lines\":100000,\"follow\":false}\n",
         };
         let mut client = UnixStream::connect(&launcher.path).unwrap();
         client.write_all(says).unwrap();
-        bad.push(client);
-    }
+        client
+    });
+    let clients: Vec<UnixStream> = clients.collect();
+    let wanted = [numbered(0), numbered(1), Answer::Done];
+    let wanted = wanted.map(|answer| serde_json::to_string(&answer).unwrap() + "\n");
     let mut most = 0;
-    for good in good {
+    for mut good in clients.iter().step_by(4) {
         most = most.max(launcher.open_files());
-        assert_eq!(good.await.unwrap().unwrap(), [numbered(0), numbered(1)]);
+        let mut answer = String::new();
+        good.read_to_string(&mut answer).unwrap();
+        assert_eq!(answer, wanted.concat());
     }
     let (grew, took) = ((launcher.peak() - before.1) >> 20, began.elapsed());
     eprintln!(
