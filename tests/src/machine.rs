@@ -169,12 +169,18 @@ impl Machine {
         Ok(output.stdout.trim_end().to_owned())
     }
 
-    /// What a unit and systemd said about it.
+    /// What a unit and systemd said about it until now.
     pub fn journal(&self, unit: &str) -> Result<String, Error> {
+        self.sync_journal()?;
         let output = self
             .run(&["journalctl", "--output=short-monotonic", "--unit", unit])?
             .ok()?;
         Ok(output.stdout)
+    }
+
+    /// Waits until all that was said stands in the journal.
+    pub fn sync_journal(&self) -> Result<(), Error> {
+        self.run(&["journalctl", "--sync"])?.ok().map(drop)
     }
 
     /// The last lines of the whole journal.

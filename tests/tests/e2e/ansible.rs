@@ -280,9 +280,12 @@ fn an_outage_is_announced_and_measured(machine: &Machine) -> Done {
         before
     );
 
+    // The old process listens no more, and answers these first: an outage that no client can miss.
+    let slow = units::load(machine, &["--rate=20", "--path=/slow?ms=300"])?;
     let load = units::load(machine, &["--rate=500"])?;
     let played = play.run("main.yml", &permitted)?.ok()?;
     let report = load.stop()?;
+    slow.stop()?;
     assert!(played.text.contains(announced), "{}", played.text);
     let told = Gap::read(&played.text)?;
     let outcomes = &report.total.outcomes;

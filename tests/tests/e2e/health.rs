@@ -135,7 +135,7 @@ fn a_command_that_hangs_is_killed_with_its_children(
 [service.app]
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
-health = { command = ["sh", "-c", "echo waiting for nobody; sleep 4321 & wait"], attempt_timeout = "300ms", timeout = "1s" }
+health = { command = ["sh", "-c", "echo waiting for nobody; sleep 4321 & wait"], attempt_timeout = "300ms" }
 "#;
     machine.write_file("/etc/zdt/zdt.toml", config, 0o644)?;
     units::zdt(machine, config)?;
@@ -144,6 +144,8 @@ health = { command = ["sh", "-c", "echo waiting for nobody; sleep 4321 & wait"],
     assert_eq!(stopped.code, Some(5), "{}", stopped.stderr);
     let said = "error: `app.service` is not well: `sh` did not end within 300ms (3 times, ";
     assert!(why(&stopped).starts_with(said), "{}", stopped.stderr);
+    let config = config.replace("\"300ms\"", "\"300ms\", timeout = \"1s\"");
+    machine.write_file("/etc/zdt/zdt.toml", config, 0o644)?;
     let restarted = machine.run(&["/opt/zdt/bin/units", "restart", "app", "--force"])?;
     println!("{}", why(&restarted));
     assert_eq!(restarted.code, Some(7), "{}", restarted.stderr);
@@ -202,6 +204,7 @@ fn tasks_run_beside_the_service_as_its_user(machine: &Machine) -> Result<(), Box
         let unit = format!("app-{task}.service");
         assert_eq!(machine.show(&unit, "Result")?, "success");
     }
+    machine.sync_journal()?;
     let said = machine.run(&["journalctl", "--output=cat", "SYSLOG_IDENTIFIER=sh"])?;
     println!("{}", said.stdout);
     assert_eq!(

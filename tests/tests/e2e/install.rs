@@ -168,13 +168,15 @@ pub(crate) fn what_costs_nothing_is_told_so(machine: &Machine) -> Done {
     silent_client(machine, "established")?;
     assert_eq!(run(machine, &["install", "--check"])?.code, Some(0));
 
-    // The control: how else a backlog gets to count.
+    // The control: how else a backlog gets to count. Each time the port is closed for some milliseconds.
     let load = units::load(machine, &["--rate=500"])?;
-    machine.systemctl(&["restart", "app.socket"])?.ok()?;
-    units::await_main(machine)?;
+    for _ in 0..4 {
+        machine.systemctl(&["restart", "app.socket"])?.ok()?;
+        units::await_main(machine)?;
+    }
     let report = load.stop()?;
     println!(
-        "the same by `systemctl restart app.socket`: {}",
+        "four times by `systemctl restart app.socket`: {}",
         report.total.outcomes
     );
     assert!(report.lost() > 0, "{report}");
@@ -278,6 +280,10 @@ pub(crate) fn an_address_moves_without_a_gap(machine: &Machine) -> Done {
     );
     machine.write_file(CONFIG, &wider, 0o644)?;
     assert_eq!(run(machine, &["install"])?.code, Some(4));
+    // Between closing and opening, for longer than a client can miss.
+    let slow = format!("{DIRECTORY}/app-http-2.socket.d/slow.conf");
+    machine.write_file(&slow, "[Socket]\nExecStopPost=/bin/sleep 0.3\n", 0o644)?;
+    machine.systemctl(&["daemon-reload"])?.ok()?;
     let forced = run(machine, &["install", "--allow-gap", "--json"])?.ok()?;
     let report = load.stop()?;
     covers(

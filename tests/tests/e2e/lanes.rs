@@ -20,10 +20,10 @@ pub(crate) const COUNT: usize = 2;
 const ALONE: &[&str] = &[
     // Four machines, and a thousand requests a second through a balancer.
     "fleet::",
-    // It asks all the time, to see an outage of 10 ms.
-    "ansible::an_outage_is_announced_and_measured",
     // The highest rate that the host serves, and how much longer a restart takes with 15,000 connections.
     "held::",
+    // How long others wait, as a ratio of two maxima.
+    "a_slow_request_delays_nobody_else",
     // How long anybody waits, at a thousand requests a second and beside a run without any restart.
     "overlap::",
 ];

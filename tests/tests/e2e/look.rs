@@ -53,7 +53,10 @@ unit = "old.service"
 /// that crashes and units of others have their state too.
 fn status_says_what_ss_says(machine: &Machine) -> Done {
     machine.write_file(CONFIG, LOOKED_AT, 0o644)?;
-    machine.install(&[("old.service", "[Service]\nExecStart=/bin/false\n")])?;
+    machine.install(&[(
+        "old.service",
+        "[Service]\nType=oneshot\nExecStart=/bin/false\n",
+    )])?;
     let installed = run(machine, &["install"])?;
     // The one that crashes does not become ready.
     assert_eq!(installed.code, Some(7), "{}", installed.stderr);
@@ -64,6 +67,7 @@ fn status_says_what_ss_says(machine: &Machine) -> Done {
     machine
         .systemctl(&["start", "--no-block", "broken.socket", "broken.service"])?
         .ok()?;
+    // It fails, and `oneshot` waits for that.
     machine.systemctl(&["start", "old.service"])?;
 
     let mut clients = Vec::new();

@@ -16,7 +16,7 @@ trap 'say SIGQUIT; exit 0' QUIT
 trap 'say SIGTERM; exit 0' TERM
 rm -f end
 while ! test -e end; do sleep 0.05; done
-sleep 0.3
+for round in $(seq ${ROUNDS-6}); do sleep 0.05; done
 say 'by itself'
 ";
 
@@ -64,11 +64,12 @@ stop = { quiet = ["/bin/sh", "/opt/foreign/hook", "quiet"], drain_limit = "60s" 
 "#;
 
 /// What people write. systemd has one limit for all commands, and signals the process when one exceeds it. It takes the
-/// end of the last command for the end of the process, and runs them all when the process has ended already.
+/// end of the last command for the end of the process, and runs them all when the process has ended already. The process
+/// takes three seconds to end by itself.
 const CONTROL: &str = "\
 [Service]
 Type=exec
-Environment=ZDT_SERVICE=control
+Environment=ZDT_SERVICE=control ROUNDS=60
 ExecStart=/bin/sh /opt/foreign/main
 ExecStop=-/bin/sh /opt/foreign/hook quiet
 ExecStop=-/bin/sh /opt/foreign/hook drain
