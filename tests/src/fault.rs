@@ -45,8 +45,6 @@ impl Fault {
             "abort" => Self::Abort,
             _ => return None,
         };
-        let cgroup = read_to_string("/proc/self/cgroup").unwrap_or_default();
-        let is_here = |unit: &str| cgroup.trim_end().ends_with(&format!("/{unit}"));
         words.next().is_none_or(is_here).then_some(fault)
     }
 
@@ -61,4 +59,10 @@ impl Fault {
         // It cannot fail for a signal that exists.
         let _ = raise(signal);
     }
+}
+
+/// Whether this process is one of `unit`.
+pub(crate) fn is_here(unit: &str) -> bool {
+    let cgroup = read_to_string("/proc/self/cgroup").unwrap_or_default();
+    cgroup.trim_end().ends_with(&format!("/{unit}"))
 }

@@ -43,7 +43,6 @@ fn app(name: &str, port: u16, keys: &str) -> String {
          exec = [\"/opt/zdt/bin/app\"]\n\
          listen = \"127.0.0.1:{port}\"\n\
          environment_files = [\"-/etc/{name}.env\"]\n\
-         start_timeout = \"3s\"\n\
          health = {{ listen = \"127.0.0.1:{health}\", interval = \"20ms\", timeout = \"4s\" }}\n\
          {keys}\n"
     )

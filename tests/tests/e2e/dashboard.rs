@@ -1,5 +1,6 @@
 //! `zdt-units dashboard` as a unit beside a service: started by its socket, without privileges, and watched by `curl`.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
@@ -7,6 +8,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
 use zdt_e2e::machine::{Machine, Running};
+use zdt_e2e::startup::Gate;
 
 use crate::Test;
 
@@ -21,7 +23,6 @@ const CONFIG: &str = r#"
 [service.app]
 exec = ["/opt/zdt/bin/app"]
 listen = "127.0.0.1:8080"
-environment = { WARMUP_MS = "1500" }
 health = { listen = "127.0.0.1:19081" }
 "#;
 
@@ -59,7 +60,7 @@ fn a_restart_is_watched_from_a_unit_of_its_own(machine: &Machine) -> Done {
         "inactive"
     );
 
-    let watching = Watching::start(machine)?;
+    let mut watching = Watching::start(machine)?;
     watching.until("looked", "systemd ")?;
     watching.until("services", "app")?;
     assert_eq!(
@@ -72,18 +73,19 @@ fn a_restart_is_watched_from_a_unit_of_its_own(machine: &Machine) -> Done {
         .ok()?;
     assert_ne!(user.stdout.trim(), "0");
 
+    let gate = Gate::shut(machine, "app.service")?;
     let mut restart = machine
         .command(&[UNITS, "restart", "app"])
         .stderr(Stdio::null())
         .spawn()?;
     let step = watching.until("said", "restart app")?;
     let running = watching.until("now", "> running<")?;
+    watching.until("services", "starting")?;
     assert!(
         restart.try_wait()?.is_none(),
-        "the steps came after the end: {running}"
+        "it ended before it was let through: {running}"
     );
-    watching.until("services", "starting")?;
-    // In the order of the page, since both change at once.
+    gate.open()?;
     watching.until("said", "No operation is running.")?;
     let ended = watching.until("restarts", "restart app")?;
     assert!(restart.wait()?.success());
@@ -132,7 +134,7 @@ fn a_restart_is_watched_from_a_unit_of_its_own(machine: &Machine) -> Done {
         .systemctl(&["restart", "zdt-dashboard.service"])?
         .ok()?;
     watching.ended()?;
-    let again = Watching::start(machine)?;
+    let mut again = Watching::start(machine)?;
     again.until("restarts", "restart app")?;
     assert_ne!(machine.show("zdt-dashboard.service", "MainPID")?, pid);
     assert_eq!(machine.show("zdt-dashboard.service", "Result")?, "success");
@@ -157,6 +159,8 @@ fn unit(name: &str) -> Result<String, Box<dyn Error>> {
 /// `curl` on `/events`, and what it says.
 struct Watching {
     lines: Receiver<String>,
+    /// What each part has in it now: a part is sent again only when it changes.
+    parts: HashMap<String, String>,
     _curl: Running,
 }
 
@@ -170,22 +174,39 @@ impl Watching {
             let lines = BufReader::new(stdout).lines().map_while(Result::ok);
             lines.into_iter().try_for_each(|line| to.send(line))
         });
-        Ok(Self { lines, _curl: curl })
+        Ok(Self {
+            lines,
+            parts: HashMap::new(),
+            _curl: curl,
+        })
     }
 
-    /// The first content of part `id` that has `text` in it.
-    fn until(&self, id: &str, text: &str) -> Result<String, Box<dyn Error>> {
-        let begin = format!("event: {id}");
-        let mut is_it = false;
+    /// The content of part `id` as soon as it has `text` in it.
+    fn until(&mut self, id: &str, text: &str) -> Result<String, Box<dyn Error>> {
         let until = Instant::now() + LIMIT;
         loop {
+            let now = self.parts.get(id).filter(|html| html.contains(text));
+            if let Some(html) = now {
+                return Ok(html.clone());
+            }
+            self.event(until)
+                .map_err(|_| format!("never `{text}` in `{id}`: {:?}", self.parts.get(id)))?;
+        }
+    }
+
+    /// Reads one event to its end, which is an empty line.
+    fn event(&mut self, until: Instant) -> Result<(), mpsc::RecvTimeoutError> {
+        let (mut part, mut html) = (String::new(), String::new());
+        loop {
             let left = until.saturating_duration_since(Instant::now());
-            let line = self.lines.recv_timeout(left);
-            let line = line.map_err(|_| format!("never `{text}` in `{id}`"))?;
-            match line.strip_prefix("data: ") {
-                Some(data) if is_it && data.contains(text) => return Ok(data.to_owned()),
-                Some(_) => {}
-                None => is_it = line == begin,
+            let line = self.lines.recv_timeout(left)?;
+            if line.is_empty() {
+                self.parts.insert(part, html);
+                return Ok(());
+            } else if let Some(id) = line.strip_prefix("event: ") {
+                part = id.to_owned();
+            } else if let Some(data) = line.strip_prefix("data: ") {
+                html.push_str(data);
             }
         }
     }

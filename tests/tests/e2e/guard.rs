@@ -1,5 +1,6 @@
 //! One operation at a time, none that keeps failing, and none forgotten half-way.
 
+pub(crate) mod call;
 mod hold;
 mod recover;
 
@@ -8,23 +9,24 @@ use std::time::Duration;
 
 use zdt_e2e::load::Load;
 use zdt_e2e::machine::{Machine, Output};
+use zdt_e2e::startup::Gate;
 use zdt_units::probe::Report;
 
+use self::call::Call;
 use crate::units;
 
 const UNITS: &str = "/opt/zdt/bin/units";
 const LIMIT: Duration = Duration::from_secs(30);
 
-const SLOW: &str = "WARMUP_MS=800\n";
 const GOOD: &str = "";
 const BROKEN: &str = "CRASH=1\n";
 
 /// While one restart is at work another one is refused and told of it, or waits for its turn.
 fn two_restarts_take_turns(machine: &Machine) -> Result<(), Box<dyn Error>> {
     install(machine, "", "")?;
-    release(machine, SLOW)?;
     let load = load(machine)?;
     let before = pid(machine)?;
+    let gate = Gate::shut(machine, "app.service")?;
     launch(machine, &["restart", "app"])?;
     await_state(machine, "app.service", "activating")?;
     let refused = zdt(machine, &["restart", "app"])?;
@@ -34,22 +36,23 @@ fn two_restarts_take_turns(machine: &Machine) -> Result<(), Box<dyn Error>> {
         "{}",
         refused.stderr
     );
-    let waited = zdt(machine, &["restart", "app", "--wait=20s"])?.ok()?;
-    assert!(waited.stderr.contains("waiting for "), "{}", waited.stderr);
+    let mut waits = Call::start(machine, &["restart", "app", "--wait=20s"])?;
+    waits.until(|line| line.contains("waiting for "))?;
+    gate.open()?;
+    waits.end()?.ok()?;
     await_state(machine, "launcher.service", "inactive")?;
     assert_ne!(pid(machine)?, before);
     assert_eq!(restarts_of(machine)?, 2);
 
     // Nobody asks the dead to let go.
+    let gate = Gate::shut(machine, "app.service")?;
     launch(machine, &["restart", "app"])?;
     await_state(machine, "app.service", "activating")?;
     kill(machine)?;
-    let after = zdt(machine, &["restart", "app"])?.ok()?;
-    assert!(
-        after.stderr.contains("died while it was at work on `app`"),
-        "{}",
-        after.stderr
-    );
+    let mut after = Call::start(machine, &["restart", "app"])?;
+    after.until(|line| line.contains("died while it was at work on `app`"))?;
+    gate.open()?;
+    after.end()?.ok()?;
     lossless(
         "restarts in turn, and one after a killed one",
         &load.stop()?,

@@ -4,10 +4,13 @@ use std::error::Error;
 use std::process::Stdio;
 use std::time::Duration;
 
+use serde_json::Value;
 use zdt_e2e::machine::{Machine, Running};
+use zdt_e2e::startup::Gate;
 
 use super::{Told, UNITS, app, install, zdt};
 use crate::Test;
+use crate::guard::call::Call;
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -61,11 +64,17 @@ fn a_failure_in_the_middle_begins_no_other(machine: &Machine) -> Result<(), Box<
     ];
     install(machine, &config.concat())?;
     machine.write_file("/etc/middle.env", "CRASH=1\n", 0o644)?;
-    machine.write_file("/etc/aside.env", "WARMUP_MS=2500\n", 0o644)?;
     let pid = |name: &str| machine.show(&format!("{name}.service"), "MainPID");
     let before = [pid("first")?, pid("aside")?, pid("behind")?, pid("later")?];
 
-    let failed = zdt(machine, &["restart", "--all", "--json", "--parallel=2"])?;
+    let gate = Gate::shut(machine, "aside.service")?;
+    let mut failing = Call::start(machine, &["restart", "--all", "--json", "--parallel=2"])?;
+    failing.until(|line| {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        event["kind"] == "finished" && event["service"] == "middle"
+    })?;
+    gate.open()?;
+    let failed = failing.end()?;
     assert_eq!(failed.code, Some(7), "{}", failed.stdout);
     let told = Told::read(&failed)?;
     println!("{}", told.course().join(", "));
@@ -99,9 +108,9 @@ fn a_second_restart_is_refused_or_waits_for_all_of_the_first(
         app("last", 8081, "after = [\"first\"]"),
     ];
     install(machine, &config.concat())?;
-    machine.write_file("/etc/first.env", "WARMUP_MS=1500\n", 0o644)?;
     let pid = || machine.show("last.service", "MainPID");
     let before = pid()?;
+    let gate = Gate::shut(machine, "first.service")?;
     let mut all = machine.command(&[UNITS, "restart", "--all"]);
     let all = all.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
     let mut all = Running(all);
@@ -122,7 +131,10 @@ fn a_second_restart_is_refused_or_waits_for_all_of_the_first(
     assert_eq!(given_up.code, Some(4), "{}", given_up.stderr);
     assert_eq!(pid()?, before, "it was touched");
 
-    let waited = zdt(machine, &["restart", "last", "--wait"])?.ok()?;
+    let mut waits = Call::start(machine, &["restart", "last", "--wait"])?;
+    waits.until(|line| line.starts_with("note: waiting for "))?;
+    gate.open()?;
+    let waited = waits.end()?.ok()?;
     let first = waited.stderr.lines().next().unwrap_or_default();
     assert_eq!(
         without_figures(first),

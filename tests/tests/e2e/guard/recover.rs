@@ -9,7 +9,6 @@ const RECORD: &str = "/var/lib/zdt/app/running.json";
 /// nobody is lost.
 fn a_killed_restart_is_recovered(machine: &Machine) -> Result<(), Box<dyn Error>> {
     install(machine, "", STANDBY)?;
-    release(machine, SLOW)?;
     let load = load(machine)?;
     let nothing = zdt(machine, &["recover"])?.ok()?;
     assert_eq!(
@@ -18,6 +17,7 @@ fn a_killed_restart_is_recovered(machine: &Machine) -> Result<(), Box<dyn Error>
     );
 
     let before = pid(machine)?;
+    let gate = Gate::shut(machine, "app-standby.service")?;
     launch(machine, &["restart", "app"])?;
     await_state(machine, "app-standby.service", "activating")?;
     kill(machine)?;
@@ -41,12 +41,17 @@ on failure: there is nothing to roll back to; the sockets stay open and connecti
     );
     assert_eq!(pid(machine)?, before);
     assert!(!machine.host_path(RECORD).exists());
+    gate.open()?;
 
+    let gate = Gate::shut(machine, "app.service")?;
     launch(machine, &["restart", "app"])?;
     await_state(machine, "app-standby.service", "active")?;
     await_state(machine, "app.service", "activating")?;
     kill(machine)?;
-    zdt(machine, &["recover"])?.ok()?;
+    let mut recovers = Call::start(machine, &["recover"])?;
+    recovers.until(|line| line.contains(" broke off at step "))?;
+    gate.open()?;
+    recovers.end()?.ok()?;
     assert_eq!(
         machine.show("app-standby.service", "ActiveState")?,
         "inactive"
@@ -62,10 +67,11 @@ on failure: there is nothing to roll back to; the sockets stay open and connecti
 /// restart; without a place to write a record nothing is begun.
 fn what_broke_off_is_not_passed_over(machine: &Machine) -> Result<(), Box<dyn Error>> {
     install(machine, "", "")?;
-    release(machine, SLOW)?;
+    let gate = Gate::shut(machine, "app.service")?;
     launch(machine, &["restart", "app"])?;
     await_state(machine, "app.service", "activating")?;
     kill(machine)?;
+    gate.open()?;
     await_state(machine, "app.service", "active")?;
     let before = pid(machine)?;
 

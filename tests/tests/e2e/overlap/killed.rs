@@ -1,5 +1,7 @@
 //! Something is killed half-way through a restart.
 
+use zdt_e2e::startup::Gate;
+
 use super::*;
 
 /// The standby, while the process that it stands in for is replaced. What it
@@ -9,11 +11,11 @@ fn the_standby_is_killed_half_way(machine: &Machine) -> Result<(), Box<dyn Error
     release(machine, GOOD)?;
     let before = pids(machine, &["app.service"])?;
     let load = load(machine, &["--timeout=60s"])?;
-    launch(machine)?;
-    half_way(machine)?;
+    let gate = half_way(machine)?;
     machine
         .systemctl(&["kill", "--signal=KILL", "app-standby.service"])?
         .ok()?;
+    gate.open()?;
     await_state(machine, "launcher.service", "inactive")?;
     assert_eq!(state(machine, "app.service")?, "active");
     assert_ne!(pids(machine, &["app.service"])?, before);
@@ -42,9 +44,9 @@ fn the_launcher_is_killed_half_way(machine: &Machine) -> Result<(), Box<dyn Erro
     install(machine, STANDBY)?;
     release(machine, GOOD)?;
     let load = load(machine, &[])?;
-    launch(machine)?;
-    half_way(machine)?;
+    let gate = half_way(machine)?;
     kill(machine)?;
+    gate.open()?;
     await_state(machine, "app.service", "active")?;
     let left_over = pids(machine, &["app-standby.service"])?;
     assert_ne!(left_over, ["0"]);
@@ -64,9 +66,11 @@ fn the_launcher_is_killed_between_instances(machine: &Machine) -> Result<(), Box
     release(machine, GOOD)?;
     let before = pids(machine, &INSTANCES)?;
     let load = load(machine, &[])?;
+    let gate = Gate::shut(machine, "app@2.service")?;
     launch(machine)?;
     await_state(machine, "app@2.service", "activating")?;
     kill(machine)?;
+    gate.open()?;
     await_state(machine, "app@2.service", "active")?;
     assert_eq!(state(machine, "app@5.service")?, "active");
     let halfway = pids(machine, &INSTANCES)?;
@@ -86,9 +90,9 @@ fn the_launcher_is_killed_between_instances(machine: &Machine) -> Result<(), Box
 /// Ctrl-C while the standby starts: it is stopped, and that was all.
 fn an_interrupt_takes_the_standby_back(machine: &Machine) -> Result<(), Box<dyn Error>> {
     install(machine, STANDBY)?;
-    release(machine, GOOD)?;
     let before = pids(machine, &["app.service"])?;
     let load = load(machine, &[])?;
+    let gate = Gate::shut(machine, "app-standby.service")?;
     launch(machine)?;
     await_state(machine, "app-standby.service", "activating")?;
     machine
@@ -98,6 +102,7 @@ fn an_interrupt_takes_the_standby_back(machine: &Machine) -> Result<(), Box<dyn 
     assert_eq!(machine.show("launcher.service", "ExecMainStatus")?, "6");
     assert_eq!(state(machine, "app-standby.service")?, "inactive");
     assert_eq!(pids(machine, &["app.service"])?, before);
+    gate.open()?;
     lossless("interrupted while the standby started", &load.stop()?);
     Ok(())
 }
@@ -123,10 +128,13 @@ fn kill(machine: &Machine) -> Result<(), Box<dyn Error>> {
     await_state(machine, "launcher.service", "failed")
 }
 
-/// The standby serves, and the other process is being started.
-fn half_way(machine: &Machine) -> Result<(), Box<dyn Error>> {
+/// A restart in which the standby serves, and the other process is being started until the gate is opened.
+fn half_way(machine: &Machine) -> Result<Gate<'_>, Box<dyn Error>> {
+    let gate = Gate::shut(machine, "app.service")?;
+    launch(machine)?;
     await_state(machine, "app-standby.service", "active")?;
-    await_state(machine, "app.service", "activating")
+    await_state(machine, "app.service", "activating")?;
+    Ok(gate)
 }
 
 pub(super) const TESTS: &[(&str, crate::Test)] = &[
