@@ -7,12 +7,12 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::{Instant, interval, sleep_until};
 
-use super::schedule::{QUICK, Schedule, THINK};
+use super::schedule::{QUICK, SLOW, Schedule, THINK};
 use crate::host::supervisor::{
     BindErrors, Event, Events, Held, Launch, RestartError, RestartReport, Supervisor,
 };
 use crate::model::Name;
-use crate::probe::{Live, Load, Report, run_live};
+use crate::probe::{Ended, Live, Load, Report, run_observed};
 
 /// How the small app is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,13 +129,21 @@ pub(crate) async fn measure(
             }
         }
     };
-    let loaded = async { tokio::join!(run_live(&load, &live, pending()), restarts) };
+    let (observer, mut ends) = tokio::sync::mpsc::unbounded_channel();
+    let load_runs = run_observed(&load, &live, Some(observer), pending());
+    let loaded = async { tokio::join!(load_runs, restarts) };
     let (report, restarts) = tokio::select! {
         both = loaded => both,
         () = watch => unreachable!("progress is watched to the end"),
     };
     supervisor.stop().await;
-    Ok(sum_up(schedule, report, &restarts?))
+    let mut slow = Vec::new();
+    while let Ok(ended) = ends.try_recv() {
+        if load.streams[ended.stream].name == SLOW {
+            slow.push(ended);
+        }
+    }
+    Ok(sum_up(&slow, report, &restarts?))
 }
 
 fn launch(program: Program) -> Launch {
@@ -161,17 +169,19 @@ async fn until_ready(events: &mut Events) -> Result<(), DemoError> {
     Err(DemoError::Start("it was stopped".to_owned()))
 }
 
-fn sum_up(schedule: Schedule, report: Report, restarts: &[(Duration, RestartReport)]) -> Measured {
+fn sum_up(slow: &[Ended], report: Report, restarts: &[(Duration, RestartReport)]) -> Measured {
     let restarts: Vec<Restarted> = (1..)
         .zip(restarts)
         .map(|(nth, (at, restart))| {
             let took = restart.stop + restart.start;
             let window = at.saturating_sub(BEFORE)..*at + took + AFTER;
+            // While the old process stopped: it is that one which a slow request may hold.
+            let is_met = |slow: &Ended| slow.began <= *at + restart.stop && slow.ended >= *at;
             Restarted {
                 nth,
                 at_ms: millis(*at),
                 took_ms: millis(took),
-                slow_in_flight: schedule.is_slow_in_flight(*at),
+                slow_in_flight: slow.iter().any(is_met),
                 longest_wait_ms: longest_wait(&report, |due| window.contains(&due)),
             }
         })

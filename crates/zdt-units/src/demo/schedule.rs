@@ -23,7 +23,7 @@ pub(super) const RATE: u32 = 300;
 
 /// The streams of requests that are answered at once.
 pub(super) const QUICK: [&str; 2] = ["new", "kept"];
-const SLOW: &str = "slow";
+pub(super) const SLOW: &str = "slow";
 
 impl Schedule {
     pub(crate) fn full() -> Self {
@@ -67,12 +67,6 @@ impl Schedule {
         (0..self.restarts).map(move |n| self.first_restart + self.restart_every * n)
     }
 
-    /// Whether a slow request runs at this moment.
-    pub(super) fn is_slow_in_flight(self, at: Duration) -> bool {
-        let since_due = at.as_millis() % self.slow_every.as_millis();
-        since_due < self.slow_takes.as_millis()
-    }
-
     pub(super) fn streams(self) -> Vec<Stream> {
         let quick = |name: &str, pattern, think| Stream {
             name: name.to_owned(),
@@ -112,8 +106,11 @@ mod tests {
     #[test]
     fn every_second_restart_meets_a_slow_request() {
         let meets = |schedule: Schedule| -> Vec<bool> {
+            let slow_since = |at: Duration| at.as_millis() % schedule.slow_every.as_millis();
             let times = schedule.restart_times();
-            times.map(|at| schedule.is_slow_in_flight(at)).collect()
+            times
+                .map(|at| slow_since(at) < schedule.slow_takes.as_millis())
+                .collect()
         };
         assert_eq!(meets(Schedule::full()), [false, true, false, true, false]);
         assert_eq!(meets(Schedule::quick()), [false, true]);

@@ -188,7 +188,10 @@ impl Driver {
     }
 
     async fn woken(&mut self, asks: Option<&mut mpsc::UnboundedReceiver<Ask>>) -> Woken {
+        /// So long after the deadline messages come before it. Nobody can put it off for ever by saying more and more.
+        const LATE: Duration = Duration::from_secs(1);
         let deadline = self.machine.deadline().map(|after| self.began + after);
+        let is_overdue = deadline.is_some_and(|deadline| deadline.elapsed() > LATE);
         let exited = async {
             match &mut self.process {
                 Some(process) => process.exited().await,
@@ -216,7 +219,11 @@ impl Driver {
             exit = exited => Woken::Exited(exit),
             ask = asked => Woken::Asked(ask),
             () = self.next.is_prepared(), if self.next.is_wanted() => Woken::Prepared,
-            () = due => Woken::Due,
+            () = due => {
+                // It may ask for more time, and have done so before this task had its turn.
+                let message = if is_overdue { None } else { self.notify.try_receive() };
+                message.map_or(Woken::Due, Woken::Message)
+            }
             ended = self.hooks.ended() => Woken::Hook(ended),
             () = self.store.hang_up() => Woken::Nothing,
             _ = self.child_ended.recv(), if !self.leftovers.is_empty() => Woken::Child,
@@ -343,5 +350,55 @@ pub(super) fn settle(
 ) {
     for waiting in answers {
         let _ = waiting.send(answer.clone());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixDatagram;
+    use std::sync::Arc;
+
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::host::supervisor::{Held, Launch};
+    use crate::model::Name;
+
+    fn driver() -> Driver {
+        let service = Name::parse("shop").unwrap();
+        let name = UnitName::service(&service);
+        let definition = Definition {
+            launch: Arc::new(Launch::new(service, "/bin/true")),
+            held: Arc::new(Held::default()),
+            ports: Arc::default(),
+        };
+        let output = Output::inherited(name.clone());
+        Driver::new(name, definition, output, Lasts::UntilStopped).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_said_is_heard_before_its_time_is_up_but_not_for_ever() {
+        let mut driver = driver();
+        driver.machine.step(Duration::ZERO, Input::Start);
+        driver.machine.step(Duration::ZERO, Input::Started(1));
+        let process = UnixDatagram::unbound().unwrap();
+        process.connect(driver.notify.path()).unwrap();
+        let say = || process.send(b"STATUS=still at it").unwrap();
+
+        advance(driver.machine.deadline().unwrap()).await;
+        for _ in 0..100 {
+            say();
+            assert!(matches!(driver.woken(None).await, Woken::Message(_)));
+        }
+        assert!(matches!(driver.woken(None).await, Woken::Due));
+
+        advance(Duration::from_secs(2)).await;
+        let mut heard = 0;
+        say();
+        while matches!(driver.woken(None).await, Woken::Message(_)) {
+            heard += 1;
+            assert!(heard < 1000, "the deadline is put off for ever");
+            say();
+        }
     }
 }
