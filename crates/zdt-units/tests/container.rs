@@ -8,15 +8,21 @@
     reason = "starts processes in namespaces"
 )]
 
+#[path = "operate_launcher/bench.rs"]
+#[expect(dead_code, reason = "a container needs only a port of it")]
+mod bench;
+
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
+
+use self::bench::free_port;
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_zdt-units");
 const LIMIT: Duration = Duration::from_secs(60);
@@ -80,16 +86,31 @@ fn until(what: &str, mut found: impl FnMut() -> bool) {
     }
 }
 
-fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-    listener.local_addr().unwrap()
+/// Whether a process has accepted the connection of `client`: what is queued belongs to nobody.
+fn is_accepted(client: &TcpStream) -> bool {
+    let hex = |address: SocketAddr| {
+        let SocketAddr::V4(address) = address else {
+            panic!("{address} is not IPv4");
+        };
+        let host = u32::from_ne_bytes(address.ip().octets());
+        format!("{host:08X}:{:04X}", address.port())
+    };
+    let server = hex(client.peer_addr().unwrap());
+    let client = hex(client.local_addr().unwrap());
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    table.lines().any(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        words.get(1) == Some(&server.as_str())
+            && words.get(2) == Some(&client.as_str())
+            && words.get(9).is_some_and(|inode| *inode != "0")
+    })
 }
 
 impl Container {
     fn start() -> Self {
         // Not below `/tmp`, which is another one inside.
         let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
-        let address = free_address();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let text = SERVICES
             .replace("@zdt", PROGRAM)
             .replace("PORT", &address.port().to_string());
@@ -263,6 +284,7 @@ fn process_one_without_root_on_a_read_only_root_restarts_without_a_loss() {
 
     // As `podman stop` does: what is in flight is answered.
     let mut client = ask(container.address, "/slow?ms=500");
+    until("a process that has the request", || is_accepted(&client));
     let slow = thread::spawn(move || body(&mut client));
     container.signal("TERM");
     let mut ended = None;

@@ -16,12 +16,16 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant, SystemTime};
 
 use libtest_mimic::{Arguments, Failed, Trial};
+use tokio::time::{sleep, timeout};
 use zdt_units::event::{Event, EventKind, Outcome, Record, Records};
 use zdt_units::host::sinks::{EventLog, EventReader, Place, Sinks};
 use zdt_units::model::{EventFile, Events, Format, Hook, Model, Url, Wanted, Webhook};
 
 const LINES: usize = 2000;
 const MAX_BYTES: u64 = 16 * 1024;
+
+/// Longer than anything takes, even on a machine that does much else.
+const LIMIT: Duration = Duration::from_secs(60);
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().collect();
@@ -204,6 +208,20 @@ fn within_runtime<T>(work: impl Future<Output = T>) -> T {
     builder.enable_all().build().unwrap().block_on(work)
 }
 
+/// Looks again and again, but not for ever.
+async fn until(what: &str, mut found: impl FnMut() -> bool) {
+    let began = Instant::now();
+    while !found() {
+        assert!(began.elapsed() < LIMIT, "no {what} within {LIMIT:?}");
+        sleep(Duration::from_millis(1)).await;
+    }
+}
+
+/// The processes that this thread has started and not collected.
+fn children() -> String {
+    fs::read_to_string("/proc/thread-self/children").unwrap()
+}
+
 /// One request: its head and its body.
 fn request(stream: &TcpStream) -> (String, String) {
     let mut reader = BufReader::new(stream);
@@ -245,7 +263,8 @@ fn a_server_that_fails_first_is_told_again() {
         journal: false,
         ..path(&url)
     };
-    let server = std::thread::spawn(move || {
+    let (answered, answers) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
         let mut seen = Vec::new();
         let mut hanging = Vec::new();
         for status in ["500 Oh", "", "200 OK"] {
@@ -256,16 +275,17 @@ fn a_server_that_fails_first_is_told_again() {
                 status => answer(&stream, status),
             }
         }
-        seen
+        answered.send(seen).unwrap();
     });
-    let missing = within_runtime(async {
+    let (seen, missing) = within_runtime(async {
         let mut sinks = Sinks::open(&events, &place(directory.path()));
         assert_eq!(sinks.troubles(), [""; 0]);
         sinks.take(&finished(Outcome::RolledBack));
-        sinks.close().await
+        // Whoever closes gives up after a while, however many attempts are left.
+        let seen = timeout(LIMIT, answers).await.expect("a third attempt");
+        (seen.unwrap(), sinks.close().await)
     });
     assert_eq!(missing, [""; 0]);
-    let seen = server.join().unwrap();
     let expected = r#"{"text":"🟠 restart of `shop`: rolled back, the release of before serves, after 1.2 s\nid `5f0c`"}"#;
     for (head, body) in seen {
         assert!(head.starts_with("POST /T0/secret HTTP/1.1\r\n"), "{head}");
@@ -278,23 +298,39 @@ fn one_that_never_answers_is_named_and_delays_nothing() {
     let directory = tempfile::tempdir().unwrap();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
-    let url = Url::Written(format!("http://{address}/secret"));
-    let mut events = told_by(webhook(url, Format::Json));
-    // A program too, which is killed at its limit.
-    events.hooks.push(Hook {
-        command: ["sleep", "100"].map(str::to_owned).to_vec(),
-        on: vec![Wanted::All],
-        timeout: Duration::from_millis(300),
+    // A web server, and a program, which is killed at its limit.
+    let open = move |directory: &Path, limit: Duration| {
+        let url = Url::Written(format!("http://{address}/secret"));
+        let mut events = told_by(webhook(url, Format::Json));
+        events.webhooks[0].timeout = limit;
+        events.hooks.push(Hook {
+            command: ["sleep", "1000"].map(str::to_owned).to_vec(),
+            on: vec![Wanted::All],
+            timeout: limit,
+        });
+        Sinks::open(&events, &place(directory))
+    };
+    // Neither of them is waited for: that would take an hour.
+    let (taken, told) = std::sync::mpsc::channel();
+    let own = directory.path().to_owned();
+    std::thread::spawn(move || {
+        within_runtime(async {
+            let mut sinks = open(&own, Duration::from_secs(3600));
+            sinks.take(&finished(Outcome::Completed));
+            taken.send(()).unwrap();
+        });
     });
-    let (taking, missing) = within_runtime(async {
-        let mut sinks = Sinks::open(&events, &place(directory.path()));
-        let begun = Instant::now();
+    told.recv_timeout(LIMIT).expect("an end of `take`");
+
+    let missing = within_runtime(async {
+        let mut sinks = open(directory.path(), Duration::from_millis(300));
         sinks.take(&finished(Outcome::Completed));
-        (begun.elapsed(), sinks.close().await)
+        // Whoever closes gives up after a while, so that the program has to have ended before. It is this thread that
+        // starts it, and that collects it.
+        until("a program", || !children().is_empty()).await;
+        until("its end", || children().is_empty()).await;
+        sinks.close().await
     });
-    println!("took {taking:?} to pass on");
-    // Neither of them was waited for.
-    assert!(taking < Duration::from_millis(300), "{taking:?}");
     assert_eq!(missing.len(), 2, "{missing:?}");
     assert!(
         missing[0].starts_with("1 of 1 events did not reach the webhook at `127.0.0.1`: "),

@@ -121,8 +121,9 @@ fn serve() {
     runtime.block_on(async {
         let app = axum::Router::new().route(
             "/slow",
-            axum::routing::get(|| async {
-                tokio::time::sleep(Duration::from_millis(1_500)).await;
+            axum::routing::post(|body: axum::body::Body| async {
+                zdt::notify::status("asked").unwrap();
+                axum::body::to_bytes(body, 1).await.unwrap();
                 "slow"
             }),
         );
@@ -300,30 +301,32 @@ fn the_manager_is_told_every_step() {
     assert_eq!(hear(), "WATCHDOG=1");
     assert_eq!(hear(), "WATCHDOG=1");
 
-    // A request that takes longer than a second shows the drain at work.
+    let hear_more = || {
+        loop {
+            let line = hear();
+            if line != "WATCHDOG=1" {
+                return line;
+            }
+        }
+    };
+
+    // A request that lacks its last byte until the drain has been seen at work.
     use std::io::{Read as _, Write as _};
     let mut client = TcpStream::connect(address).unwrap();
     client
-        .write_all(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
+        .write_all(b"POST /slow HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n")
         .unwrap();
-    // Until the next ping the service has taken the request up.
-    assert_eq!(hear(), "WATCHDOG=1");
+    assert_eq!(hear_more(), "STATUS=asked");
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM).unwrap();
-    let mut told = Vec::new();
-    while !told
-        .iter()
-        .any(|line: &String| line.starts_with("STATUS=drained"))
-    {
-        told.push(hear());
-    }
-    told.retain(|line| line != "WATCHDOG=1");
-    assert_eq!(told[0], "STOPPING=1");
+    assert_eq!(hear_more(), "STOPPING=1");
     assert_eq!(
-        told[1],
+        hear_more(),
         "STATUS=draining, still accepting: 1 request in flight, 0 upgraded, 1 connection open"
     );
-    assert_eq!(told[2], "EXTEND_TIMEOUT_USEC=10000000");
+    assert_eq!(hear_more(), "EXTEND_TIMEOUT_USEC=10000000");
+    client.write_all(b".").unwrap();
+    while !hear().starts_with("STATUS=drained") {}
     let mut answer = String::new();
     client.read_to_string(&mut answer).unwrap();
     assert!(answer.ends_with("slow"), "{answer}");

@@ -148,7 +148,10 @@ impl std::error::Error for Failure {}
 /// Waits for what somebody else does, but not for ever. What was dropped here is open until no process that another test
 /// is just starting has its copy any more.
 #[cfg(test)]
-#[expect(clippy::disallowed_methods, reason = "most of its tests have no runtime")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "most of its tests have no runtime"
+)]
 fn until(what: &str, mut found: impl FnMut() -> bool) {
     let began = std::time::Instant::now();
     while !found() {

@@ -5,12 +5,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::browser::{Browser, Node};
-use super::place::Place;
-
-const WARM_UP: Duration = Duration::from_secs(1);
+use super::place::{Place, Process};
 
 pub(super) fn it_is_heard_and_reached_by_keyboard(browser: &str) {
-    let place = Place::start(WARM_UP, "");
+    let place = Place::start(Duration::ZERO, "");
     place.restart("shop");
     let mut page = Browser::start(browser);
     page.open(&place.url());
@@ -19,12 +17,15 @@ pub(super) fn it_is_heard_and_reached_by_keyboard(browser: &str) {
         "document.querySelectorAll('#doctor table').length + \
                 document.getElementById('doctor').innerText.includes('Nothing found') > 0",
     );
+    place.hold_starts();
     let mut restart = place.begin(&["restart", "shop"]);
     page.until("document.querySelectorAll('#now tbody tr').length > 1");
     for width in [1280, 375] {
         page.size(width);
         assert_eq!(unheard(&page.heard()), Vec::<String>::new(), "{width}");
     }
+    goes_on(&mut restart);
+    place.let_start();
     let _ = restart.0.wait();
 
     page.size(1280);
@@ -71,6 +72,12 @@ pub(super) fn it_is_heard_and_reached_by_keyboard(browser: &str) {
     println!("{flaws:#?}");
     assert_eq!(flaws.len(), 6, "{flaws:?}");
     assert_eq!(page.console, Vec::<String>::new());
+}
+
+/// Its steps were among what was looked at.
+fn goes_on(restart: &mut Process) {
+    let ended = restart.0.try_wait().unwrap();
+    assert_eq!(ended, None, "the restart did not wait");
 }
 
 /// What is missing for somebody who only hears the page.
@@ -143,11 +150,12 @@ pub(super) fn it_fits_and_can_be_read(browser: &str) {
          sandbox = \"none\"\n",
         super::place::address()
     );
-    let place = Place::start(WARM_UP, &more);
+    let place = Place::start(Duration::ZERO, &more);
     place.restart("shop");
     let mut page = Browser::start(browser);
     page.open(&place.url());
     page.until("document.getElementById('stream').textContent == 'Live'");
+    place.hold_starts();
     let mut restart = place.begin(&["restart", "shop"]);
     page.until("document.querySelectorAll('#now tbody tr').length > 1");
     let mut least = f64::MAX;
@@ -164,6 +172,8 @@ pub(super) fn it_fits_and_can_be_read(browser: &str) {
         }
     }
     println!("the least contrast of a text is {least:.2}");
+    goes_on(&mut restart);
+    place.let_start();
     let _ = restart.0.wait();
     // What is printed is dark on white, and nothing is left out at the edge.
     let media: Value = serde_json::json!({ "media": "print", "features": [{ "name": "prefers-color-scheme", "value": "dark" }] });

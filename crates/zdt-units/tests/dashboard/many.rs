@@ -4,7 +4,7 @@ use std::process::Stdio;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, sleep};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -64,7 +64,7 @@ pub(super) fn two_hundred_who_watch_do_not_slow_a_restart_down() {
     place.get("/");
     sleep(Duration::from_millis(500));
     let before = descriptors(place.pid());
-    let mut ratios = Vec::new();
+    let (mut fastest_alone, mut fastest_watched) = (f64::MAX, f64::MAX);
     let mut told = 0;
     for _ in 0..RESTARTS {
         place.restart("shop");
@@ -74,16 +74,21 @@ pub(super) fn two_hundred_who_watch_do_not_slow_a_restart_down() {
         let watched = last_took(&place);
         told += watchers.stop();
         println!("{alone:.0} ms alone, {watched:.0} ms with {WATCHERS} who watch");
-        ratios.push(watched / alone);
+        fastest_alone = alone.min(fastest_alone);
+        fastest_watched = watched.min(fastest_watched);
     }
-    ratios.sort_by(f64::total_cmp);
+    // Whatever else the machine does only adds to what a restart takes.
+    let ratio = fastest_watched / fastest_alone;
     let after = until("end of all", || {
         (descriptors(place.pid()) <= before).then(|| descriptors(place.pid()))
     });
     println!(
-        "ratios {ratios:.2?}; told {told} times; descriptors before and after {before} and {after}"
+        "ratio {ratio:.2}; told {told} times; descriptors before and after {before} and {after}"
     );
-    assert!(ratios[RESTARTS / 2] < 1.25, "{ratios:?}");
+    assert!(
+        ratio < 1.25,
+        "{fastest_watched} ms against {fastest_alone} ms"
+    );
 }
 
 /// As the events tell it.
@@ -118,9 +123,11 @@ pub(super) fn nobody_watches_and_nothing_is_done() {
         last = now;
         rests.then_some(())
     });
+    let began = Instant::now();
     let before = sleeps(place.pid());
     sleep(Duration::from_secs(seconds));
     let after = sleeps(place.pid());
+    let looked_for = began.elapsed().as_secs();
     let woken: Vec<(&String, u64)> = after
         .iter()
         .map(|(name, count)| (name, count - before[name]))
@@ -136,7 +143,7 @@ pub(super) fn nobody_watches_and_nothing_is_done() {
     assert_eq!(after[reader], before[reader]);
     // The server looks for connections that take too long, once a second.
     for (name, count) in woken {
-        assert!(count <= seconds + 1, "{name}: {count}");
+        assert!(count <= looked_for + 1, "{name}: {count} in {looked_for} s");
     }
 }
 

@@ -63,7 +63,8 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// `shop` takes `warm_up` to start; `more` is added to `zdt.toml`, where `DIRECTORY` is its own.
+    /// `shop` takes `warm_up` to start, or longer after [`Place::hold_starts`]; `more` is added to `zdt.toml`, where
+    /// `DIRECTORY` is its own.
     pub(super) fn start(warm_up: Duration, more: &str) -> Self {
         let mut place = Self::launch(warm_up, more, address());
         let mut command = place.command(&["dashboard", "--listen"]);
@@ -83,12 +84,14 @@ impl Place {
         let seconds = warm_up.as_secs_f64();
         let text = format!(
             "[launcher]\ncontrol = {control:?}\nstate = {state:?}\n\n\
-             [service.shop]\nexec = [\"/bin/sh\", \"-c\", \"sleep {seconds}; exec {PROGRAM} demo-app\"]\n\
-             listen = \"{shop_at}\"\nsandbox = \"none\"\n\n{more}"
+             [service.shop]\nexec = [\"/bin/sh\", \"-c\", \"sleep {seconds}; \
+             while [ ! -e DIRECTORY/go ]; do sleep 0.02; done; exec {PROGRAM} demo-app\"]\n\
+             listen = \"{shop_at}\"\nsandbox = \"none\"\nstart_timeout = \"10m\"\n\n{more}"
         );
         let own = directory.path().to_str().unwrap();
         let text = text.replace("DIRECTORY", own);
         fs::write(directory.path().join("zdt.toml"), text).unwrap();
+        fs::write(directory.path().join("go"), "").unwrap();
         let mut command = Command::new(PROGRAM);
         command
             .args(["run", "--config"])
@@ -104,6 +107,15 @@ impl Place {
         };
         place.serves("shop");
         place
+    }
+
+    /// From now on a process of `shop` that starts is not ready until [`Place::let_start`].
+    pub(super) fn hold_starts(&self) {
+        fs::remove_file(self.directory.path().join("go")).unwrap();
+    }
+
+    pub(super) fn let_start(&self) {
+        fs::write(self.directory.path().join("go"), "").unwrap();
     }
 
     pub(super) fn serves(&self, service: &str) {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use tokio::net::TcpSocket;
 use zdt_units::model::Model;
 use zdt_units::render::proxy_file;
 
@@ -155,12 +156,12 @@ pub(super) fn what_was_sent_is_not_sent_again(proxy: Proxy) {
     }
 
     // Nothing was sent to a server that is not there.
-    let closed = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap();
+    let gone = TcpSocket::new_v4().unwrap();
+    // It never listens, and nobody else can have its port.
+    gone.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let nobody = gone.local_addr().unwrap();
     let server = Server::start(hello);
-    let running = run(proxy, &[("gone", closed), ("there", server.address)]);
+    let running = run(proxy, &[("gone", nobody), ("there", server.address)]);
     for _ in 0..20 {
         let answer = ask(&running, &request("POST"), "hi\n");
         assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

@@ -12,7 +12,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 
@@ -48,8 +48,6 @@ const FLAWS: [Flaw; 11] = [
     Flaw::OneAtATime,
 ];
 
-/// How long a connection on which nothing happens may hold the stop; longer than clients rest.
-const LINGER: Duration = Duration::from_millis(600);
 const SLOW: Duration = Duration::from_millis(800);
 /// Longer than the requests of any client are apart, so that one is always in flight.
 const QUICK: Duration = Duration::from_millis(60);
@@ -183,8 +181,9 @@ impl Server {
                 if closes {
                     return Ok(None);
                 }
-                match timeout(LINGER, stream.read_buf(read)).await {
-                    Ok(Ok(1..)) => continue,
+                // However long its client rests, it asks again or closes.
+                match stream.read_buf(read).await {
+                    Ok(1..) => continue,
                     _ => return Ok(None),
                 }
             }
@@ -234,7 +233,7 @@ impl Server {
                 reason: "".into(),
             };
             let _ = socket.close(Some(goodbye)).await;
-            let _ = timeout(LINGER, futures_util::StreamExt::next(&mut socket)).await;
+            let _ = futures_util::StreamExt::next(&mut socket).await;
         }
         Ok(())
     }
