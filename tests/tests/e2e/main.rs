@@ -17,6 +17,7 @@ macro_rules! println {
 }
 
 mod lanes;
+mod launched;
 
 mod ansible;
 mod bad;
@@ -236,6 +237,7 @@ fn main() -> ExitCode {
         .chain(look::TESTS)
         .chain(pages::TESTS)
         .chain(held::TESTS)
+        .chain(launched::TESTS)
         .chain(releases::TESTS)
         .chain(strategies::TESTS)
         .chain(guard::tests())

@@ -243,6 +243,40 @@ release = { of = "web" }
 }
 
 #[test]
+fn a_worker_with_a_standby_is_never_without_a_process() {
+    let launcher = Launcher::start(
+        r#"
+[service.job]
+kind = "worker"
+ready = "started"
+strategy = "standby"
+health = { command = ["/bin/true"] }
+exec = ["/bin/sh", "-c", "trap 'echo told; exit 0' TERM; echo up; while :; do sleep 0.02; done"]
+"#,
+    );
+    launcher.until_said("job | up");
+    launcher.done(&["restart", "job"]);
+    let said = launcher.said();
+    let told = said.lines().filter_map(|line| {
+        let (unit, what) = line.split_once(": ")?;
+        let told = ["is ready", "restarting", "stopping"];
+        let word = told.into_iter().find(|word| what.contains(word))?;
+        Some((unit, word))
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [
+            ("job", "is ready"),
+            ("job-standby", "is ready"),
+            ("job", "restarting"),
+            ("job", "is ready"),
+            ("job-standby", "stopping"),
+        ],
+        "{said}"
+    );
+}
+
+#[test]
 fn the_control_socket_belongs_to_those_it_is_for() {
     let mut text = r#"
 [service.job]
