@@ -4,7 +4,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use serde_json::Value;
-use zdt_e2e::machine::Machine;
+use zdt_e2e::machine::{self, Machine, Reason};
 
 use crate::Test;
 use crate::guard::launch;
@@ -37,6 +37,11 @@ fn a_user_from_elsewhere_prints_to_the_journal(machine: &Machine) -> Result<(), 
         machine
             .run(&["ln", "-s", &format!("visitor.{kind}"), &by_number])?
             .ok()?;
+    }
+    let known = machine.run(&["getent", "passwd", "visitor"])?;
+    if known.code != Some(0) {
+        let (name, package) = ("libnss_systemd.so.2", "libnss-systemd");
+        return Err(machine::Error::Unavailable(Reason::Program { name, package }).into());
     }
     let in_file = machine.run(&["grep", "-c", "visitor", "/etc/passwd"])?;
     assert_eq!(in_file.stdout, "0\n");
